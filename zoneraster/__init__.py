@@ -1,0 +1,42 @@
+"""zoneraster: the zone raster for zonal statistics on rasters too large for any machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zoneraster.build import build as build
+from zoneraster.build import build_part as build_part
+from zoneraster.build import finish as finish
+from zoneraster.build import info as info
+from zoneraster.build import make_plan as plan
+from zoneraster.build import run as run
+from zoneraster.build import status as status
+from zoneraster.build import verify as verify
+from zoneraster.errors import BuildInterrupted as BuildInterrupted
+from zoneraster.errors import GridError as GridError
+from zoneraster.errors import IncompleteBuildError as IncompleteBuildError
+from zoneraster.errors import OverlapError as OverlapError
+from zoneraster.errors import StoreBusyError as StoreBusyError
+from zoneraster.errors import StoreError as StoreError
+from zoneraster.errors import StoreMismatchError as StoreMismatchError
+from zoneraster.errors import ZonerasterError as ZonerasterError
+from zoneraster.errors import ZonesError as ZonesError
+from zoneraster.grid import Grid as Grid
+from zoneraster.grid import Window as Window
+from zoneraster.grid import grid_like as grid_like
+from zoneraster.manifest import Manifest as Manifest
+from zoneraster.store import open_store as open
+from zoneraster.store import open_zones as zones
+
+if TYPE_CHECKING:
+    from zoneraster.grid import GLOBAL_30M as GLOBAL_30M
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Grid:
+    if name == "GLOBAL_30M":
+        from zoneraster import grid  # noqa: PLC0415 - built on first use: it opens PROJ's database
+
+        return grid.GLOBAL_30M
+    raise AttributeError(f"module 'zoneraster' has no attribute {name!r}")

@@ -1,0 +1,335 @@
+"""The command line: each verb parses, makes one library call and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import zoneraster as zr
+from zoneraster.errors import BuildInterrupted, ZonerasterError
+from zoneraster.grid import Grid
+
+# Exit codes: wrong input or options, and a build that another one or a signal stopped.
+EXIT_INPUT, EXIT_BUSY, EXIT_INTERRUPT, EXIT_TERMINATED = 2, 75, 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as a batch system sends it before it kills."""
+
+
+def _on_terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+class _Main(click.Group):
+    """The group of verbs: turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: click's own signature
+        """Run a verb."""
+        signal.signal(signal.SIGTERM, _on_terminate)
+        try:
+            return super().invoke(ctx)
+        except zr.StoreBusyError as err:
+            _fail(err, EXIT_BUSY)
+        except BuildInterrupted as err:
+            asked = isinstance(err.__context__, _Terminated)
+            click.echo(f"\nzoneraster: {err}\ngo on with: {_own_command()}", err=True)
+            _exit_now(EXIT_TERMINATED if asked else EXIT_INTERRUPT)
+        except KeyboardInterrupt as err:
+            click.echo("\nzoneraster: stopped; finished batches are safe", err=True)
+            _exit_now(EXIT_TERMINATED if isinstance(err, _Terminated) else EXIT_INTERRUPT)
+        except (ZonerasterError, ValueError, OSError) as err:
+            _fail(err, EXIT_INPUT)
+
+
+def _fail(err: Exception, code: int) -> NoReturn:
+    click.echo(f"zoneraster: {err}", err=True)
+    sys.exit(code)
+
+
+def _exit_now(code: int) -> NoReturn:
+    """Leave without waiting for threads that a second Ctrl-C meant to stop."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _own_command() -> str:
+    """The command line as it was given, quoted for a shell."""
+    import shlex  # noqa: PLC0415 - only when interrupted
+
+    return shlex.join(["zoneraster", *sys.argv[1:]])
+
+
+@contextmanager
+def _progress(*, quiet: bool, pixels: int = 0) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar per phase on a terminal's stderr; nothing when `quiet` or not a terminal.
+
+    With the pixels of the grid it also shows a rate: work is weighted by crossings, so the rate is
+    that of an average part of the canvas.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with Progress(
+        TextColumn("{task.description:<5}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>5.1f}%"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        console=console,
+    ) as bars:
+        known: dict[str, Any] = {}  # Any: rich's TaskID and a float
+        started: dict[str, float] = {}
+
+        def tick(phase: str, done: int, total: int) -> None:
+            if phase not in known:
+                known[phase] = bars.add_task(phase, total=total, rate="")
+                started[phase] = time.perf_counter()
+            seconds = time.perf_counter() - started[phase]
+            rate = ""
+            if phase == "burn" and pixels and total and seconds > 0:
+                rate = f"{pixels * done / total / seconds / 1e9:.2f} Gpx/s"
+            bars.update(known[phase], completed=done, total=total, rate=rate)
+
+        yield tick
+
+
+def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, or a dict
+    if as_json:
+        said = result if isinstance(result, dict) else result.to_dict()
+        click.echo(json.dumps(said, default=str))
+    else:
+        click.echo(str(result))
+
+
+def _grid_option(
+    resolution: str | None,
+    bounds: tuple[float, float, float, float] | None,
+    crs: str,
+    like: str | None,
+    global_30m: bool,
+) -> Grid | None:
+    """The grid that the options name; None when they name none (then the store has one)."""
+    named = [
+        text
+        for text, given in (
+            ("--resolution", resolution), ("--like", like), ("--global-30m", global_30m)
+        )
+        if given
+    ]  # fmt: skip
+    if len(named) > 1:
+        raise click.UsageError(f"{' and '.join(named)} exclude each other")
+    if global_30m:
+        return zr.GLOBAL_30M
+    if like:
+        return zr.grid_like(like)
+    if resolution is None:
+        if bounds:
+            raise click.UsageError("--bounds needs --resolution")
+        return None
+    return Grid.from_bounds(bounds or (-180, -90, 180, 90), resolution, crs)
+
+
+def _part(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        first, second = (int(n) for n in text.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form I/N, like 3/100") from None
+    if not 1 <= first <= second:
+        raise click.BadParameter(f"{text}: I must be from 1 to N")
+    return first, second
+
+
+Command = Callable[..., Any]
+
+
+def _plan_options(command: Command) -> Command:
+    """Options that decide the bytes of a store."""
+    options = [
+        click.option("--resolution", help="Units of the CRS per pixel; 1/3600 is exact."),
+        click.option("--bounds", nargs=4, type=float, help="West, south, east, north."),
+        click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of the grid."),
+        click.option("--like", help="Take the grid of this raster."),
+        click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
+        click.option("--key", help="Column that names the zones."),
+        click.option(
+            "--overlap",
+            type=click.Choice(["last", "first", "error"]),
+            default="last",
+            show_default=True,
+            help="Who gets a pixel that several zones claim.",
+        ),
+        click.option("--priority", help="Numeric column; the higher is painted later."),
+        click.option("--all-touched", is_flag=True, help="Burn every pixel an edge passes through."),
+        click.option("--min-pixels", type=click.IntRange(0, 1), default=0, show_default=True),
+        click.option("--chunks", type=int, default=4000, show_default=True, help="Side of a chunk."),
+        click.option(
+            "--on-invalid",
+            type=click.Choice(["error", "skip", "repair"]),
+            default="error",
+            show_default=True,
+        ),
+        click.option(
+            "--integrity",
+            type=click.Choice(["receipt", "crc32c"]),
+            default="receipt",
+            show_default=True,
+        ),
+        click.option("--assume-crs", help="CRS of zones that declare none."),
+        click.option("--layer", help="Layer of a file with several."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _run_options(command: Command) -> Command:
+    """Options of whatever burns."""
+    options = [
+        click.option("--workers", type=click.IntRange(1, 4096), help="Threads or processes."),
+        click.option(
+            "--executor",
+            type=click.Choice(["threads", "processes", "serial"]),
+            default="threads",
+            show_default=True,
+        ),
+        click.option("--check/--no-check", default=None, help="Compare finished chunks' bytes."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _split(options: dict[str, Any]) -> dict[str, Any]:
+    """Replace the grid options by the grid itself."""
+    names = ("resolution", "bounds", "crs", "like", "global_30m")
+    grid = _grid_option(*(options.pop(name) for name in names))
+    return {"grid": grid, **options}
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(zr.__version__, prog_name="zoneraster")
+def main() -> None:
+    """Zone rasters of any size: plan, burn, resume, verify."""
+
+
+@main.command()
+@click.argument("zones", type=click.Path())
+@click.argument("store", type=click.Path())
+@_plan_options
+@_run_options
+@click.option("--part", callback=_part, help="Part I/N of a job array.")
+@_json_option
+def build(
+    zones: str, store: str, part: tuple[int, int] | None, as_json: bool, **options: Any
+) -> None:
+    """Burn ZONES into STORE; resumes and updates."""
+    options = _split(options)
+    grid = options["grid"]
+    pixels = grid.height * grid.width if grid else 0
+    with _progress(quiet=as_json, pixels=pixels) as progress:
+        if part is None:
+            result: Any = zr.build(zones, store, progress=progress, **options)
+        else:
+            result = zr.build_part(zones, store, part, progress=progress, **options)
+    _print(result, as_json=as_json)
+
+
+@main.command()
+@click.argument("zones", type=click.Path())
+@click.argument("store", type=click.Path())
+@_plan_options
+@_json_option
+def plan(zones: str, store: str, as_json: bool, **options: Any) -> None:
+    """Plan STORE: which zones touch which chunk."""
+    with _progress(quiet=as_json) as progress:
+        result = zr.plan(zones, store, progress=progress, **_split(options))
+    _print(result, as_json=as_json)
+
+
+@main.command()
+@click.argument("store", type=click.Path())
+@_json_option
+def status(store: str, as_json: bool) -> None:
+    """How far a build is; also while it runs."""
+    _print(zr.status(store), as_json=as_json)
+
+
+@main.command()
+@click.argument("store", type=click.Path())
+@click.option("--deep", default="0%", show_default=True, help="Share of chunks to burn again.")
+@_json_option
+def verify(store: str, deep: str, as_json: bool) -> None:
+    """Compare every stored byte with its receipt."""
+    try:
+        share = float(deep.removesuffix("%")) / (100 if deep.endswith("%") else 1)
+    except ValueError:
+        raise click.BadParameter(f"--deep {deep!r}: give a share like 2% or 0.02") from None
+    report = zr.verify(store, deep=share)
+    _print(report, as_json=as_json)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@click.argument("store", type=click.Path())
+@_json_option
+def info(store: str, as_json: bool) -> None:
+    """What a store says about itself."""
+    said = zr.info(store)
+    if as_json:
+        _print(said, as_json=True)
+        return
+    from zoneraster.report import info_text  # noqa: PLC0415 - keep the other verbs quick
+
+    click.echo(info_text(said))
+
+
+@main.command()
+@click.argument("store", type=click.Path())
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--width", type=click.IntRange(64, 8192), default=1600, show_default=True)
+@click.option("--bounds", nargs=4, type=float, help="West, south, east, north.")
+def plot(
+    store: str, picture: Path, width: int, bounds: tuple[float, float, float, float] | None
+) -> None:
+    """Draw STORE as a PNG map."""
+    from zoneraster.report import draw_map  # noqa: PLC0415 - matplotlib is optional and slow
+
+    draw_map(store, picture, width=width, bounds=bounds)
+    click.echo(str(picture))
+
+
+@main.command()
+@click.argument(
+    "folder", type=click.Path(path_type=Path, file_okay=False), default="zoneraster-demo"
+)
+@click.option("--workers", type=click.IntRange(1, 4096), help="Threads.")
+@_json_option
+def demo(folder: Path, workers: int | None, as_json: bool) -> None:
+    """Build the 30 m raster of all US counties in FOLDER."""
+    from zoneraster.demo import run_demo  # noqa: PLC0415 - keep the other verbs quick
+
+    with _progress(quiet=as_json) as progress:
+        result = run_demo(folder, workers=workers, progress=progress)
+    _print(result, as_json=as_json)

@@ -1,0 +1,62 @@
+"""Errors and warnings of zoneraster.
+
+Each class is also the builtin that a caller would expect::
+
+    ZonerasterError
+    ├── GridError           ValueError      a grid, window or chunk shape that cannot be
+    ├── ZonesError          ValueError      polygons, keys or reference systems that cannot be burned
+    │   └── OverlapError                    zones overlap although ``overlap="error"``
+    ├── StoreError          RuntimeError    a store that is not ours, or not readable
+    │   ├── StoreMismatchError              the store was built with other options
+    │   ├── IncompleteBuildError            batches are missing
+    │   ├── CorruptStoreError               stored bytes disagree with their receipts
+    │   └── StoreBusyError                  another builder holds the lock
+    └── BuildInterrupted    RuntimeError    stopped by the user; finished batches are safe
+    ZonerasterWarning       UserWarning     the result is right, but may surprise
+"""
+
+from __future__ import annotations
+
+
+class ZonerasterError(Exception):
+    """Base of every error that zoneraster raises on purpose."""
+
+
+class GridError(ZonerasterError, ValueError):
+    """A grid, window or chunk shape that cannot be."""
+
+
+class ZonesError(ZonerasterError, ValueError):
+    """Polygons, keys or reference systems that cannot be burned."""
+
+
+class OverlapError(ZonesError):
+    """Zones overlap although ``overlap="error"`` was asked for."""
+
+
+class StoreError(ZonerasterError, RuntimeError):
+    """A store that is not ours, or that cannot be read."""
+
+
+class StoreMismatchError(StoreError):
+    """The store was built with another grid, dtype or rule."""
+
+
+class IncompleteBuildError(StoreError):
+    """Some batches of the plan have no receipt yet."""
+
+
+class CorruptStoreError(StoreError):
+    """Stored bytes disagree with their receipts."""
+
+
+class StoreBusyError(StoreError):
+    """Another builder holds the store's lock."""
+
+
+class BuildInterrupted(ZonerasterError, RuntimeError):
+    """The user stopped the build; everything with a receipt is safe."""
+
+
+class ZonerasterWarning(UserWarning):
+    """The result is right, but may surprise."""

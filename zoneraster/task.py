@@ -1,0 +1,258 @@
+"""One batch: a pure function of the spec and the batch's manifest rows.
+
+A task reads its row group, burns each chunk in memory, puts the chunks, then the receipt. Killed
+anywhere, it leaves whole chunks without a receipt, and its next run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from zoneraster import burn, frame, ledger, plan
+from zoneraster.area import row_areas
+from zoneraster.errors import StoreError
+from zoneraster.ledger import ChunkReceipt
+from zoneraster.manifest import Manifest, Records
+from zoneraster.spec import MANIFEST_KEY, Spec, require_spec
+from zoneraster.store import Location, chunk_key
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What travels to a worker: a place and a few integers.
+
+    Parameters
+    ----------
+    location : Location
+    plan : str
+        Digest of the plan that the task belongs to.
+    batch : int
+    previous : tuple of str
+        Receipts that this batch has already, of this plan or of an older one.
+    """
+
+    location: Location
+    plan: str
+    batch: int
+    previous: tuple[str, ...] = ()
+
+
+class Contest(NamedTuple):
+    """Two zones that claim the same pixels of a chunk."""
+
+    zone: int
+    other: int
+    pixels: int
+    chunk: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What a task did: `burned` and `kept` chunks, bytes put, and its share of the work.
+
+    With ``overlap="error"``, `contests` names what made it refuse to write the batch.
+    """
+
+    batch: int
+    work: int
+    burned: int
+    kept: int
+    nbytes: int
+    contests: tuple[Contest, ...] = ()
+
+
+class Burned(NamedTuple):
+    """A chunk in memory: stored bytes (empty when no pixel is owned) and its counts."""
+
+    data: bytes
+    zones: tuple[tuple[int, int, int, int, float], ...]
+    pairs: tuple[tuple[int, int, int], ...]
+
+
+class BatchChunk(NamedTuple):
+    """A row of the chunk index."""
+
+    batch: int
+    row_group: int
+    row: int
+    col: int
+    first_record: int
+    n_records: int
+    work: int
+    fingerprint: bytes
+
+
+class Context:
+    """What all tasks of a plan share in one process; files are opened once per thread."""
+
+    def __init__(self, location: Location, digest: str) -> None:
+        self.blobs = location.blobs()
+        self.spec = require_spec(location, self.blobs)
+        if self.spec.plan != digest:
+            raise StoreError(
+                f"the plan of {location} has changed while it was being built: run the build again"
+            )
+        self.index = plan.load_index(self.blobs)
+        rows = (BatchChunk(*row) for row in zip(*self.index.to_pydict().values(), strict=True))
+        self.batches = {b: tuple(c) for b, c in itertools.groupby(rows, lambda row: row.batch)}
+        self._local = threading.local()
+
+    @property
+    def manifest(self) -> Manifest:
+        """This thread's open manifest."""
+        opened: Manifest | None = getattr(self._local, "manifest", None)
+        if opened is None:
+            opened = Manifest(
+                self.blobs.open(MANIFEST_KEY),
+                self.index,
+                chunking=self.spec.chunking,
+                touched=self.spec.all_touched,
+            )
+            if opened.plan != self.spec.plan:
+                raise StoreError("manifest and spec belong to different plans: build again")
+            self._local.manifest = opened
+        return opened
+
+
+@functools.lru_cache(maxsize=2)
+def context(location: Location, digest: str) -> Context:
+    """The shared context of a plan, opened once per process."""
+    return Context(location, digest)
+
+
+@functools.lru_cache(maxsize=4096)
+def _constant(value: int, shape: tuple[int, int], itemsize: int) -> bytes:
+    """Frame of a chunk that one zone covers: the same bytes for each such chunk."""
+    return frame.encode_constant(value, shape=shape, itemsize=itemsize)
+
+
+def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
+    """Burn one chunk in memory.
+
+    Parameters
+    ----------
+    spec : Spec
+    records : Records
+        Of this chunk, in painting order.
+    row, col : int
+        Of the chunk.
+    """
+    window = spec.chunking.chunk_window(row, col)
+    areas = row_areas(spec.grid, window.row0, window.row1)
+    if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
+        zone, pixels = int(records.zone_id[0]), window.height * window.width
+        data = _constant(zone, spec.chunks, spec.itemsize)
+        area = float(areas.sum()) * window.width
+        return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),), ())
+    new = np.concatenate([[True], np.diff(records.zone_id) != 0])
+    zone_id, number = records.zone_id[new].astype(np.int64), np.cumsum(new) - 1
+    corner = (window.row0, window.col0, window.height, window.width)
+    spans = burn.spans(number, *records[3:], corner, spec.all_touched)
+    run_ptr, start, value, claimed, owned, contested, area_m2 = burn.overlay(
+        *spans, zone_id.size, *spec.chunks, areas
+    )
+    pairs: tuple[tuple[int, int, int], ...] = ()
+    if spec.overlap == "error" and contested.any():
+        found = burn.contested_pairs(*spans)
+        pairs = tuple((int(zone_id[a]), int(zone_id[b]), int(n)) for a, b, n in found)
+    counts = zip(
+        zone_id.tolist(), claimed.tolist(), owned.tolist(), contested.tolist(), area_m2.tolist(),
+        strict=True,
+    )  # fmt: skip
+    zones = tuple(sorted(c for c in counts if c[1]))
+    if not owned.any():
+        return Burned(b"", zones, pairs)
+    lut = np.concatenate([[0], zone_id])
+    data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
+    return Burned(_sealed(spec, data), zones, pairs)
+
+
+def _sealed(spec: Spec, data: bytes) -> bytes:
+    """Bytes with what Zarr's crc32c codec adds, when the store has it."""
+    if spec.integrity == "crc32c":
+        return data + ledger.crc32c(data).to_bytes(4, "little")
+    return data
+
+
+def _previous(task: Task, ctx: Context) -> dict[bytes, ChunkReceipt]:
+    """Chunks that older receipts of the batch promise, by fingerprint."""
+    known = {}
+    for key in task.previous:
+        try:
+            data = ctx.blobs.get(key)
+        except FileNotFoundError:
+            continue
+        for chunk in ledger.chunk_receipts(ledger.decode_receipt(key, data)):
+            known[chunk.fingerprint] = chunk
+    return known
+
+
+def run_batch(task: Task) -> TaskResult:
+    """Bring one batch of chunks up to date and put its receipt.
+
+    Parameters
+    ----------
+    task : Task
+
+    Returns
+    -------
+    TaskResult
+
+    Raises
+    ------
+    StoreError
+        When the plan is not the task's any more.
+    """
+    ctx = context(task.location, task.plan)
+    chunks = ctx.batches[task.batch]
+    known = _previous(task, ctx)
+    receipts: list[ChunkReceipt] = []
+    contests: list[Contest] = []
+    records: Records | None = None
+    burned = nbytes = 0
+    for chunk in chunks:
+        old = known.get(chunk.fingerprint)
+        if old is not None and ledger.stored_as_promised(ctx.blobs, old):
+            receipts.append(old)
+            continue
+        if records is None:
+            records = ctx.manifest.records(chunk.row_group)
+        own = records.of_chunk(chunk.first_record, chunk.n_records)
+        made = burn_chunk(ctx.spec, own, chunk.row, chunk.col)
+        key = chunk_key(chunk.row, chunk.col)
+        if made.pairs:
+            contests.extend(Contest(*pair, key) for pair in made.pairs)
+            continue
+        if made.data:
+            ctx.blobs.put(key, made.data)
+        else:
+            ctx.blobs.delete(key)
+        burned, nbytes = burned + 1, nbytes + len(made.data)
+        receipts.append(
+            ChunkReceipt(
+                chunk.row, chunk.col, chunk.fingerprint,
+                len(made.data), ledger.crc32c(made.data), made.zones,
+            )
+        )  # fmt: skip
+    if not contests:
+        name = ledger.receipt_name(task.batch, (chunk.fingerprint for chunk in chunks))
+        if burned or name not in task.previous:
+            ctx.blobs.put(name, ledger.encode_receipt(receipts))
+    work = sum(chunk.work for chunk in chunks)
+    kept = len(receipts) - burned
+    return TaskResult(task.batch, work, burned, kept, nbytes, tuple(contests))
+
+
+def reburn(location: Location, digest: str, chunk: BatchChunk) -> bytes:
+    """Bytes of a chunk burned again from the manifest."""
+    ctx = context(location, digest)
+    records = ctx.manifest.records(chunk.row_group)
+    own = records.of_chunk(chunk.first_record, chunk.n_records)
+    return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
+
