@@ -25,4 +25,4 @@ numpydoc_show_class_members = False
 nitpicky = True
 # Names of other projects have no page to point to; our own must.
 nitpick_ignore_regex = [(r"py:.*", r"(?!zoneraster\b).*")]
-suppress_warnings = ["toc.empty_glob"]
+autosummary_generate = False  # numpydoc loads it; it would look for pages in reStructuredText

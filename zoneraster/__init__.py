@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from zoneraster.build import build as build
 from zoneraster.build import build_part as build_part
 from zoneraster.build import finish as finish
-from zoneraster.build import info as info
-from zoneraster.build import make_plan as plan
+from zoneraster.build import make_plan
 from zoneraster.build import run as run
-from zoneraster.build import status as status
-from zoneraster.build import verify as verify
 from zoneraster.errors import BuildInterrupted as BuildInterrupted
 from zoneraster.errors import GridError as GridError
 from zoneraster.errors import IncompleteBuildError as IncompleteBuildError
@@ -22,16 +19,20 @@ from zoneraster.errors import StoreMismatchError as StoreMismatchError
 from zoneraster.errors import ZonerasterError as ZonerasterError
 from zoneraster.errors import ZonesError as ZonesError
 from zoneraster.grid import Grid as Grid
-from zoneraster.grid import Window as Window
-from zoneraster.grid import grid_like as grid_like
+from zoneraster.inspect import info as info
+from zoneraster.inspect import status as status
+from zoneraster.inspect import verify as verify
+from zoneraster.like import grid_like as grid_like
 from zoneraster.manifest import Manifest as Manifest
-from zoneraster.store import open_store as open
-from zoneraster.store import open_zones as zones
+from zoneraster.store import open_store, open_zones
+from zoneraster.windows import Window as Window
 
 if TYPE_CHECKING:
     from zoneraster.grid import GLOBAL_30M as GLOBAL_30M
 
 __version__ = "0.1.0"
+# The names people read: zr.plan, zr.open, zr.zones.
+plan, open, zones = make_plan, open_store, open_zones  # noqa: A001
 
 
 def __getattr__(name: str) -> Grid:

@@ -20,8 +20,8 @@ def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
     Returns
     -------
     (row1 - row0,) float64, square metres
-        On a geographic grid the area on the CRS's ellipsoid between two parallels and two meridians,
-        ``b**2 / 2 * (q(north) - q(south)) * width`` with
+        On a geographic grid the area on the CRS's ellipsoid between two parallels and two
+        meridians, ``b**2 / 2 * (q(north) - q(south)) * width`` with
         ``q(phi) = sin(phi) / (1 - (e sin(phi))**2) + atanh(e sin(phi)) / e``
         (Snyder, Map Projections, 1987, equation 3-12); on a projected grid the area in the plane.
     """

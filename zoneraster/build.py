@@ -1,10 +1,9 @@
-"""The loop over batches: plan, run, finish; and the questions status and verify."""
+"""The loop over batches: plan, run, finish."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,48 +14,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoneraster import ledger, plan, store
-from zoneraster.errors import BuildInterrupted, IncompleteBuildError, OverlapError, StoreError
+from zoneraster.blobs import Blobs, Location, lock
+from zoneraster.errors import BuildInterrupted, IncompleteBuildError, OverlapError
 from zoneraster.executors import ExecutorLike, run_tasks
 from zoneraster.grid import Grid
+from zoneraster.inspect import (
+    Options,
+    StoreLike,
+    expected_receipts,
+    found_receipts,
+    opened,
+    status,
+    stray_chunks,
+)
 from zoneraster.plan import PlanOptions, Progress
 from zoneraster.results import (
     BuildReport,
     PlanSummary,
     RunSummary,
-    Status,
-    VerifyReport,
     name_some,
 )
-from zoneraster.spec import PLAN_KEY, REPORT_KEY, Spec, require_spec
-from zoneraster.store import Blobs, Location, chunk_key, parse_chunk_key
-from zoneraster.task import BatchChunk, Contest, Context, Task, context, reburn, run_batch
-
-StoreLike = str | os.PathLike[str] | Location
-Options = Mapping[str, object] | None
-
-
-def _expected(ctx: Context) -> dict[int, str]:
-    """Receipt name of every batch of the plan."""
-    return {
-        batch: ledger.receipt_name(batch, (chunk.fingerprint for chunk in chunks))
-        for batch, chunks in ctx.batches.items()
-    }
-
-
-def _receipts(blobs: Blobs) -> dict[int, list[str]]:
-    """Receipts in the ledger, by batch."""
-    found: dict[int, list[str]] = {}
-    for key, _ in blobs.list(ledger.LEDGER):
-        found.setdefault(ledger.batch_of_name(key), []).append(key)
-    return found
-
-
-def _opened(location: Location) -> Context:
-    """The context of a store's present plan."""
-    spec = require_spec(location, location.blobs())
-    if not plan.plan_is_whole(location.blobs(), spec.plan):
-        raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
-    return context(location, spec.plan)
+from zoneraster.spec import REPORT_KEY, Spec
+from zoneraster.task import Contest, Context, Task, run_batch
 
 
 def _part_of(batches: Sequence[int], part: tuple[int, int] | None) -> list[int]:
@@ -95,7 +74,7 @@ def make_plan(
     PlanSummary
     """
     location = Location.of(store_, storage_options)
-    with store.lock(location):
+    with lock(location):
         return plan.make_plan(zones, location, PlanOptions(**options), progress=progress)
 
 
@@ -138,7 +117,7 @@ def run(
         With ``overlap="error"``, naming the pairs of zones.
     """
     location = Location.of(store_, storage_options)
-    with store.lock(location, shared=part is not None, wait=part is not None):
+    with lock(location, shared=part is not None, wait=part is not None):
         return _run(location, executor, workers, part, check, progress)
 
 
@@ -152,8 +131,8 @@ def _run(
 ) -> RunSummary:
     """`run` under a lock that the caller holds."""
     started = time.perf_counter()
-    ctx = _opened(location)
-    have, expected = _receipts(ctx.blobs), _expected(ctx)
+    ctx = opened(location)
+    have, expected = found_receipts(ctx.blobs), expected_receipts(ctx)
     check = location.is_local if check is None else check
     wanted = _part_of(sorted(expected), part)
     done = {b for b in wanted if expected[b] in have.get(b, ())}
@@ -230,17 +209,6 @@ def _zone_counts(ctx: Context, names: Sequence[str]) -> tuple[dict[str, np.ndarr
     return sums, chunks, nbytes
 
 
-def _stray_chunks(ctx: Context) -> list[str]:
-    """Chunk keys that the plan does not know."""
-    planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
-    stray = []
-    for key, _ in ctx.blobs.list(f"{store.ARRAY}/c"):
-        place = parse_chunk_key(key)
-        if place is not None and place not in planned:
-            stray.append(key)
-    return stray
-
-
 def finish(
     store_: StoreLike, *, done: RunSummary | None = None, storage_options: Options = None
 ) -> BuildReport:
@@ -263,15 +231,15 @@ def finish(
         Naming the batches without a receipt.
     """
     location = Location.of(store_, storage_options)
-    with store.lock(location):
+    with lock(location):
         return _finish(location, done or RunSummary())
 
 
 def _finish(location: Location, done: RunSummary) -> BuildReport:
     """`finish` under a lock that the caller holds."""
     started = time.perf_counter()
-    ctx = _opened(location)
-    expected, have = _expected(ctx), _receipts(ctx.blobs)
+    ctx = opened(location)
+    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
     missing = [b for b, name in sorted(expected.items()) if name not in have.get(b, ())]
     if missing:
         raise IncompleteBuildError(
@@ -279,7 +247,7 @@ def _finish(location: Location, done: RunSummary) -> BuildReport:
             f"(batches {name_some(missing)}): run the build again, it goes on where it stopped"
         )
     # Chunks before receipts: killed in between, the next finish finds the same work.
-    stray = _stray_chunks(ctx)
+    stray = stray_chunks(ctx)
     for key in stray:
         ctx.blobs.delete(key)
     names = set(expected.values())
@@ -451,7 +419,7 @@ def build(
         assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     started = time.perf_counter()
-    with store.lock(location):
+    with lock(location):
         location.blobs().sweep()
         plan.make_plan(zones, location, options, progress=progress)
         planned = time.perf_counter() - started
@@ -488,122 +456,11 @@ def build_part(
         A report from the part that finished the store.
     """
     location = Location.of(store_, storage_options)
-    with store.lock(location, wait=True):
+    with lock(location, wait=True):
         plan.make_plan(zones, location, PlanOptions(**options), progress=progress)
-    with store.lock(location, shared=True, wait=True):
+    with lock(location, shared=True, wait=True):
         done = _run(location, executor, workers, part, check, progress)
-    with store.lock(location, wait=True):
+    with lock(location, wait=True):
         if status(location).batches_done < status(location).batches:
             return done
         return _finish(location, done)
-
-
-def status(store_: StoreLike, *, storage_options: Options = None) -> Status:
-    """How far a build is, from the names in the ledger; also while it runs.
-
-    Parameters
-    ----------
-    store_ : path or URL
-    storage_options : mapping, optional
-    """
-    location = Location.of(store_, storage_options)
-    ctx = _opened(location)
-    expected, have = _expected(ctx), _receipts(ctx.blobs)
-    done = [b for b, name in expected.items() if name in have.get(b, ())]
-    try:
-        reported = json.loads(ctx.blobs.get(REPORT_KEY))["plan"]
-    except (FileNotFoundError, ValueError, KeyError):
-        reported = ""
-    return Status(
-        store=str(location),
-        batches_done=len(done),
-        batches=len(expected),
-        chunks_done=sum(len(ctx.batches[b]) for b in done),
-        chunks=ctx.index.num_rows,
-        work_done=sum(chunk.work for b in done for chunk in ctx.batches[b]),
-        work=sum(chunk.work for chunks in ctx.batches.values() for chunk in chunks),
-        finished=len(done) == len(expected) and reported == ctx.spec.plan,
-        missing=tuple(sorted(set(expected) - set(done))),
-    )
-
-
-def _sample(chunks: Sequence[BatchChunk], share: float) -> list[BatchChunk]:
-    """Evenly spread share of the chunks; at least one for any share above 0."""
-    if share <= 0 or not chunks:
-        return []
-    n = min(len(chunks), max(1, round(len(chunks) * share)))
-    return [chunks[i] for i in np.linspace(0, len(chunks) - 1, n).astype(int)]
-
-
-def verify(
-    store_: StoreLike, *, deep: float = 0.0, storage_options: Options = None
-) -> VerifyReport:
-    """Compare every stored chunk with its receipt, and burn a share of them again.
-
-    Parameters
-    ----------
-    store_ : path or URL
-    deep : float
-        Share of the chunks to burn again, 0 to 1.
-    storage_options : mapping, optional
-
-    Returns
-    -------
-    VerifyReport
-    """
-    if not 0.0 <= deep <= 1.0:
-        raise ValueError(f"deep must be a share between 0 and 1, not {deep}")
-    location = Location.of(store_, storage_options)
-    ctx = _opened(location)
-    checked, missing, damaged, bare = 0, [], [], []
-    for batch, name in sorted(_expected(ctx).items()):
-        try:
-            table = ledger.decode_receipt(name, ctx.blobs.get(name))
-        except FileNotFoundError:
-            bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
-            continue
-        for chunk in ledger.chunk_receipts(table):
-            checked += 1
-            key = chunk_key(chunk.row, chunk.col)
-            try:
-                if not chunk.agrees(ctx.blobs.get(key)):
-                    damaged.append(key)
-            except FileNotFoundError:
-                if chunk.nbytes:
-                    missing.append(key)
-    everything = [chunk for batch in sorted(ctx.batches) for chunk in ctx.batches[batch]]
-    again = _sample(everything, deep)
-    differing = []
-    for chunk in again:
-        key = chunk_key(chunk.row, chunk.col)
-        try:
-            stored = ctx.blobs.get(key)
-        except FileNotFoundError:
-            stored = b""
-        if key not in missing and reburn(location, ctx.spec.plan, chunk) != stored:
-            differing.append(key)
-    return VerifyReport(
-        store=str(location),
-        checked=checked,
-        reburned=len(again),
-        missing=tuple(missing),
-        damaged=tuple(damaged),
-        differing=tuple(differing),
-        stray=tuple(_stray_chunks(ctx)),
-        unreceipted=tuple(bare),
-    )
-
-
-def info(store_: StoreLike, *, storage_options: Options = None) -> dict[str, Any]:
-    """Everything a store says about itself, JSON-able: spec, plan, report, status."""
-    location = Location.of(store_, storage_options)
-    blobs = location.blobs()
-    spec = require_spec(location, blobs)
-    said: dict[str, Any] = {"store": str(location), "spec": json.loads(spec.to_json())}
-    for name, key in (("plan", PLAN_KEY), ("report", REPORT_KEY)):
-        try:
-            said[name] = json.loads(blobs.get(key))
-        except FileNotFoundError:
-            said[name] = None
-    said["status"] = status(location).to_dict()
-    return said

@@ -1,9 +1,9 @@
 """Burn a chunk without touching its pixels: edges to spans to runs.
 
-A *span* is (first column, end column, zone) in one row; a *run* is a maximal stretch of equal pixels
-of a row, given by its first column and its value. Columns and rows count from the chunk's corner.
-Cost follows the crossings of the boundaries, never the area: a chunk of 64 MB usually has some
-ten thousand runs.
+A *span* is (first column, end column, zone) in one row; a *run* is a maximal stretch of equal
+pixels of a row, given by its first column and its value. Columns and rows count from the chunk's
+corner. Cost follows the crossings of the boundaries, never the area: a chunk of 64 MB usually has
+some ten thousand runs.
 
 Zones are dense local numbers ``0 .. n - 1`` in painting order here; the caller maps them to ids.
 """
@@ -67,8 +67,8 @@ def _room(full, e_ptr, edges, t_ptr, toggles, row0, height, touched):  # type: i
 def _cross(e_ptr, edges, t_ptr, toggles, k, window, cross, rows):  # type: ignore[no-untyped-def]
     """Crossings of record `k`, bucketed by row and sorted within each.
 
-    Returns the first and the end row; ``cross[rows[i]:rows[i + 1]]`` are those of row ``first + i``,
-    cut to the chunk's columns.
+    Returns the first and the end row; ``cross[rows[i]:rows[i + 1]]`` are those of row ``first +
+    i``, cut to the chunk's columns.
     """
     row0, col0, height, width = window
     ra, rb = height, 0

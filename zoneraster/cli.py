@@ -178,9 +178,13 @@ def _plan_options(command: Command) -> Command:
             help="Who gets a pixel that several zones claim.",
         ),
         click.option("--priority", help="Numeric column; the higher is painted later."),
-        click.option("--all-touched", is_flag=True, help="Burn every pixel an edge passes through."),
+        click.option(
+            "--all-touched", is_flag=True, help="Burn every pixel an edge passes through."
+        ),
         click.option("--min-pixels", type=click.IntRange(0, 1), default=0, show_default=True),
-        click.option("--chunks", type=int, default=4000, show_default=True, help="Side of a chunk."),
+        click.option(
+            "--chunks", type=int, default=4000, show_default=True, help="Side of a chunk."
+        ),
         click.option(
             "--on-invalid",
             type=click.Choice(["error", "skip", "repair"]),

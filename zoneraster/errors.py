@@ -4,8 +4,8 @@ Each class is also the builtin that a caller would expect::
 
     ZonerasterError
     ├── GridError           ValueError      a grid, window or chunk shape that cannot be
-    ├── ZonesError          ValueError      polygons, keys or reference systems that cannot be burned
-    │   └── OverlapError                    zones overlap although ``overlap="error"``
+    ├── ZonesError          ValueError      polygons, keys or reference systems that cannot be
+    burned │   └── OverlapError                    zones overlap although ``overlap="error"``
     ├── StoreError          RuntimeError    a store that is not ours, or not readable
     │   ├── StoreMismatchError              the store was built with other options
     │   ├── IncompleteBuildError            batches are missing

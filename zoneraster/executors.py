@@ -27,7 +27,7 @@ class Mapper(Protocol):
 
 
 # None: threads on all cores; int: that many threads; "threads", "processes", "serial".
-ExecutorLike: TypeAlias = "None | int | str | Mapper"
+ExecutorLike: TypeAlias = "int | str | Mapper | None"
 
 
 def cpu_count() -> int:

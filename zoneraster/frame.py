@@ -6,9 +6,9 @@ pixel of a new run is a literal. libzstd has to find such matches in 64 MB of pi
 known. The frame says its content size, asks for a window of one row (128 KiB at least), carries no
 checksum, and uses raw literals and the predefined FSE tables, so that any decoder reads it.
 
-Where a block would not become smaller that way (noise), `encode_runs` gives up and the caller paints
-bands of pixels and hands them to libzstd: `encode_bands`. Which way is taken depends on the runs
-alone, so equal runs give equal bytes.
+Where a block would not become smaller that way (noise), `encode_runs` gives up and the caller
+paints bands of pixels and hands them to libzstd: `encode_bands`. Which way is taken depends on the
+runs alone, so equal runs give equal bytes.
 """
 
 from __future__ import annotations
@@ -93,8 +93,11 @@ _TABLES = (
     *_encoding_table(_LL_NORM, 6),
     *_encoding_table(_ML_NORM, 6),
     *_encoding_table(_OF_NORM, 5),
+    # The code of a length is a table for the short ones, and follows from its highest bit beyond.
+    np.searchsorted(_LL_BASE, np.arange(64), side="right") - 1,
     _LL_BASE,
     np.array(_LL_BITS, np.int64),
+    np.searchsorted(_ML_BASE, np.arange(128) + _MIN_MATCH, side="right") - 1,
     _ML_BASE,
     np.array(_ML_BITS, np.int64),
 )
@@ -132,8 +135,8 @@ def sequences(run_ptr, start, value, width, itemsize):  # type: ignore[no-untype
         Literal bytes after the last match.
     """
     height = run_ptr.size - 1
-    # Each run gives one literal pixel and one match, and each change of the row above may split one;
-    # a stretch shorter than a match is literal.
+    # Each run gives one literal pixel and one match, and each change of the row above may split
+    # one; a stretch shorter than a match is literal.
     room = 2 * value.size + 2
     literals = np.empty((room + value.size) * (itemsize + 2 * _MIN_MATCH), np.uint8)
     n_literals, match = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -181,25 +184,26 @@ def sequences(run_ptr, start, value, width, itemsize):  # type: ignore[no-untype
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _code(value, base):  # type: ignore[no-untyped-def]
-    """Code of a length: the last whose baseline is not above it."""
-    lo, hi = 0, base.size - 1
-    while lo < hi:
-        middle = (lo + hi + 1) // 2
-        if base[middle] <= value:
-            lo = middle
-        else:
-            hi = middle - 1
-    return lo
+def _high_bit(value):  # type: ignore[no-untyped-def]
+    """Position of the highest bit of a value below 2**32."""
+    high = 0
+    for shift in (16, 8, 4, 2, 1):
+        if value >> shift:
+            value >>= shift
+            high += shift
+    return high
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
-def _offset_code(value):  # type: ignore[no-untyped-def]
-    """Position of the highest bit."""
-    code = 0
-    while value >> (code + 1):
-        code += 1
-    return code
+def _flush(out, n, bits, n_bits):  # type: ignore[no-untyped-def]
+    """Write the whole bytes of a bit buffer; return the end and what is left.
+
+    Always stores eight bytes (one instruction), of which only the whole ones count.
+    """
+    for b in range(8):
+        out[n + b] = np.uint8((bits >> np.uint64(8 * b)) & np.uint64(255))
+    whole = n_bits >> 3
+    return n + whole, bits >> np.uint64(8 * whole), n_bits & 7
 
 
 @nb.njit(nogil=True, cache=True, inline="always")
@@ -235,11 +239,14 @@ def _put_bitstream(out, n, seq, count, tables):  # type: ignore[no-untyped-def]
     last, so they are written last to first.
     """
     (ll_next, ll_delta, ll_find, ml_next, ml_delta, ml_find, of_next, of_delta, of_find,
-     ll_base, ll_bits, ml_base, ml_bits) = tables  # fmt: skip
+     ll_code, ll_base, ll_bits, ml_code, ml_base, ml_bits) = tables  # fmt: skip
     bits, n_bits = np.uint64(0), 0
     ll_state = ml_state = of_state = 0
     for k in range(count - 1, -1, -1):
-        ll, ml, of = _code(seq[0, k], ll_base), _code(seq[1, k], ml_base), _offset_code(seq[2, k])
+        ll = ll_code[seq[0, k]] if seq[0, k] < 64 else _high_bit(seq[0, k]) + 19
+        ml = seq[1, k] - 3
+        ml = ml_code[ml] if ml < 128 else _high_bit(ml) + 36
+        of = _high_bit(seq[2, k])
         if k == count - 1:  # the first state of a symbol costs no bits
             x = (of_delta[of] + (1 << 15)) >> 16
             of_state = of_next[(((x << 16) - of_delta[of]) >> x) + of_find[of]]
@@ -261,32 +268,19 @@ def _put_bitstream(out, n, seq, count, tables):  # type: ignore[no-untyped-def]
             n_bits += x
             ll_state = ll_next[(ll_state >> x) + ll_find[ll]]
         bits |= np.uint64(seq[0, k] - ll_base[ll]) << np.uint64(n_bits)
-        n_bits += ll_bits[ll]
-        while n_bits >= 8:
-            out[n] = np.uint8(bits & np.uint64(255))
-            bits >>= np.uint64(8)
-            n += 1
-            n_bits -= 8
+        n, bits, n_bits = _flush(out, n, bits, n_bits + ll_bits[ll])
         bits |= np.uint64(seq[1, k] - ml_base[ml]) << np.uint64(n_bits)
         n_bits += ml_bits[ml]
         bits |= np.uint64(seq[2, k] - (1 << of)) << np.uint64(n_bits)
-        n_bits += of
-        while n_bits >= 8:
-            out[n] = np.uint8(bits & np.uint64(255))
-            bits >>= np.uint64(8)
-            n += 1
-            n_bits -= 8
+        n, bits, n_bits = _flush(out, n, bits, n_bits + of)
     bits |= np.uint64(ml_state & 63) << np.uint64(n_bits)
     bits |= np.uint64(of_state & 31) << np.uint64(n_bits + 6)
     bits |= np.uint64(ll_state & 63) << np.uint64(n_bits + 11)
-    bits |= np.uint64(1) << np.uint64(n_bits + 17)  # the end mark, so that the decoder finds the top
-    n_bits += 18
-    while n_bits > 0:
-        out[n] = np.uint8(bits & np.uint64(255))
-        bits >>= np.uint64(8)
-        n += 1
-        n_bits -= 8
-    return n
+    bits |= np.uint64(1) << np.uint64(
+        n_bits + 17
+    )  # the end mark, so that the decoder finds the top
+    n, _, n_bits = _flush(out, n, bits, n_bits + 18)
+    return n + 1 if n_bits else n
 
 
 @nb.njit(nogil=True, cache=True)
@@ -395,8 +389,9 @@ def encode_runs(
     n_bytes, row_bytes = (run_ptr.size - 1) * width * itemsize, width * itemsize
     parts = sequences(run_ptr, start, value, width, itemsize)
     n_blocks = n_bytes // (BLOCK - _SLACK) + 2
-    # A sequence takes at most 16 + 16 + 30 extra bits and 17 of states.
-    room = parts[0].size + 10 * (parts[2].size + n_blocks) + 32 * n_blocks
+    # A sequence takes at most 16 + 16 + 30 extra bits and 17 of states,
+    # and the last store of the bitstream reaches 8 bytes further.
+    room = parts[0].size + 10 * (parts[2].size + n_blocks) + 32 * n_blocks + 8
     out = np.empty(room, np.uint8)
     end = blocks(*parts, row_bytes, itemsize, _TABLES, out, 0)
     if end < 0:

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zoneraster.blobs import PRIVATE, Blobs
 from zoneraster.errors import CorruptStoreError
-from zoneraster.store import PRIVATE, Blobs, chunk_key
+from zoneraster.store import chunk_key
 
 LEDGER = f"{PRIVATE}ledger/"
 SCHEMA = pa.schema(
@@ -81,9 +82,7 @@ def batch_of_name(key: str) -> int:
 
 def encode_receipt(chunks: Sequence[ChunkReceipt]) -> bytes:
     """Parquet bytes of a receipt, one row per chunk and zone; equal content, equal bytes."""
-    rows = [
-        (chunk[:5], zone) for chunk in chunks for zone in (chunk.zones or ((0, 0, 0, 0, 0.0),))
-    ]
+    rows = [(chunk[:5], zone) for chunk in chunks for zone in (chunk.zones or ((0, 0, 0, 0, 0.0),))]
     columns = list(zip(*((*chunk, *zone) for chunk, zone in rows), strict=True))
     table = pa.Table.from_arrays(
         [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA

@@ -1,14 +1,16 @@
 """The manifest: which zones touch which chunk, and with which edges.
 
-`write_manifest` sweeps the grid one row of batches at a time: an STRtree over the boxes of the parts
-names those that can matter there, the partition hands their edges to chunks, and the records go to
-one Parquet row group per batch. A worker reads its row group and nothing else; no worker ever holds
-all polygons. The *chunk index*, a small table beside it, has one row per chunk with its fingerprint.
+`write_manifest` sweeps the grid one row of batches at a time: an STRtree over the boxes of the
+parts names those that can matter there, the partition hands their edges to chunks, and the records
+go to one Parquet row group per batch. A worker reads its row group and nothing else; no worker ever
+holds all polygons. The *chunk index*, a small table beside it, has one row per chunk with its
+fingerprint.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from zoneraster import burn, partition
-from zoneraster.grid import Chunking, Window
+from zoneraster.windows import Chunking, Window
 from zoneraster.zones import Rings
 
 _Ints = npt.NDArray[np.int64]
@@ -156,7 +158,7 @@ def _sorted_records(
 ) -> tuple[Records, npt.NDArray[np.int32]]:
     """Records of one row of batches, and the batch of each."""
     rings, cut = source.rings, source.chunking
-    height, width = cut.shape
+    width = cut.shape[1]
     edges, offsets = partition.edges_in_rows(
         rings.u, rings.v, rings.ring_offsets, rings.part_offsets, parts, *rows, source.touched
     )
@@ -198,9 +200,7 @@ def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> S
     records, batch = _sorted_records(source, parts, (row0, row1))
     if batch.size == 0:
         return Slab(records, batch, np.zeros(0, np.int64), np.zeros(0, np.int64))
-    new = np.flatnonzero(
-        (np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0)
-    )
+    new = np.flatnonzero((np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0))
     first = np.concatenate([[0], new + 1]).astype(np.int64)
     work = np.add.reduceat(_crossings(records), first) + _WORK_PER_CHUNK
     return Slab(records, batch, first, work.astype(np.int64))
@@ -303,7 +303,7 @@ def write_manifest(
                 table = slab.records.to_table()
                 cuts = np.flatnonzero(np.diff(slab.batch)) + 1
                 bounds = [0, *cuts.tolist(), slab.batch.size]
-                for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+                for a, b in itertools.pairwise(bounds):
                     writer.write_table(table.slice(a, b - a), row_group_size=b - a)
                 row_group += len(bounds) - 1
             if progress is not None:
@@ -359,7 +359,7 @@ class Manifest:
         return Records.from_table(self._file.read_row_group(row_group, use_threads=False))
 
     def chunk_window(self, row: int, col: int) -> tuple[int, int, int, int]:
-        """The window of a chunk as the kernels take it: row0, col0, height, width, cut to the grid."""
+        """Corner and size of a chunk, cut to the grid: row0, col0, height, width."""
         window = self.chunking.chunk_window(row, col)
         return window.row0, window.col0, window.height, window.width
 
@@ -382,7 +382,9 @@ class Manifest:
         chunks = self.index.filter(pa.array(hit))
         for row_group in np.unique(chunks["row_group"].to_numpy()):
             records = self.records(int(row_group))
-            for item in chunks.filter(pa.array(chunks["row_group"].to_numpy() == row_group)).to_pylist():
+            for item in chunks.filter(
+                pa.array(chunks["row_group"].to_numpy() == row_group)
+            ).to_pylist():
                 one = records.of_chunk(item["first_record"], item["n_records"])
                 found.append(self._claiming(one, item["chunk_row"], item["chunk_col"], wanted))
         return np.unique(np.concatenate(found))
@@ -393,9 +395,7 @@ class Manifest:
         """Ids of the records with a span inside the wanted window."""
         window = self.chunk_window(row, col)
         number = np.arange(records.zone_id.size)
-        row_ptr, first, end, zone = burn.spans(
-            number, *records[3:], window, self.touched
-        )
+        row_ptr, first, end, zone = burn.spans(number, *records[3:], window, self.touched)
         span_row = np.repeat(np.arange(row_ptr.size - 1), np.diff(row_ptr)) + window[0]
         hit = (span_row >= wanted.row0) & (span_row < wanted.row1)
         hit &= (first + window[1] < wanted.col1) & (end + window[1] > wanted.col0)

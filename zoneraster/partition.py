@@ -9,11 +9,12 @@ in this order of operations (GDAL's ``llrasterize.cpp``): pixels ``k, k + 1, ...
 Every operation is monotone in ``r``, so the crossings of an edge in a band of rows lie between the
 crossings of its first and last row there.
 
-A part that spans many chunks is swept one chunk row at a time. Each edge goes to the chunks in which
-its crossings fall; for all chunks to the right it only *toggles* "inside at the left boundary" on
-its rows. Toggles of neighbouring edges share ends, so that along a closed boundary nearly all of
-them cancel: what is left per chunk is a few row intervals, kept as a sorted list of row numbers.
-The end points of an edge are never changed, so a chunk computes the integers of the whole canvas.
+A part that spans many chunks is swept one chunk row at a time. Each edge goes to the chunks in
+which its crossings fall; for all chunks to the right it only *toggles* "inside at the left
+boundary" on its rows. Toggles of neighbouring edges share ends, so that along a closed boundary
+nearly all of them cancel: what is left per chunk is a few row intervals, kept as a sorted list of
+row numbers. The end points of an edge are never changed, so a chunk computes the integers of the
+whole canvas.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def _edge_columns(edge, a, b, touched):  # type: ignore[no-untyped-def]
 def _pieces(edges, e0, e1, row0, row1, width, chunk_h, chunk_w, touched, key, eid, tkey, ta, tb):  # type: ignore[no-untyped-def]
     """Cut the edges of one part at chunk rows: (chunk, edge) pieces and toggles.
 
-    A chunk's key is ``band * (n_cols + 1) + column`` with bands counted from `row0`; rows of toggles
+    A chunk's key is ``band * (n_cols + 1) + column`` with bands counted from `row0`; toggle rows
     are counted from the top of their band. Consecutive toggles of one key that share an end are
     joined on the way (interval XOR), which leaves one for a whole monotone or winding chain.
     """
@@ -159,9 +160,7 @@ def _pieces(edges, e0, e1, row0, row1, width, chunk_h, chunk_w, touched, key, ei
             continue
         for band in range((a - row0) // chunk_h, (b - 1 - row0) // chunk_h + 1):
             top = row0 + band * chunk_h
-            ca, cb, lo, hi = _edge_columns(
-                edges[e], max(a, top), min(b, top + chunk_h), touched
-            )
+            ca, cb, lo, hi = _edge_columns(edges[e], max(a, top), min(b, top + chunk_h), touched)
             if lo >= width or lo > hi:
                 continue
             last = min(hi, width - 1) // chunk_w if hi >= 0 else -1

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numba as nb
 import numpy as np
@@ -20,11 +19,12 @@ import pyarrow.parquet as pq
 import shapely
 
 from zoneraster import manifest, partition, spec, store
+from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError, ZonesError
-from zoneraster.grid import Chunking, Grid
+from zoneraster.grid import Grid
 from zoneraster.results import PlanSummary
 from zoneraster.spec import Spec
-from zoneraster.store import Blobs, Location
+from zoneraster.windows import Chunking
 from zoneraster.zones import Rings, Zones, assign_ids, id_dtype, read_zones, zone_rings
 
 Progress = Callable[[str, int, int], None]
@@ -280,7 +280,9 @@ def _write_zone_table(blobs: Blobs, table: pa.Table, grid: Grid) -> None:
 
 def key_column(spec_: Spec) -> str:
     """Name of the key in the stored zone table."""
-    return spec_.key if spec_.key == "zone_id" or spec_.key not in RESERVED else f"{spec_.key}_input"
+    return (
+        spec_.key if spec_.key == "zone_id" or spec_.key not in RESERVED else f"{spec_.key}_input"
+    )
 
 
 def _known_ids(blobs: Blobs) -> pa.Table | None:
@@ -438,7 +440,7 @@ def _write_plan(
 def _refuse_foreign(location: Location, blobs: Blobs) -> None:
     """Refuse a place that holds something we did not put there."""
     for key, _ in blobs.list(""):
-        if not key.startswith(store.PRIVATE) and key not in _OURS:
+        if not key.startswith(PRIVATE) and key not in _OURS:
             raise StoreError(
                 f"{location} holds something else already ({key}): nothing was touched, "
                 "choose an empty or new folder"

@@ -170,11 +170,11 @@ class BuildReport:
         lines = [
             f"{self.store}: {self.n_zones:,} zones on {cols:,} x {rows:,} pixels ({self.dtype})",
             f"  chunks     {self.chunks:>18,} of {self.grid_chunks:,}, {self.nbytes:,} bytes",
-            f"  this build {self.burned:>18,} burned, {self.kept:,} kept, {self.deleted:,} deleted"
-            f" in {self.seconds:.1f} s",
+            f"  this build {self.burned:>18,} burned, {self.kept:,} kept, {self.deleted:,} deleted",
             f"  claimed    {self.claimed:>18,} pixels",
             f"  owned      {self.owned:>18,} pixels",
             f"  contested  {self.contested:>18,} pixels in {len(self.contested_zones):,} zones",
+            f"  time       {self.seconds:>18,.1f} s",
         ]
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError, StoreMismatchError
-from zoneraster.grid import Chunking, Grid
-from zoneraster.store import PRIVATE, Blobs, Location
+from zoneraster.grid import Grid
+from zoneraster.windows import Chunking
 
 SPEC_KEY = f"{PRIVATE}spec.json"
 MANIFEST_KEY = f"{PRIVATE}manifest.parquet"
@@ -67,9 +68,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         if self.overlap not in OVERLAPS:
-            raise StoreError(
-                f"overlap must be one of {', '.join(OVERLAPS)}, not {self.overlap!r}"
-            )
+            raise StoreError(f"overlap must be one of {', '.join(OVERLAPS)}, not {self.overlap!r}")
         if self.min_pixels not in {0, 1}:
             raise StoreError(f"min_pixels must be 0 or 1, not {self.min_pixels!r}")
         if self.integrity not in {"receipt", "crc32c"}:

@@ -10,17 +10,20 @@ import functools
 import itertools
 import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from zoneraster import burn, frame, ledger, plan
 from zoneraster.area import row_areas
+from zoneraster.blobs import Location
 from zoneraster.errors import StoreError
+from zoneraster.grid import Grid
 from zoneraster.ledger import ChunkReceipt
 from zoneraster.manifest import Manifest, Records
 from zoneraster.spec import MANIFEST_KEY, Spec, require_spec
-from zoneraster.store import Location, chunk_key
+from zoneraster.store import chunk_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class Context:
 
     @property
     def manifest(self) -> Manifest:
-        """This thread's open manifest."""
+        """The open manifest of the calling thread."""
         opened: Manifest | None = getattr(self._local, "manifest", None)
         if opened is None:
             opened = Manifest(
@@ -132,6 +135,29 @@ def _constant(value: int, shape: tuple[int, int], itemsize: int) -> bytes:
     return frame.encode_constant(value, shape=shape, itemsize=itemsize)
 
 
+@functools.lru_cache(maxsize=64)
+def _areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
+    """Pixel areas of a chunk row, shared by its chunks."""
+    return row_areas(grid, row0, row1)
+
+
+def _local_zones(records: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Ids of a chunk's zones in painting order, and the local number of each record.
+
+    The parts of a zone are painted one after the other, so a new id begins a new zone.
+    """
+    new = np.concatenate([[True], np.diff(records.zone_id) != 0])
+    return records.zone_id[new].astype(np.int64), np.cumsum(new) - 1
+
+
+# Any: what `burn.spans` returns, untyped like all kernels.
+def _spans(spec: Spec, records: Records, number: npt.NDArray[np.int64], row: int, col: int) -> Any:
+    """Spans of a chunk."""
+    window = spec.chunking.chunk_window(row, col)
+    corner = (window.row0, window.col0, window.height, window.width)
+    return burn.spans(number, *records[3:], corner, spec.all_touched)
+
+
 def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
     """Burn one chunk in memory.
 
@@ -144,16 +170,14 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         Of the chunk.
     """
     window = spec.chunking.chunk_window(row, col)
-    areas = row_areas(spec.grid, window.row0, window.row1)
+    areas = _areas(spec.grid, window.row0, window.row1)
     if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
         zone, pixels = int(records.zone_id[0]), window.height * window.width
         data = _constant(zone, spec.chunks, spec.itemsize)
         area = float(areas.sum()) * window.width
         return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),), ())
-    new = np.concatenate([[True], np.diff(records.zone_id) != 0])
-    zone_id, number = records.zone_id[new].astype(np.int64), np.cumsum(new) - 1
-    corner = (window.row0, window.col0, window.height, window.width)
-    spans = burn.spans(number, *records[3:], corner, spec.all_touched)
+    zone_id, number = _local_zones(records)
+    spans = _spans(spec, records, number, row, col)
     run_ptr, start, value, claimed, owned, contested, area_m2 = burn.overlay(
         *spans, zone_id.size, *spec.chunks, areas
     )
@@ -256,3 +280,23 @@ def reburn(location: Location, digest: str, chunk: BatchChunk) -> bytes:
     own = records.of_chunk(chunk.first_record, chunk.n_records)
     return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
 
+
+def chunk_runs(
+    ctx: Context, chunk: BatchChunk
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Runs of a chunk burned again from the manifest.
+
+    Returns
+    -------
+    run_ptr : (height + 1,) int64
+    start : (m,) int32
+    zone_id : (m,) int64
+    """
+    records = ctx.manifest.records(chunk.row_group)
+    own = records.of_chunk(chunk.first_record, chunk.n_records)
+    zone_id, number = _local_zones(own)
+    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+    areas = _areas(ctx.spec.grid, window.row0, window.row1)
+    spans = _spans(ctx.spec, own, number, chunk.row, chunk.col)
+    run_ptr, start, value, *_ = burn.overlay(*spans, zone_id.size, *ctx.spec.chunks, areas)
+    return run_ptr, start, np.concatenate([[0], zone_id])[value]

@@ -1,0 +1,288 @@
+"""Named bytes, on local disk or anything fsspec reaches: where a store lives.
+
+Objects are written whole: locally to a temporary name in the same folder, then renamed; on an
+object store with one PUT. Nothing is appended to and nothing is read back to be modified.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import fsspec
+
+from zoneraster.errors import StoreBusyError, StoreError
+
+PRIVATE = ".zoneraster/"
+# Schemes that name bytes elsewhere, or chains of them, could read files nobody meant to open.
+_SCHEMES = {"file", "local", "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"}
+
+
+class Blobs(Protocol):
+    """Named bytes: all that a store needs."""
+
+    def get(self, key: str) -> bytes:
+        """Bytes of a key; FileNotFoundError when there is none."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write all of a key, or nothing."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a key for reading at any place."""
+
+    def writer(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Write a big key piece by piece; it appears as a whole when the context ends well."""
+
+    def delete(self, key: str) -> None:
+        """Delete a key; a missing one is no error."""
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below a folder and their sizes in bytes."""
+
+
+class LocalBlobs:
+    """Blobs in a local folder.
+
+    Parameters
+    ----------
+    root : Path
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._made: set[str] = set()
+        self._count = itertools.count()
+
+    def get(self, key: str) -> bytes:
+        """Bytes of a key."""
+        return (self.root / key).read_bytes()
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write to a temporary name in the same folder and rename."""
+        folder, _, name = key.rpartition("/")
+        if folder not in self._made:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+            self._made.add(folder)
+        temporary = f"{self.root}/{folder}/.{name}.{os.getpid()}-{next(self._count)}.partial"
+        try:
+            with open(temporary, "xb", buffering=0) as file:  # noqa: PTH123 - hot path
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+            os.replace(temporary, f"{self.root}/{key}")  # noqa: PTH105
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a key for reading."""
+        return (self.root / key).open("rb")
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[BinaryIO]:
+        """Write to a temporary name and rename at the end."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(self._count)}.partial")
+        try:
+            with temporary.open("xb") as file:
+                yield file
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        """Delete a key."""
+        (self.root / key).unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below a folder, temporary ones left out."""
+        for key, entry in self._walk(prefix.rstrip("/")):
+            if not key.endswith(".partial"):
+                yield key, entry.stat().st_size
+
+    def sweep(self) -> int:
+        """Delete temporary files that a killed build left behind; return how many."""
+        left = [key for key, _ in self._walk("") if key.endswith(".partial")]
+        for key in left:
+            self.delete(key)
+        return len(left)
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        try:
+            entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            key = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(key)
+            elif entry.is_file(follow_symlinks=False):
+                yield key, entry
+
+
+class FsspecBlobs:
+    """Blobs on anything fsspec reaches: one PUT per key.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+    root : str
+    """
+
+    def __init__(self, fs: Any, root: str) -> None:  # Any: fsspec carries no types
+        self.fs = fs
+        self.root = root.rstrip("/")
+
+    def get(self, key: str) -> bytes:
+        """Bytes of a key."""
+        return bytes(self.fs.cat_file(f"{self.root}/{key}"))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write all of a key."""
+        self.fs.pipe_file(f"{self.root}/{key}", data)
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a key for reading."""
+        file: BinaryIO = self.fs.open(f"{self.root}/{key}", "rb")
+        return file
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[BinaryIO]:
+        """Write to a local temporary file and upload it at the end."""
+        with tempfile.NamedTemporaryFile(suffix=".partial") as file:
+            yield file  # type: ignore[misc]  # a wrapper that has every method of BinaryIO
+            file.flush()
+            self.fs.put_file(file.name, f"{self.root}/{key}")
+
+    def delete(self, key: str) -> None:
+        """Delete a key."""
+        try:
+            self.fs.rm_file(f"{self.root}/{key}")
+        except FileNotFoundError:
+            return
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below a folder."""
+        self.fs.invalidate_cache()
+        found = self.fs.find(f"{self.root}/{prefix.rstrip('/')}", detail=True)
+        skip = len(self.root.removeprefix("/")) + 1
+        for name, info in sorted(found.items()):
+            yield name.removeprefix("/")[skip:], int(info["size"])
+
+    def sweep(self) -> int:
+        """Nothing to sweep: a PUT leaves no temporary object."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a store is: picklable and free of secrets unless the caller put them into the options.
+
+    Parameters
+    ----------
+    url : str
+        A local path or a URL.
+    options : tuple of (str, object)
+        fsspec storage options.
+    """
+
+    url: str
+    options: tuple[tuple[str, object], ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, store: str | os.PathLike[str] | Location, options: Mapping[str, object] | None = None
+    ) -> Location:
+        """Normalise a path, URL or location.
+
+        Raises
+        ------
+        StoreError
+            For chained URLs, unknown schemes and credentials inside a URL.
+        """
+        if isinstance(store, Location):
+            return store
+        url = os.fspath(store)
+        if "\0" in url or not url:
+            raise StoreError(f"not a store path: {url!r}")
+        scheme, has_scheme, rest = url.partition("://")
+        if "::" in url:
+            raise StoreError("chained URLs ('::') are not accepted for stores: give a plain URL")
+        if has_scheme and scheme not in _SCHEMES:
+            raise StoreError(
+                f"cannot open a {scheme}:// store: use a local path or one of "
+                + ", ".join(sorted(_SCHEMES))
+            )
+        if has_scheme and "@" in rest.split("/", 1)[0]:
+            raise StoreError("the store URL holds credentials: put them into the environment")
+        if scheme in {"file", "local"} and has_scheme:
+            url = rest
+        if "://" not in url:
+            url = str(Path(url).expanduser().absolute())
+        return cls(url, tuple(sorted((options or {}).items())))
+
+    @property
+    def is_local(self) -> bool:
+        """The store is a folder of this machine."""
+        return "://" not in self.url
+
+    def blobs(self) -> LocalBlobs | FsspecBlobs:
+        """Open the place itself; never a local path through fsspec, which tears files."""
+        if self.is_local:
+            return LocalBlobs(Path(self.url))
+        fs, root = fsspec.core.url_to_fs(self.url, **dict(self.options))
+        return FsspecBlobs(fs, root)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@contextmanager
+def lock(location: Location, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold a local store's lock: one builder at a time, or many parts of one build.
+
+    The kernel frees the lock when the process dies, however it dies. Stores elsewhere are not
+    locked.
+
+    Parameters
+    ----------
+    location : Location
+    shared : bool
+        Together with other shared holders (the parts of a job array).
+    wait : bool
+        Wait for the present holder instead of raising.
+
+    Raises
+    ------
+    StoreBusyError
+        Naming the holder.
+    """
+    if not location.is_local:
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    path = Path(location.url) / PRIVATE / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StoreBusyError(
+                f"another build of {location} is running ({file.read().strip() or 'unknown'}): "
+                "wait for it, or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield

@@ -1,0 +1,155 @@
+"""The demo: all counties of the United States at 1 arc-second (30 m), from polygons to a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zoneraster as zr
+from zoneraster.grid import Grid
+from zoneraster.plan import Progress
+from zoneraster.results import BuildReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The United States with Alaska, Hawaii and the territories, in whole degrees.
+BOUNDS = (-180, -15, 180, 72)
+# What the picture shows: the 48 states.
+PICTURE_BOUNDS = (-125.0, 24.0, -66.5, 50.0)
+# A chunk is one degree.
+CHUNKS = 3600
+_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo leaves behind.
+
+    Parameters
+    ----------
+    report : BuildReport
+    table : pandas.DataFrame
+        Per county: pixels, area in the raster, geodesic area of its polygon, difference in percent.
+    store, csv, picture : Path
+    """
+
+    report: BuildReport
+    table: pd.DataFrame
+    store: Path
+    csv: Path
+    picture: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        total = self.table[["pixels", "area_km2", "geodesic_km2"]].sum()
+        return {
+            "report": self.report.to_dict(),
+            "total": {name: float(value) for name, value in total.items()},
+            "store": str(self.store),
+            "csv": str(self.csv),
+            "picture": str(self.picture) if self.picture else None,
+        }
+
+    def __str__(self) -> str:
+        table = self.table
+        total = table[["pixels", "area_km2", "geodesic_km2"]].sum()
+        share = 100 * (total["area_km2"] / total["geodesic_km2"] - 1)
+        largest = table.sort_values("area_km2", ascending=False).head(_ROWS)
+        text = largest.to_string(
+            formatters={
+                "pixels": "{:,}".format,
+                "area_km2": "{:,.1f}".format,
+                "geodesic_km2": "{:,.1f}".format,
+                "difference_percent": "{:+.4f}".format,
+            }
+        )
+        lines = [
+            str(self.report),
+            "",
+            f"the {_ROWS} largest of {len(table):,} counties",
+            text,
+            f"all counties: {total['pixels']:,.0f} pixels, {total['area_km2']:,.1f} km2",
+            f"geodesic area of their polygons: {total['geodesic_km2']:,.1f} km2 ({share:+.5f} %)",
+            "",
+            f"store    {self.store}",
+            f"table    {self.csv}",
+            f"picture  {self.picture or 'not drawn: needs matplotlib, zoneraster[plot]'}",
+        ]
+        return "\n".join(lines)
+
+
+def counties_path() -> Path:
+    """The county polygons that come with the package (US Census Bureau, public domain)."""
+    return Path(str(resources.files("zoneraster") / "data" / "us_counties.parquet"))
+
+
+def area_table(store: Path) -> pd.DataFrame:
+    """Area of each zone in the raster against the geodesic area of its polygon.
+
+    Parameters
+    ----------
+    store : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by zone_id: name, pixels, area_km2, geodesic_km2, difference_percent.
+    """
+    zones = zr.zones(store)
+    geod = zones.crs.get_geod()
+    geodesic = [abs(geod.geometry_area_perimeter(shape)[0]) / 1e6 for shape in zones.geometry]
+    table = zones[["zone_id", "name"]].copy()
+    table["pixels"] = zones["owned"]
+    table["area_km2"] = zones["area_m2"] / 1e6
+    table["geodesic_km2"] = geodesic
+    table["difference_percent"] = 100 * (table["area_km2"] / table["geodesic_km2"] - 1)
+    return table.set_index("zone_id")
+
+
+def run_demo(
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    resolution: Fraction = Fraction(1, 3600),
+) -> DemoResult:
+    """Build the counties' store in a folder, compare areas, draw a map.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when absent. A demo that was interrupted there goes on.
+    workers : int, optional
+    progress : callable, optional
+    resolution : Fraction
+        Degrees; 1/3600 is 30 m.
+
+    Returns
+    -------
+    DemoResult
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    store, csv, picture = (folder / f"counties.{kind}" for kind in ("zarr", "csv", "png"))
+    grid = Grid.from_bounds(BOUNDS, resolution, "EPSG:4269")
+    report = zr.build(
+        counties_path(), store, grid=grid, chunks=CHUNKS, workers=workers, progress=progress
+    )
+    table = area_table(store)
+    table.to_csv(csv)
+    drawn: Path | None = picture
+    try:
+        from zoneraster.report import draw_map  # noqa: PLC0415 - matplotlib is optional
+
+        draw_map(
+            store,
+            picture,
+            bounds=PICTURE_BOUNDS,
+            title="US counties, zone ids at 1 arc-second, every 60th or so pixel",
+        )
+    except zr.ZonerasterError:
+        drawn = None
+    return DemoResult(report, table, store, csv, drawn)

@@ -1,0 +1,167 @@
+"""Questions to a store: how far it is, whether its bytes are right, what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoneraster import ledger, plan, store
+from zoneraster.blobs import Blobs, Location
+from zoneraster.errors import StoreError
+from zoneraster.results import Status, VerifyReport
+from zoneraster.spec import PLAN_KEY, REPORT_KEY, require_spec
+from zoneraster.store import chunk_key, parse_chunk_key
+from zoneraster.task import BatchChunk, Context, context, reburn
+
+StoreLike = str | os.PathLike[str] | Location
+Options = Mapping[str, object] | None
+
+
+def expected_receipts(ctx: Context) -> dict[int, str]:
+    """Receipt name of every batch of the plan."""
+    return {
+        batch: ledger.receipt_name(batch, (chunk.fingerprint for chunk in chunks))
+        for batch, chunks in ctx.batches.items()
+    }
+
+
+def found_receipts(blobs: Blobs) -> dict[int, list[str]]:
+    """Receipts in the ledger, by batch."""
+    found: dict[int, list[str]] = {}
+    for key, _ in blobs.list(ledger.LEDGER):
+        found.setdefault(ledger.batch_of_name(key), []).append(key)
+    return found
+
+
+def opened(location: Location) -> Context:
+    """The context of a store's present plan."""
+    spec = require_spec(location, location.blobs())
+    if not plan.plan_is_whole(location.blobs(), spec.plan):
+        raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
+    return context(location, spec.plan)
+
+
+def stray_chunks(ctx: Context) -> list[str]:
+    """Chunk keys that the plan does not know."""
+    planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
+    stray = []
+    for key, _ in ctx.blobs.list(f"{store.ARRAY}/c"):
+        place = parse_chunk_key(key)
+        if place is not None and place not in planned:
+            stray.append(key)
+    return stray
+
+
+def status(store_: StoreLike, *, storage_options: Options = None) -> Status:
+    """How far a build is, from the names in the ledger; also while it runs.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    storage_options : mapping, optional
+    """
+    location = Location.of(store_, storage_options)
+    ctx = opened(location)
+    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
+    done = [b for b, name in expected.items() if name in have.get(b, ())]
+    try:
+        reported = json.loads(ctx.blobs.get(REPORT_KEY))["plan"]
+    except (FileNotFoundError, ValueError, KeyError):
+        reported = ""
+    return Status(
+        store=str(location),
+        batches_done=len(done),
+        batches=len(expected),
+        chunks_done=sum(len(ctx.batches[b]) for b in done),
+        chunks=ctx.index.num_rows,
+        work_done=sum(chunk.work for b in done for chunk in ctx.batches[b]),
+        work=sum(chunk.work for chunks in ctx.batches.values() for chunk in chunks),
+        finished=len(done) == len(expected) and reported == ctx.spec.plan,
+        missing=tuple(sorted(set(expected) - set(done))),
+    )
+
+
+def _sample(chunks: Sequence[BatchChunk], share: float) -> list[BatchChunk]:
+    """Evenly spread share of the chunks; at least one for any share above 0."""
+    if share <= 0 or not chunks:
+        return []
+    n = min(len(chunks), max(1, round(len(chunks) * share)))
+    return [chunks[i] for i in np.linspace(0, len(chunks) - 1, n).astype(int)]
+
+
+def verify(
+    store_: StoreLike, *, deep: float = 0.0, storage_options: Options = None
+) -> VerifyReport:
+    """Compare every stored chunk with its receipt, and burn a share of them again.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    deep : float
+        Share of the chunks to burn again, 0 to 1.
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    VerifyReport
+    """
+    if not 0.0 <= deep <= 1.0:
+        raise ValueError(f"deep must be a share between 0 and 1, not {deep}")
+    location = Location.of(store_, storage_options)
+    ctx = opened(location)
+    checked, missing, damaged, bare = 0, [], [], []
+    for batch, name in sorted(expected_receipts(ctx).items()):
+        try:
+            table = ledger.decode_receipt(name, ctx.blobs.get(name))
+        except FileNotFoundError:
+            bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
+            continue
+        for chunk in ledger.chunk_receipts(table):
+            checked += 1
+            key = chunk_key(chunk.row, chunk.col)
+            try:
+                if not chunk.agrees(ctx.blobs.get(key)):
+                    damaged.append(key)
+            except FileNotFoundError:
+                if chunk.nbytes:
+                    missing.append(key)
+    everything = [chunk for batch in sorted(ctx.batches) for chunk in ctx.batches[batch]]
+    again = _sample(everything, deep)
+    differing = []
+    for chunk in again:
+        key = chunk_key(chunk.row, chunk.col)
+        try:
+            stored = ctx.blobs.get(key)
+        except FileNotFoundError:
+            stored = b""
+        if key not in missing and reburn(location, ctx.spec.plan, chunk) != stored:
+            differing.append(key)
+    return VerifyReport(
+        store=str(location),
+        checked=checked,
+        reburned=len(again),
+        missing=tuple(missing),
+        damaged=tuple(damaged),
+        differing=tuple(differing),
+        stray=tuple(stray_chunks(ctx)),
+        unreceipted=tuple(bare),
+    )
+
+
+def info(store_: StoreLike, *, storage_options: Options = None) -> dict[str, Any]:
+    """Everything a store says about itself, JSON-able: spec, plan, report, status."""
+    location = Location.of(store_, storage_options)
+    blobs = location.blobs()
+    spec = require_spec(location, blobs)
+    said: dict[str, Any] = {"store": str(location), "spec": json.loads(spec.to_json())}
+    for name, key in (("plan", PLAN_KEY), ("report", REPORT_KEY)):
+        try:
+            said[name] = json.loads(blobs.get(key))
+        except FileNotFoundError:
+            said[name] = None
+    said["status"] = status(location).to_dict()
+    return said
