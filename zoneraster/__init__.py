@@ -20,6 +20,7 @@ from zoneraster.errors import ZonerasterError as ZonerasterError
 from zoneraster.errors import ZonesError as ZonesError
 from zoneraster.grid import Grid as Grid
 from zoneraster.inspect import info as info
+from zoneraster.inspect import open_manifest as open_manifest
 from zoneraster.inspect import status as status
 from zoneraster.inspect import verify as verify
 from zoneraster.like import grid_like as grid_like

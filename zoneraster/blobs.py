@@ -71,15 +71,27 @@ class LocalBlobs:
             (self.root / folder).mkdir(parents=True, exist_ok=True)
             self._made.add(folder)
         temporary = f"{self.root}/{folder}/.{name}.{os.getpid()}-{next(self._count)}.partial"
+        if not self._put(temporary, key, data):
+            # Somebody deleted the folder since we made it.
+            self._made.discard(folder)
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+            if not self._put(temporary, key, data):
+                raise FileNotFoundError(f"{self.root}/{folder} vanishes while it is written to")
+
+    def _put(self, temporary: str, key: str, data: bytes) -> bool:
+        """Write and rename; False when the folder is not there."""
         try:
             with open(temporary, "xb", buffering=0) as file:  # noqa: PTH123 - hot path
                 view = memoryview(data)
                 while view:
                     view = view[file.write(view) :]
             os.replace(temporary, f"{self.root}/{key}")  # noqa: PTH105
+        except FileNotFoundError:
+            return False
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        return True
 
     def open(self, key: str) -> BinaryIO:
         """Open a key for reading."""

@@ -137,7 +137,7 @@ def _run(
     wanted = _part_of(sorted(expected), part)
     done = {b for b in wanted if expected[b] in have.get(b, ())}
     tasks = [
-        Task(location, ctx.spec.plan, batch, tuple(have.get(batch, ())))
+        Task(location, ctx.spec.digest(), batch, tuple(have.get(batch, ())))
         for batch in wanted
         if check or batch not in done
     ]
@@ -266,7 +266,10 @@ def _finish(location: Location, done: RunSummary) -> BuildReport:
         deleted=len(stray),
         seconds=done.seconds + time.perf_counter() - started,
     )
-    said = {**report.to_dict(), "store": "", "plan": ctx.spec.plan, "seconds": 0.0}
+    # What is stored describes the store alone: equal stores have equal reports.
+    said = {**report.to_dict(), "plan": ctx.spec.plan}
+    for name in ("store", "burned", "kept", "deleted", "seconds"):
+        del said[name]
     ctx.blobs.put(REPORT_KEY, json.dumps(said, indent=1, default=str).encode())
     return report
 

@@ -12,6 +12,7 @@ import numpy as np
 from zoneraster import ledger, plan, store
 from zoneraster.blobs import Blobs, Location
 from zoneraster.errors import StoreError
+from zoneraster.manifest import Manifest
 from zoneraster.results import Status, VerifyReport
 from zoneraster.spec import PLAN_KEY, REPORT_KEY, require_spec
 from zoneraster.store import chunk_key, parse_chunk_key
@@ -42,7 +43,7 @@ def opened(location: Location) -> Context:
     spec = require_spec(location, location.blobs())
     if not plan.plan_is_whole(location.blobs(), spec.plan):
         raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
-    return context(location, spec.plan)
+    return context(location, spec.digest())
 
 
 def stray_chunks(ctx: Context) -> list[str]:
@@ -138,7 +139,7 @@ def verify(
             stored = ctx.blobs.get(key)
         except FileNotFoundError:
             stored = b""
-        if key not in missing and reburn(location, ctx.spec.plan, chunk) != stored:
+        if key not in missing and reburn(ctx, chunk) != stored:
             differing.append(key)
     return VerifyReport(
         store=str(location),
@@ -165,3 +166,14 @@ def info(store_: StoreLike, *, storage_options: Options = None) -> dict[str, Any
             said[name] = None
     said["status"] = status(location).to_dict()
     return said
+
+
+def open_manifest(store_: StoreLike, *, storage_options: Options = None) -> Manifest:
+    """The manifest of a store, for questions such as `Manifest.zones_in`.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    storage_options : mapping, optional
+    """
+    return opened(Location.of(store_, storage_options)).manifest

@@ -70,7 +70,7 @@ def sample_zone_ids(
     """
     location = Location.of(store)
     spec = require_spec(location, location.blobs())
-    ctx = context(location, spec.plan)
+    ctx = context(location, spec.digest())
     window, extent = _window_of(spec.grid, bounds)
     width = min(width, window.width)
     height = max(1, round(width * window.height / window.width))

@@ -194,7 +194,8 @@ def _leaves_chord(a: Floats, middle: Floats, b: Floats, projection: Projection) 
         total = steps.sum(axis=0)
         jumps = (total > CLIFF_PIXELS) & (steps.max(axis=0) > CLIFF_SHARE * total)
         # Written so that a point without a place (inf, hence nan) counts as bending.
-        return ~(deviation <= MAX_DEVIATION_PIXELS) | jumps | ~np.isfinite(total)
+        bends: Bools = ~(deviation <= MAX_DEVIATION_PIXELS) | jumps | ~np.isfinite(total)
+    return bends
 
 
 def _may_bend(xy: Floats, edges: Ints, projection: Projection) -> Bools:
@@ -228,8 +229,10 @@ def _may_bend(xy: Floats, edges: Ints, projection: Projection) -> Bools:
     length = np.abs(xy[edges + 1] - xy[edges]) / step
     # The centre of a cell is node 2 * cell + 1, and the first node of `bend` is -1.
     most = bend[2 * cell[:, 0] + 2, 2 * cell[:, 1] + 2]
-    far = length.max(axis=1) > 2
-    return far | ~(LATTICE_SAFETY * most * length.sum(axis=1) ** 2 / 8 <= MAX_DEVIATION_PIXELS)
+    with np.errstate(invalid="ignore"):
+        deviation = LATTICE_SAFETY * most * length.sum(axis=1) ** 2 / 8
+    bends: Bools = (length.max(axis=1) > 2) | ~(deviation <= MAX_DEVIATION_PIXELS)
+    return bends
 
 
 def _place(point: Floats) -> str:

@@ -94,6 +94,10 @@ class Spec:
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
+    def digest(self) -> str:
+        """Hash of all of it, the plan's digest too: what workers must agree on."""
+        return hashlib.blake2b(self.to_json(), digest_size=16).hexdigest()
+
     def to_json(self) -> bytes:
         """JSON text."""
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}

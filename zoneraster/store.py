@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,7 +11,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from zoneraster.blobs import Blobs, Location
 from zoneraster.errors import StoreError
@@ -205,14 +205,13 @@ def open_zones(
         One row per zone, in the order of the user's table.
     """
     import geopandas  # noqa: PLC0415 - slow import
-    import pyarrow.parquet as pq  # noqa: PLC0415
 
     location = Location.of(store, options)
     try:
         data = location.blobs().get(ZONES_KEY)
     except FileNotFoundError:
         raise StoreError(f"no zone table in {location}: is it a zoneraster store?") from None
-    return geopandas.GeoDataFrame.from_arrow(pq.read_table(pa.BufferReader(data)))
+    return geopandas.read_parquet(io.BytesIO(data))
 
 
 def open_store(store: str | os.PathLike[str] | Location, **options: object) -> xr.Dataset:

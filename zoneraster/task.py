@@ -33,15 +33,15 @@ class Task:
     Parameters
     ----------
     location : Location
-    plan : str
-        Digest of the plan that the task belongs to.
+    spec : str
+        Digest of the spec, with its plan, that the task belongs to.
     batch : int
     previous : tuple of str
         Receipts that this batch has already, of this plan or of an older one.
     """
 
     location: Location
-    plan: str
+    spec: str
     batch: int
     previous: tuple[str, ...] = ()
 
@@ -97,7 +97,7 @@ class Context:
     def __init__(self, location: Location, digest: str) -> None:
         self.blobs = location.blobs()
         self.spec = require_spec(location, self.blobs)
-        if self.spec.plan != digest:
+        if self.spec.digest() != digest:
             raise StoreError(
                 f"the plan of {location} has changed while it was being built: run the build again"
             )
@@ -233,7 +233,7 @@ def run_batch(task: Task) -> TaskResult:
     StoreError
         When the plan is not the task's any more.
     """
-    ctx = context(task.location, task.plan)
+    ctx = context(task.location, task.spec)
     chunks = ctx.batches[task.batch]
     known = _previous(task, ctx)
     receipts: list[ChunkReceipt] = []
@@ -273,9 +273,8 @@ def run_batch(task: Task) -> TaskResult:
     return TaskResult(task.batch, work, burned, kept, nbytes, tuple(contests))
 
 
-def reburn(location: Location, digest: str, chunk: BatchChunk) -> bytes:
+def reburn(ctx: Context, chunk: BatchChunk) -> bytes:
     """Bytes of a chunk burned again from the manifest."""
-    ctx = context(location, digest)
     records = ctx.manifest.records(chunk.row_group)
     own = records.of_chunk(chunk.first_record, chunk.n_records)
     return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data

@@ -1,0 +1,181 @@
+"""The documentation does what it says.
+
+Every page runs in an empty folder of its own, its blocks in order and in one namespace:
+
+* ``python`` blocks are executed.
+* ``bash`` blocks hold lines that start with ``zoneraster``; each is run. One that is to fail ends in
+  ``# exit code N``.
+* A ``text`` block that follows such a block is what it prints. There ``...`` stands for anything
+  within a line, ``/home/me`` for the folder, and times such as ``0.6 s`` are not compared.
+* ``<!-- not run: reason -->`` on the line above a block leaves it out.
+
+The set-up commands of the README install packages; they are compared with ``.ci/run`` instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import ROOT
+from zoneraster.cli import main
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(
+    r"(?:^<!-- not run: (?P<reason>.+) -->\n)?"
+    r"^(?P<fence>```+)(?P<kind>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=fence) *$",
+    re.MULTILINE | re.DOTALL,
+)
+FAILS = re.compile(r"\s*# exit code (\d+)$")
+TIME = re.compile(r"\s+\d[\d,.]* s\b")
+SETUP = "python -m venv "
+TEST_COMMAND = (
+    "python -m venv .venv-test && .venv-test/bin/pip install -q 'tox>=4.22' && "
+    ".venv-test/bin/tox run -m check"
+)
+DEMO_COMMAND = (
+    "python -m venv .venv && .venv/bin/pip install -q '.[plot]' && .venv/bin/zoneraster demo"
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page, and the text block that follows it."""
+
+    kind: str
+    text: str
+    line: int
+    reason: str | None
+    printed: str | None
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    found = list(FENCE.finditer(text))
+    for match, after in zip(found, [*found[1:], None], strict=True):
+        follows = after is not None and not text[match.end() : after.start()].strip()
+        yield Block(
+            match["kind"],
+            match["text"],
+            text[: match.start("text")].count("\n") + 1,
+            match["reason"],
+            after["text"] if follows and after["kind"] == "text" else None,
+        )
+
+
+def is_run(block: Block) -> bool:
+    return block.kind in {"python", "bash"} and block.reason is None
+
+
+def execute(block: Block, page: Path, namespace: dict[str, object]) -> str:
+    """Run a Python block; the line numbers of a traceback are those of the page."""
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, namespace)
+    return out.getvalue()
+
+
+def command_line(line: str, where: str) -> str:
+    """Run one zoneraster command; what it prints, errors included."""
+    fails = FAILS.search(line)
+    words = shlex.split(line, comments=True)
+    assert words[0] == "zoneraster", f"{where}: not run: {line}"
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        result = CliRunner().invoke(main, words[1:])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == (int(fails[1]) if fails else 0), f"{where}: {line}\n{result.output}"
+    return result.output
+
+
+def commands(block: Block) -> list[str]:
+    joined = block.text.replace("\\\n", " ")
+    return [line for line in joined.splitlines() if line and not line.startswith(("#", SETUP))]
+
+
+def same_text(said: str, printed: str) -> bool:
+    """Whether the printed text is what the page shows, up to the documented rule."""
+    shown = TIME.sub(" # s", said).rstrip().splitlines()
+    got = TIME.sub(" # s", printed).rstrip().splitlines()
+    patterns = [re.escape(line.rstrip()).replace(r"\.\.\.", ".*") for line in shown]
+    return len(shown) == len(got) and all(
+        re.fullmatch(pattern, line.rstrip()) for pattern, line in zip(patterns, got, strict=True)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(is_run(block) for block in blocks(page))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_every_block_of_a_page_does_what_the_page_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "page"}
+    for block in filter(is_run, blocks(page)):
+        where = f"{page.name}:{block.line}"
+        if block.kind == "python":
+            printed = execute(block, page, namespace)
+        else:
+            printed = "".join(command_line(line, where) for line in commands(block))
+        if block.printed is not None:
+            printed = printed.replace(str(tmp_path), "/home/me")
+            assert same_text(block.printed, printed), (
+                f"{where} shows\n{block.printed}\nbut prints\n{printed}"
+            )
+
+
+def test_a_text_block_compares_all_but_wildcards_and_times() -> None:
+    assert same_text("a ... c\ntime   0.6 s\n", "a b c\ntime  12.0 s")
+    assert not same_text("a\n", "a\nb\n")
+    assert not same_text("a c\n", "a b c\n")
+    assert not same_text("6 zones\n", "7 zones\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_of_a_page_are_run_or_say_why_not(page: Path) -> None:
+    text = page.read_text()
+    assert text.count("<!-- not run:") == sum(block.reason is not None for block in blocks(page))
+    for block in blocks(page):
+        assert block.kind not in {"sh", "shell", "console", "py"}, (
+            f"{page.name}:{block.line}: fence it as bash or python, so that it is run"
+        )
+
+
+def test_the_test_command_of_the_readme_is_the_one_that_ci_runs() -> None:
+    grep = re.search(r"grep -m 1 -E '([^']+)' README\.md", (ROOT / ".ci" / "run").read_text())
+    assert grep is not None
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if re.search(grep[1], line)]
+    assert lines == [TEST_COMMAND]
+    assert TEST_COMMAND in (ROOT / "docs" / "contributing.md").read_text().splitlines()
+
+
+def test_the_readme_has_exactly_two_set_up_commands() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert [line for line in lines if line.startswith(SETUP)] == [DEMO_COMMAND, TEST_COMMAND]
+    assert "demo" in main.commands
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_figure_of_the_burn_rule_is_what_the_rule_burns(tmp_path: Path) -> None:
+    script = ROOT / "docs" / "explanation" / "draw_burn_rule.py"
+    namespace: dict[str, object] = {"__name__": "page"}
+    exec(compile(script.read_text(), str(script), "exec"), namespace)
+    assert namespace["figure"]() == script.with_name("burn-rule.svg").read_text()  # type: ignore[operator]
