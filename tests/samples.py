@@ -49,7 +49,9 @@ def tree(store: Path, *, what: str = "") -> dict[str, str]:
 def times(store: Path) -> dict[str, int]:
     """When each chunk was written, ns."""
     folder = store / "zone" / "c"
-    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def run_python(code: str, *arguments: object) -> subprocess.Popen[bytes]:

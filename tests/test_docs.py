@@ -3,8 +3,8 @@
 Every page runs in an empty folder of its own, its blocks in order and in one namespace:
 
 * ``python`` blocks are executed.
-* ``bash`` blocks hold lines that start with ``zoneraster``; each is run. One that is to fail ends in
-  ``# exit code N``.
+* ``bash`` blocks hold lines that start with ``zoneraster``; each is run. One that is to fail ends
+  in ``# exit code N``.
 * A ``text`` block that follows such a block is what it prints. There ``...`` stands for anything
   within a line, ``/home/me`` for the folder, and times such as ``0.6 s`` are not compared.
 * ``<!-- not run: reason -->`` on the line above a block leaves it out.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 import shlex
 import signal
@@ -61,7 +62,7 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     found = list(FENCE.finditer(text))
-    for match, after in zip(found, [*found[1:], None], strict=True):
+    for match, after in itertools.zip_longest(found, found[1:]):
         follows = after is not None and not text[match.end() : after.start()].strip()
         yield Block(
             match["kind"],
@@ -157,7 +158,9 @@ def test_blocks_of_a_page_are_run_or_say_why_not(page: Path) -> None:
 def test_the_test_command_of_the_readme_is_the_one_that_ci_runs() -> None:
     grep = re.search(r"grep -m 1 -E '([^']+)' README\.md", (ROOT / ".ci" / "run").read_text())
     assert grep is not None
-    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if re.search(grep[1], line)]
+    lines = [
+        line for line in (ROOT / "README.md").read_text().splitlines() if re.search(grep[1], line)
+    ]
     assert lines == [TEST_COMMAND]
     assert TEST_COMMAND in (ROOT / "docs" / "contributing.md").read_text().splitlines()
 

@@ -130,7 +130,11 @@ def test_the_manifest_answers_duckdb_and_names_the_zones_of_a_window(store: Path
     assert len(rows) == len(pq.read_table(store / ".zoneraster" / "chunks.parquet"))
     pixels = zarr.open_array(store / "zone", mode="r")[:]
     manifest = zr.open_manifest(store)
-    for window in (zr.Window(0, 60, 0, 60), zr.Window(55, 130, 200, 201), zr.Window(0, 500, 0, 500)):
+    for window in (
+        zr.Window(0, 60, 0, 60),
+        zr.Window(55, 130, 200, 201),
+        zr.Window(0, 500, 0, 500),
+    ):
         found = set(manifest.zones_in(window).tolist())
         assert set(np.unique(pixels[window.slices]).tolist()) - {0} <= found
         single = manifest.zones_in(zr.Window(100, 101, 100, 101)).tolist()
@@ -235,6 +239,8 @@ def test_row_areas_add_up_to_the_ellipsoid() -> None:
 
 
 def test_row_areas_of_a_projected_grid_are_plane_and_in_square_metres() -> None:
-    assert row_areas(Grid("EPSG:2056", (30, 0, 0, 0, -30, 90), (3, 3)), 0, 2).tolist() == [900.0] * 2
+    assert (
+        row_areas(Grid("EPSG:2056", (30, 0, 0, 0, -30, 90), (3, 3)), 0, 2).tolist() == [900.0] * 2
+    )
     feet = Grid("EPSG:2263", (100, 0, 0, 0, -100, 300), (3, 3))
     assert row_areas(feet, 0, 1)[0] == pytest.approx(10_000 * 0.3048006096012192**2)

@@ -337,3 +337,7 @@ def demo(folder: Path, workers: int | None, as_json: bool) -> None:
     with _progress(quiet=as_json) as progress:
         result = run_demo(folder, workers=workers, progress=progress)
     _print(result, as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

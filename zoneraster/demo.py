@@ -148,7 +148,7 @@ def run_demo(
             store,
             picture,
             bounds=PICTURE_BOUNDS,
-            title="US counties, zone ids at 1 arc-second, every 60th or so pixel",
+            title="US counties: zone ids of the 1 arc-second store",
         )
     except zr.ZonerasterError:
         drawn = None

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numba as nb
@@ -20,7 +20,7 @@ import shapely
 
 from zoneraster import manifest, partition, spec, store
 from zoneraster.blobs import PRIVATE, Blobs, Location
-from zoneraster.errors import StoreError, ZonesError
+from zoneraster.errors import StoreError, StoreMismatchError, ZonesError
 from zoneraster.grid import Grid
 from zoneraster.results import PlanSummary
 from zoneraster.spec import Spec
@@ -285,6 +285,13 @@ def key_column(spec_: Spec) -> str:
     )
 
 
+def _are_ids(keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32]) -> bool:
+    """The keys are the zone ids themselves, so that no table of them is needed."""
+    if not (pa.types.is_integer(keys.type) or pa.types.is_floating(keys.type)):
+        return False
+    return bool(np.array_equal(keys.to_numpy(), ids))
+
+
 def _known_ids(blobs: Blobs) -> pa.Table | None:
     """Keys that ever had an id in this store."""
     try:
@@ -366,6 +373,11 @@ def make_plan(
     known = _known_ids(blobs) if old is not None else None
     keys = zones.table[zones.key]
     ids = assign_ids(keys, previous=known)
+    if old is not None and known is None and not _are_ids(keys, ids):
+        raise StoreMismatchError(
+            f"the keys of {location} were its zone ids, which these keys cannot all be (whole "
+            "numbers from 1 to 2**32 - 1): mend the keys, or build into a new folder"
+        )
     dtype = id_dtype(int(ids.max()))
     if old is not None and dtype.itemsize <= old.itemsize:
         dtype = np.dtype(old.dtype)
@@ -407,7 +419,8 @@ def _write_plan(
     sink = io.BytesIO()
     pq.write_table(index, sink, compression="zstd", compression_level=1)
     blobs.put(spec.INDEX_KEY, sink.getvalue())
-    _remember_ids(blobs, known, keys, ids)
+    if not _are_ids(keys, ids):
+        _remember_ids(blobs, known, keys, ids)
     _write_zone_table(blobs, zone_table(zones, ids), grid)
     store.write_zarr(
         blobs,
@@ -431,7 +444,9 @@ def _write_plan(
         wide=tuple(names[i] for i in wide),
     )
     # The place is not recorded: a store can be moved.
-    said = {**asdict(summary), "store": ""}
+    said = summary.to_dict()
+    said["store"] = ""
+    del said["warnings"]
     blobs.put(spec.PLAN_KEY, json.dumps(said, indent=1, default=str).encode())
     blobs.put(spec.SPEC_KEY, replace(new, plan=summary.plan).to_json())
     return summary

@@ -30,7 +30,7 @@ def info_text(said: dict[str, Any]) -> str:  # Any: JSON
     rows, cols = grid.shape
     lines = [
         said["store"],
-        f"  grid     {cols:,} x {rows:,} px of {grid.resolution[0]}, {spec['grid']['authority']}",
+        f"  grid     {cols:,} x {rows:,} px of {grid.resolution[0]}, {grid.crs.name}",
         f"  bounds   {grid.bounds}",
         f"  chunks   {spec['chunks'][0]} x {spec['chunks'][1]} px, {spec['dtype']}",
         f"  zones    {said['plan']['n_zones']:,} by {spec['key']!r}, overlap {spec['overlap']!r}",

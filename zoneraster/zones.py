@@ -43,6 +43,8 @@ SHOWN = 5
 ROWS_AT_ONCE = 16_384
 MAX_LATITUDE = 90 + 1e-9
 MAX_LONGITUDE = 540.0
+# Others, such as reference://, lead from one URL to any other file.
+URL_SCHEMES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
 READABLE = "GeoParquet, GeoPackage, Shapefile, FlatGeobuf or GeoJSON"
 
@@ -141,6 +143,7 @@ class _Input:
     wkb: pa.LargeBinaryArray
     crs: CRS | None
     geometry: Objects | None = None
+    is_spherical: bool = False
 
     def zone(self, key: str, row: int) -> str:
         """How a message names a row."""
@@ -205,6 +208,12 @@ def read_zones(
     found = _open(source, layer)
     if len(found.wkb) == 0:
         raise ZonesError(f"{found.label}: 0 zones; give a file or layer with at least one polygon")
+    if found.is_spherical:
+        warnings.warn(
+            f"{found.label} declares spherical edges: they are burned as straight lines in its CRS",
+            ZonerasterWarning,
+            stacklevel=2,
+        )
     found, key = _with_key(found, key)
     geometry, skipped = _checked(found, key, raising=on_invalid == "error")
     row = np.flatnonzero(~shapely.is_missing(geometry))
@@ -372,6 +381,11 @@ def _from_url(url: str, layer: str | None) -> _Input:
     label = url.split("?", maxsplit=1)[0].rpartition("/")[2] or "URL"
     if "::" in url:
         raise ZonesError(f"{label}: chained URLs (::) are not followed; give the file's own URL")
+    scheme = url.partition("://")[0]
+    if scheme not in URL_SCHEMES:
+        raise ZonesError(
+            f"{label}: no scheme {scheme!r} here; download the file, or use {', '.join(URL_SCHEMES)}"
+        )
     _no_layers(label, layer)
     try:
         with fsspec.open(url, "rb") as file:
@@ -397,12 +411,7 @@ def _from_parquet(source: Any, label: str) -> _Input:  # Any: path or file objec
         raise ZonesError(f"{label} is not readable Parquet: {err}") from err
     schema = file.schema_arrow
     primary, column, left_out = _geo_metadata(schema, label)
-    if column.get("edges") == "spherical":
-        warnings.warn(
-            f"{label} declares spherical edges: they are burned as straight lines in its CRS",
-            ZonerasterWarning,
-            stacklevel=6,
-        )
+    is_spherical = column.get("edges") == "spherical"
     crs = _parsed_crs(column.get("crs"), label)
     names = [name for name in schema.names if name not in left_out]
     if column.get("encoding", "WKB") == "WKB":
@@ -410,14 +419,15 @@ def _from_parquet(source: Any, label: str) -> _Input:  # Any: path or file objec
             table = file.read(columns=names)
         except (pa.ArrowException, OSError) as err:
             raise ZonesError(f"{label} is not readable Parquet: {err}") from err
-        return _Input(label, table.drop_columns([primary]), _combined(table[primary]), crs)
+        wkb = _combined(table[primary])
+        return _Input(label, table.drop_columns([primary]), wkb, crs, None, is_spherical)
     import geopandas  # noqa: PLC0415 - rarely needed, and slow to import
 
     table = file.read(columns=[name for name in names if name != primary])
     if hasattr(source, "seek"):
         source.seek(0)
     geometry = np.asarray(geopandas.read_parquet(source, columns=[primary]).geometry, dtype=object)
-    return _Input(label, table, _wkb_of(geometry), crs, geometry)
+    return _Input(label, table, _wkb_of(geometry), crs, geometry, is_spherical)
 
 
 def _geo_metadata(schema: pa.Schema, label: str) -> tuple[str, dict[str, Any], set[str]]:
@@ -495,7 +505,9 @@ def _combined(column: pa.ChunkedArray) -> pa.LargeBinaryArray:
             [chunk.storage for chunk in column.chunks], column.type.storage_type
         )
     column = column.cast(pa.large_binary())
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks or [pa.array([], pa.large_binary())])
 
 
 # ---- keys ----------------------------------------------------------------------------------------
@@ -544,8 +556,7 @@ def _check_keys(column: pa.ChunkedArray, label: str) -> None:
         large = pc.greater_equal(pc.abs(column.cast(pa.float64())), limit)
         cure = "it has lost digits already; write the keys as integers or text"
         _refuse_keys(column, large, label, f"a float of at least {limit:.0f}", cure)
-    codes = column.dictionary_encode().combine_chunks()
-    codes = pa.chunked_array([codes]).combine_chunks().indices.to_numpy()
+    codes = pc.index_in(column, value_set=pc.unique(column)).to_numpy()
     twice = np.bincount(codes)[codes] > 1
     # Equal keys next to each other, in order of their first rows.
     order = np.lexsort((np.arange(codes.size), codes))

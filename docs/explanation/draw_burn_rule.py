@@ -41,10 +41,10 @@ def figure() -> str:
     """The drawing as SVG text."""
     ids = owners()
     width, height = COLS * SIDE + 2 * MARGIN, ROWS * SIDE + 2 * MARGIN
+    size = f'width="{width}" height="{height}"'
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>',
+        f'<rect {size} fill="#ffffff"/>',
     ]
     for (row, col), zone in np.ndenumerate(ids):
         out.append(

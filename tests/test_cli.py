@@ -1,0 +1,170 @@
+"""The command line: every verb for real, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import zoneraster as zr
+from tests.samples import sample_zones
+from zoneraster.cli import main
+
+GRID_OPTIONS = ["--resolution", "1/50", "--bounds", "0", "0", "10", "10", "--chunks", "60"]
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> Path:
+    path = tmp_path / "zones.parquet"
+    sample_zones().to_parquet(path)
+    return path
+
+
+def zoneraster(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def built(zones: Path) -> Path:
+    store = zones.parent / "zones.zarr"
+    result = zoneraster("build", zones, store, "--key", "fid", *GRID_OPTIONS)
+    assert result.exit_code == 0, result.output
+    return store
+
+
+def test_plan_build_status_verify_info_and_plot_work_on_one_store(zones: Path) -> None:
+    store = zones.parent / "zones.zarr"
+    planned = zoneraster("plan", zones, store, "--key", "fid", *GRID_OPTIONS, "--json")
+    assert json.loads(planned.output)["n_zones"] == 40
+    assert "0.0% of the work done" in zoneraster("status", store).output
+    result = zoneraster("build", zones, store, "--key", "fid", *GRID_OPTIONS, "--workers", "1")
+    assert "40 zones on 500 x 500 pixels" in result.output
+    assert "finished" in zoneraster("status", store).output
+    assert json.loads(zoneraster("status", store, "--json").output)["finished"] is True
+    verified = zoneraster("verify", store, "--deep", "50%", "--json")
+    assert verified.exit_code == 0
+    assert json.loads(verified.output)["reburned"] > 10
+    assert "500 x 500 px of 1/50" in zoneraster("info", store).output
+    assert json.loads(zoneraster("info", store, "--json").output)["report"]["n_zones"] == 40
+    picture = zones.parent / "map.png"
+    assert zoneraster("plot", store, picture, "--width", "200").exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_verify_exits_1_on_damage_and_names_the_key(zones: Path) -> None:
+    store = built(zones)
+    chunk = next((store / "zone" / "c").rglob("*/*"))
+    chunk.write_bytes(b"x")
+    result = zoneraster("verify", store)
+    assert result.exit_code == 1
+    assert str(chunk.relative_to(store)) in result.output
+
+
+def test_parts_of_a_job_array_finish_the_store(zones: Path) -> None:
+    store = zones.parent / "parts.zarr"
+    for part in ("2/2", "1/2"):
+        result = zoneraster(
+            "build", zones, store, "--key", "fid", *GRID_OPTIONS, "--part", part, "--json"
+        )
+        assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["n_zones"] == 40
+    assert zr.status(store).finished
+
+
+def test_like_takes_the_grid_of_a_raster(zones: Path) -> None:
+    store = built(zones)
+    rows = zr.open(store)
+    raster = zones.parent / "like.tif"
+    import rioxarray  # noqa: F401
+
+    rows["zone"].astype("uint8").rio.to_raster(raster)
+    other = zones.parent / "like.zarr"
+    result = zoneraster("build", zones, other, "--like", raster, "--key", "fid", "--chunks", "60")
+    assert result.exit_code == 0, result.output
+    assert zr.open(other)["zone"].equals(rows["zone"])
+    assert zr.grid_like(zr.open(other)) == zr.grid_like(rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["status", "nowhere.zarr"], 2, "no zone store at"),
+        (["build", "none.parquet", "s.zarr", "--resolution", "1"], 2, "none.parquet"),
+        (["build", "ZONES", "s.zarr"], 2, "a new store needs a grid"),
+        (["build", "ZONES", "s.zarr", "--bounds", "0", "0", "1", "1"], 2, "--bounds needs"),
+        (["build", "ZONES", "s.zarr", "--resolution", "0.7"], 2, "whole number"),
+        (["build", "ZONES", "s.zarr", "--resolution", "-1"], 2, "resolution"),
+        (["build", "ZONES", "s.zarr", "--resolution", "1", "--global-30m"], 2, "exclude"),
+        (["build", "ZONES", "s.zarr", "--resolution", "1", "--part", "3/2"], 2, "from 1 to N"),
+        (["build", "ZONES", "s.zarr", "--resolution", "1", "--part", "half"], 2, "I/N"),
+        (["build", "ZONES", "s.zarr", "--resolution", "1", "--key", "no"], 2, "fid"),
+        (["build", "ZONES", "s.zarr", "--workers", "0"], 2, "workers"),
+        (["verify", "s.zarr", "--deep", "much"], 2, "2%"),
+        (["bild"], 2, "bild"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    zones: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
+) -> None:
+    monkeypatch.chdir(zones.parent)
+    result = zoneraster(*(str(zones) if a == "ZONES" else a for a in arguments))
+    assert result.exit_code == code
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_busy_store_exits_75(zones: Path) -> None:
+    store = built(zones)
+    with zr.blobs.lock(zr.blobs.Location.of(store)):
+        result = zoneraster("build", zones, store, "--key", "fid", *GRID_OPTIONS)
+    assert result.exit_code == 75
+    assert "another build" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_exits_soon_and_prints_the_command_to_go_on(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    zones = tmp_path / "zones.parquet"
+    sample_zones(4000).to_parquet(zones)
+    store = tmp_path / "zones.zarr"
+    command = [
+        sys.executable, "-m", "zoneraster.cli", "build", str(zones), str(store), "--key", "fid",
+        "--resolution", "1/2000", "--bounds", "0", "0", "10", "10", "--chunks", "250",
+        "--workers", "1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ledger = store / ".zoneraster" / "ledger"
+    deadline = time.monotonic() + 120
+    while not (ledger.is_dir() and len(os.listdir(ledger)) > 2) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "go on with: zoneraster build" in said
+    status = zr.status(store)
+    assert 0 < status.batches_done < status.batches
+    report = zr.build(zones, store, key="fid", chunks=250)
+    assert report.kept >= status.chunks_done
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_store_table_and_picture(tmp_path: Path) -> None:
+    import pandas as pd
+
+    result = zoneraster("demo", tmp_path / "demo", "--json")
+    said = json.loads(result.output)
+    assert said["report"]["owned"] > 1e10
+    assert said["report"]["contested"] == 0
+    assert said["total"]["area_km2"] == pytest.approx(said["total"]["geodesic_km2"], rel=5e-4)
+    assert len(pd.read_csv(said["csv"])) == 3235
+    assert Path(said["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert zr.status(said["store"]).finished
