@@ -81,7 +81,7 @@ def test_overlap_error_names_the_pairs_and_does_not_finish(tmp_path: Path) -> No
     with pytest.raises(zr.OverlapError, match=r"1 pairs .* 1 and 2 share 2,500 pixels"):
         built(tmp_path, zones, overlap="error")
     assert not zr.status(tmp_path / "zones.zarr").finished
-    store, report = built(tmp_path / "apart", zones.iloc[[0, 2]], overlap="error")
+    _, report = built(tmp_path / "apart", zones.iloc[[0, 2]], overlap="error")
     assert report.contested == 0
 
 

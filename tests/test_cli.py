@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -143,7 +142,7 @@ def test_an_interrupt_exits_soon_and_prints_the_command_to_go_on(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ledger = store / ".zoneraster" / "ledger"
     deadline = time.monotonic() + 120
-    while not (ledger.is_dir() and len(os.listdir(ledger)) > 2) and process.poll() is None:
+    while not (ledger.is_dir() and len(list(ledger.iterdir())) > 2) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(sent)

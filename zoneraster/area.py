@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zoneraster.errors import GridError
 from zoneraster.grid import Grid
 
 
@@ -30,6 +31,8 @@ def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
         unit = grid.crs.axis_info[0].unit_conversion_factor if grid.crs.axis_info else 1.0
         return np.full(row1 - row0, step_x * step_y * unit * unit)
     ellipsoid = grid.crs.ellipsoid
+    if ellipsoid is None:
+        raise GridError(f"{grid.crs.name} names no ellipsoid: areas cannot be told")
     a, b = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
     north = float(grid.origin[1])
     to_radians = grid.crs.axis_info[0].unit_conversion_factor
@@ -41,4 +44,5 @@ def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
         q = 2.0 * sine
     else:
         q = sine / (1.0 - (e * sine) ** 2) + np.arctanh(e * sine) / e
-    return 0.5 * b * b * (q[:-1] - q[1:]) * step_x * to_radians
+    areas: npt.NDArray[np.float64] = 0.5 * b * b * (q[:-1] - q[1:]) * step_x * to_radians
+    return areas

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zoneraster import ledger, plan, store
+from zoneraster import ledger
 from zoneraster.blobs import Blobs, Location, lock
 from zoneraster.errors import BuildInterrupted, IncompleteBuildError, OverlapError
 from zoneraster.executors import ExecutorLike, run_tasks
@@ -27,7 +27,7 @@ from zoneraster.inspect import (
     status,
     stray_chunks,
 )
-from zoneraster.plan import PlanOptions, Progress
+from zoneraster.plan import COUNTS, PlanOptions, Progress, key_column, load_summary, plan_store
 from zoneraster.results import (
     BuildReport,
     PlanSummary,
@@ -35,7 +35,9 @@ from zoneraster.results import (
     name_some,
 )
 from zoneraster.spec import REPORT_KEY, Spec
+from zoneraster.store import ZONES_KEY
 from zoneraster.task import Contest, Context, Task, run_batch
+from zoneraster.zones import OnInvalid
 
 
 def _part_of(batches: Sequence[int], part: tuple[int, int] | None) -> list[int]:
@@ -75,7 +77,7 @@ def make_plan(
     """
     location = Location.of(store_, storage_options)
     with lock(location):
-        return plan.make_plan(zones, location, PlanOptions(**options), progress=progress)
+        return plan_store(zones, location, PlanOptions(**options), progress=progress)
 
 
 def run(
@@ -199,7 +201,7 @@ def _zone_counts(ctx: Context, names: Sequence[str]) -> tuple[dict[str, np.ndarr
     chunks, nbytes = int(np.count_nonzero(sizes)), int(sizes.sum())
     ids, where = np.unique(rows["zone_id"].to_numpy(), return_inverse=True)
     sums: dict[str, np.ndarray] = {"zone_id": ids}
-    for name in plan.COUNTS:
+    for name in COUNTS:
         values = rows[name].to_numpy()
         sums[name] = np.zeros(ids.size, values.dtype)
         np.add.at(sums[name], where, values)
@@ -254,7 +256,7 @@ def _finish(location: Location, done: RunSummary) -> BuildReport:
                 ctx.blobs.delete(key)
     sums, chunks, nbytes = _zone_counts(ctx, [expected[b] for b in sorted(expected)])
     keys, counts = _write_counts(ctx.blobs, ctx.spec, sums)
-    summary = plan.load_summary(location, ctx.blobs)
+    summary = load_summary(location, ctx.blobs)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
     report = replace(
         report,
@@ -275,26 +277,26 @@ def _write_counts(
     blobs: Blobs, spec: Spec, sums: Mapping[str, np.ndarray]
 ) -> tuple[list[Any], dict[str, np.ndarray]]:
     """Put the zone table with its counts; return the keys and the counts in table order."""
-    table = pq.read_table(pa.BufferReader(blobs.get(store.ZONES_KEY)))
+    table = pq.read_table(pa.BufferReader(blobs.get(ZONES_KEY)))
     ids = table["zone_id"].to_numpy()
     where = np.searchsorted(sums["zone_id"], ids)
     found = np.zeros(ids.size, bool)
     inside = where < sums["zone_id"].size
     found[inside] = sums["zone_id"][where[inside]] == ids[inside]
     counts = {}
-    for name in plan.COUNTS:
+    for name in COUNTS:
         values = np.zeros(ids.size, sums[name].dtype)
         values[found] = sums[name][where[found]]
         counts[name] = values
     metadata = table.schema.metadata
-    table = table.drop_columns([name for name in plan.COUNTS if name in table.column_names])
+    table = table.drop_columns([name for name in COUNTS if name in table.column_names])
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
     sink = io.BytesIO()
     table = table.replace_schema_metadata(metadata)
     pq.write_table(table, sink, compression="zstd", compression_level=1)
-    blobs.put(store.ZONES_KEY, sink.getvalue())
-    return table[plan.key_column(spec)].to_pylist(), counts
+    blobs.put(ZONES_KEY, sink.getvalue())
+    return table[key_column(spec)].to_pylist(), counts
 
 
 def _report(
@@ -306,8 +308,8 @@ def _report(
     nbytes: int,
 ) -> BuildReport:
     """The report of a finished plan."""
-    empty = tuple(keys[i] for i in np.flatnonzero(counts["owned"] == 0))
-    contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]))
+    empty = tuple(keys[i] for i in np.flatnonzero(counts["owned"] == 0).tolist())
+    contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
     warnings = summary.warnings()
     if empty:
         warnings.append(f"{len(empty):,} zones own no pixel: {name_some(empty)}")
@@ -346,7 +348,7 @@ def build(
     chunks: int | tuple[int, int] = 4000,
     executor: ExecutorLike = None,
     workers: int | None = None,
-    on_invalid: str = "error",
+    on_invalid: OnInvalid = "error",
     integrity: str = "receipt",
     assume_crs: object = None,
     layer: str | None = None,
@@ -421,7 +423,7 @@ def build(
     started = time.perf_counter()
     with lock(location):
         location.blobs().sweep()
-        plan.make_plan(zones, location, options, progress=progress)
+        plan_store(zones, location, options, progress=progress)
         planned = time.perf_counter() - started
         done = _run(location, executor, workers, None, check, progress)
         return _finish(location, replace(done, seconds=done.seconds + planned))
@@ -457,7 +459,7 @@ def build_part(
     """
     location = Location.of(store_, storage_options)
     with lock(location, wait=True):
-        plan.make_plan(zones, location, PlanOptions(**options), progress=progress)
+        plan_store(zones, location, PlanOptions(**options), progress=progress)
     with lock(location, shared=True, wait=True):
         done = _run(location, executor, workers, part, check, progress)
     with lock(location, wait=True):

@@ -263,7 +263,8 @@ def overlay(row_ptr, first, end, zone, n_zones, height, width, row_area):  # typ
         for i in range(m):
             keys[i] = (np.int64(first[s0 + i]) << 32) | (s0 + i)
         _sort(keys, 0, m)
-        i = n_active = x = 0
+        i = n_active = 0
+        x = np.int64(0)
         while i < m or n_active > 0:
             if n_active == 0 and i < m and keys[i] >> 32 > x:
                 if value[n - 1] != 0:

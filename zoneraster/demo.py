@@ -107,7 +107,8 @@ def area_table(store: Path) -> pd.DataFrame:
     table["area_km2"] = zones["area_m2"] / 1e6
     table["geodesic_km2"] = geodesic
     table["difference_percent"] = 100 * (table["area_km2"] / table["geodesic_km2"] - 1)
-    return table.set_index("zone_id")
+    indexed: pd.DataFrame = table.set_index("zone_id")
+    return indexed
 
 
 def run_demo(

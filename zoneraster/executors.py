@@ -90,7 +90,7 @@ def run_tasks(
     new ones are issued.
     """
     if isinstance(executor, int):
-        executor, workers = "threads", executor
+        workers, executor = executor, "threads"
     workers = cpu_count() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers}")
@@ -142,7 +142,9 @@ def _on_dask(client: Any, function: Callable[[T], R], tasks: Iterable[T]) -> Ite
     def submit(task: T) -> Any:
         return client.submit(function, task, pure=False, retries=2)
 
-    flying = as_completed([submit(task) for _, task in zip(range(ahead), queue, strict=False)])
+    flying: Any = as_completed(  # type: ignore[no-untyped-call]
+        [submit(task) for _, task in zip(range(ahead), queue, strict=False)]
+    )
     for future in flying:
         yield future.result()
         for task in queue:

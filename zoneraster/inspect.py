@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from zoneraster import ledger, plan, store
+from zoneraster import ledger
 from zoneraster.blobs import Blobs, Location
 from zoneraster.errors import StoreError
 from zoneraster.manifest import Manifest
+from zoneraster.plan import plan_is_whole
 from zoneraster.results import Status, VerifyReport
 from zoneraster.spec import PLAN_KEY, REPORT_KEY, require_spec
-from zoneraster.store import chunk_key, parse_chunk_key
+from zoneraster.store import ARRAY, chunk_key, parse_chunk_key
 from zoneraster.task import BatchChunk, Context, context, reburn
 
 StoreLike = str | os.PathLike[str] | Location
@@ -41,7 +42,7 @@ def found_receipts(blobs: Blobs) -> dict[int, list[str]]:
 def opened(location: Location) -> Context:
     """The context of a store's present plan."""
     spec = require_spec(location, location.blobs())
-    if not plan.plan_is_whole(location.blobs(), spec.plan):
+    if not plan_is_whole(location.blobs(), spec.plan):
         raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
     return context(location, spec.digest())
 
@@ -50,7 +51,7 @@ def stray_chunks(ctx: Context) -> list[str]:
     """Chunk keys that the plan does not know."""
     planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
     stray = []
-    for key, _ in ctx.blobs.list(f"{store.ARRAY}/c"):
+    for key, _ in ctx.blobs.list(f"{ARRAY}/c"):
         place = parse_chunk_key(key)
         if place is not None and place not in planned:
             stray.append(key)
@@ -121,14 +122,14 @@ def verify(
         except FileNotFoundError:
             bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
             continue
-        for chunk in ledger.chunk_receipts(table):
+        for receipt in ledger.chunk_receipts(table):
             checked += 1
-            key = chunk_key(chunk.row, chunk.col)
+            key = chunk_key(receipt.row, receipt.col)
             try:
-                if not chunk.agrees(ctx.blobs.get(key)):
+                if not receipt.agrees(ctx.blobs.get(key)):
                     damaged.append(key)
             except FileNotFoundError:
-                if chunk.nbytes:
+                if receipt.nbytes:
                     missing.append(key)
     everything = [chunk for batch in sorted(ctx.batches) for chunk in ctx.batches[batch]]
     again = _sample(everything, deep)

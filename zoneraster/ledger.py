@@ -119,7 +119,7 @@ def chunk_receipts(table: pa.Table) -> Iterator[ChunkReceipt]:
     cuts = (np.flatnonzero((np.diff(row) != 0) | (np.diff(col) != 0)) + 1).tolist()
     for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         zones = tuple(r[5:] for r in rows[a:b] if r[5])
-        yield ChunkReceipt(*rows[a][:5], zones)
+        yield ChunkReceipt._make((*rows[a][:5], zones))
 
 
 def stored_as_promised(blobs: Blobs, chunk: ChunkReceipt) -> bool:

@@ -94,11 +94,13 @@ class Records(NamedTuple):
         """Inverse of `to_table`."""
         edges = table["edges"].combine_chunks()
         toggles = table["toggles"].combine_chunks()
-        flat = edges.values.to_numpy(zero_copy_only=True)
         return cls(
-            *(table[name].to_numpy() for name in ("chunk_row", "chunk_col", "zone_id", "full")),
+            table["chunk_row"].to_numpy(),
+            table["chunk_col"].to_numpy(),
+            table["zone_id"].to_numpy(),
+            table["full"].to_numpy(),
             edges.offsets.to_numpy().astype(np.int64) // 4,
-            flat.reshape(-1, 4),
+            edges.values.to_numpy(zero_copy_only=True).reshape(-1, 4),
             toggles.offsets.to_numpy().astype(np.int64),
             toggles.values.to_numpy(zero_copy_only=True),
         )
@@ -180,12 +182,14 @@ def _sorted_records(
     return records, batch[order]
 
 
-def _crossings(records: Records) -> _Ints:
-    """How many crossings each record has at most, the measure of its work, (n,) int64."""
-    v = records.edges
-    per_edge = np.maximum(np.ceil(v[:, 3] - 0.5) - np.ceil(v[:, 1] - 0.5), 1.0)
-    total = np.concatenate([[0.0], np.cumsum(per_edge)])
-    return (total[records.edge_ptr[1:]] - total[records.edge_ptr[:-1]]).astype(np.int64)
+def _crossings(records: Records, chunk_height: int) -> _Ints:
+    """Rows of its chunk that each record's edges cross, the measure of its work, (n,) int64."""
+    top = np.repeat(records.chunk_row.astype(np.float64) * chunk_height, np.diff(records.edge_ptr))
+    first = np.maximum(np.ceil(records.edges[:, 1] - 0.5), top)
+    end = np.minimum(np.ceil(records.edges[:, 3] - 0.5), top + chunk_height)
+    total = np.concatenate([[0], np.cumsum(np.maximum(end - first, 1.0).astype(np.int64))])
+    counts: _Ints = total[records.edge_ptr[1:]] - total[records.edge_ptr[:-1]]
+    return counts
 
 
 def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> Slab:
@@ -202,7 +206,7 @@ def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> S
         return Slab(records, batch, np.zeros(0, np.int64), np.zeros(0, np.int64))
     new = np.flatnonzero((np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0))
     first = np.concatenate([[0], new + 1]).astype(np.int64)
-    work = np.add.reduceat(_crossings(records), first) + _WORK_PER_CHUNK
+    work = np.add.reduceat(_crossings(records, cut.chunks[0]), first) + _WORK_PER_CHUNK
     return Slab(records, batch, first, work.astype(np.int64))
 
 
@@ -399,4 +403,5 @@ class Manifest:
         span_row = np.repeat(np.arange(row_ptr.size - 1), np.diff(row_ptr)) + window[0]
         hit = (span_row >= wanted.row0) & (span_row < wanted.row1)
         hit &= (first + window[1] < wanted.col1) & (end + window[1] > wanted.col0)
-        return records.zone_id[np.unique(zone[hit])]
+        claiming: npt.NDArray[np.uint32] = records.zone_id[np.unique(zone[hit])]
+        return claiming

@@ -22,10 +22,11 @@ from zoneraster import manifest, partition, spec, store
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError, StoreMismatchError, ZonesError
 from zoneraster.grid import Grid
+from zoneraster.keys import assign_ids, id_dtype
 from zoneraster.results import PlanSummary
 from zoneraster.spec import Spec
 from zoneraster.windows import Chunking
-from zoneraster.zones import Rings, Zones, assign_ids, id_dtype, read_zones, zone_rings
+from zoneraster.zones import OnInvalid, Rings, Zones, read_zones, zone_rings
 
 Progress = Callable[[str, int, int], None]
 # Columns of the zone table that are ours.
@@ -62,7 +63,7 @@ class PlanOptions:
     all_touched: bool = False
     min_pixels: int = 0
     chunks: int | tuple[int, int] = 4000
-    on_invalid: str = "error"
+    on_invalid: OnInvalid = "error"
     integrity: str = "receipt"
     assume_crs: object = None
     layer: str | None = None
@@ -332,7 +333,7 @@ def _wide(rings: Rings, grid: Grid) -> npt.NDArray[np.int64]:
     return np.unique(rings.part_zone[boxes[:, 2] - boxes[:, 0] > half])
 
 
-def make_plan(
+def plan_store(
     source: object, location: Location, options: PlanOptions, *, progress: Progress | None = None
 ) -> PlanSummary:
     """Plan a store, or find that it holds this very plan already.

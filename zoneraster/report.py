@@ -143,7 +143,8 @@ def zone_colours(zone_id: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     phase = 2 * np.pi * (hue[..., None] + np.array([0.0, 1 / 3, 2 / 3]))
     colour = light[..., None] * (0.72 + 0.28 * np.cos(phase))
     colour[zone_id == 0] = 0.94
-    return (255 * colour).astype(np.uint8)
+    scaled: npt.NDArray[np.uint8] = (255 * colour).astype(np.uint8)
+    return scaled
 
 
 def draw_map(

@@ -167,8 +167,7 @@ def check_same(old: Spec, new: Spec, *, where: str) -> None:
     StoreMismatchError
         With a table of the differences.
     """
-    names = ("grid", "chunks", "dtype", "overlap", "priority", "all_touched")
-    names += ("min_pixels", "integrity", "key")
+    names = [f.name for f in fields(Spec) if f.name not in {"batch", "plan", "inputs"}]
     rows = [
         (name, getattr(old, name), getattr(new, name))
         for name in names

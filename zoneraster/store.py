@@ -49,10 +49,10 @@ def parse_chunk_key(key: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _array_attributes(grid: Grid) -> dict[str, object]:
+def _array_attributes(grid: Grid) -> dict[str, Any]:  # Any: JSON
     """CF attributes carry the load; the proj: and spatial: conventions are added."""
     a, b, c, d, e, f = list(grid.transform)[:6]
-    attributes: dict[str, object] = {
+    attributes: dict[str, Any] = {
         "long_name": "zone id, 0 = no zone",
         "grid_mapping": "spatial_ref",
         "coordinates": "spatial_ref",
@@ -70,7 +70,7 @@ def _array_attributes(grid: Grid) -> dict[str, object]:
     return attributes
 
 
-def _axis_attributes(grid: Grid) -> tuple[dict[str, str], dict[str, str]]:
+def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON
     """CF attributes of the y and x coordinates."""
     if grid.is_geographic:
         return (
@@ -140,8 +140,12 @@ def zarr_objects(
         )
         array[:] = values
     a, b, c, d, e, f = list(grid.transform)[:6]
+    with warnings.catch_warnings():
+        # Some projections have parameters that CF cannot say; the WKT beside it says them.
+        warnings.simplefilter("ignore")
+        named = grid.crs.to_cf()
     mapping = {
-        **grid.crs.to_cf(),
+        **named,
         "crs_wkt": grid.crs.to_wkt(),
         "spatial_ref": grid.crs.to_wkt(),
         "GeoTransform": " ".join(repr(float(n)) for n in (c, a, b, f, d, e)),
@@ -232,8 +236,9 @@ def open_store(store: str | os.PathLike[str] | Location, **options: object) -> x
 
     location = Location.of(store, options)
     try:
-        return xr.open_zarr(
+        dataset: xr.Dataset = xr.open_zarr(
             location.url, storage_options=dict(location.options) or None, consolidated=True
         )
     except FileNotFoundError:
         raise StoreError(f"no zone store at {location}: build it first") from None
+    return dataset

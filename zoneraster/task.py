@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster import burn, frame, ledger, plan
+from zoneraster import burn, frame, ledger
 from zoneraster.area import row_areas
 from zoneraster.blobs import Location
 from zoneraster.errors import StoreError
 from zoneraster.grid import Grid
 from zoneraster.ledger import ChunkReceipt
 from zoneraster.manifest import Manifest, Records
+from zoneraster.plan import load_index
 from zoneraster.spec import MANIFEST_KEY, Spec, require_spec
 from zoneraster.store import chunk_key
 
@@ -101,7 +102,7 @@ class Context:
             raise StoreError(
                 f"the plan of {location} has changed while it was being built: run the build again"
             )
-        self.index = plan.load_index(self.blobs)
+        self.index = load_index(self.blobs)
         rows = (BatchChunk(*row) for row in zip(*self.index.to_pydict().values(), strict=True))
         self.batches = {b: tuple(c) for b, c in itertools.groupby(rows, lambda row: row.batch)}
         self._local = threading.local()

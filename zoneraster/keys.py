@@ -1,0 +1,160 @@
+"""The user's keys, exact, and the zone ids that stand for them in the raster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zoneraster.errors import ZonesError
+from zoneraster.sources import Source
+from zoneraster.wkb import Ints
+
+MAX_ID = 2**32 - 1
+SHOWN = 5
+
+
+def assign_ids(
+    keys: pa.ChunkedArray, *, previous: pa.Table | None = None
+) -> npt.NDArray[np.uint32]:
+    """Zone ids for keys.
+
+    Parameters
+    ----------
+    keys : (n,) unique keys
+    previous : pyarrow.Table, optional
+        Columns "key" and "zone_id" of all keys that ever had an id.
+
+    Returns
+    -------
+    (n,) uint32
+        The keys themselves when all are whole numbers in 1..2**32-1, and so were all before.
+        Otherwise 1..n in row order; a key that had an id keeps it, others follow the largest.
+
+    Raises
+    ------
+    ZonesError
+        When the type of the keys has changed, or no ids are left.
+
+    Examples
+    --------
+    >>> assign_ids(pa.chunked_array([["b", "a"]])).tolist()
+    [1, 2]
+    """
+    known, known_ids = keys.slice(0, 0), np.empty(0, np.int64)
+    if previous is not None and previous.num_rows:
+        known, known_ids = previous["key"], previous["zone_id"].to_numpy().astype(np.int64)
+    keys, known = _whole_numbers(keys), _whole_numbers(known)
+    is_whole = pa.types.is_integer(keys.type)
+    if is_whole != pa.types.is_integer(known.type):
+        raise ZonesError(
+            f"keys are {keys.type}, those of the last build are {known.type}: "
+            "give the same key column, or build a new store"
+        )
+    if is_whole and known_ids.tolist() == known.to_pylist():
+        low, high = pc.min(keys).as_py(), pc.max(keys).as_py()
+        if len(keys) == 0 or (low >= 1 and high <= MAX_ID):
+            return np.asarray(keys.to_numpy()).astype(np.uint32)
+    # As text they compare exactly, whatever the widths of the integers.
+    place = pc.index_in(keys.cast(pa.large_string()), known.cast(pa.large_string()))
+    ids: Ints = pc.fill_null(place, -1).to_numpy().astype(np.int64)
+    new = ids < 0
+    ids[~new] = known_ids[ids[~new]]
+    ids[new] = known_ids.max(initial=0) + np.arange(1, new.sum() + 1)
+    if ids.max(initial=0) > MAX_ID:
+        raise ZonesError(
+            f"{new.sum()} new zones need ids beyond {MAX_ID}, the largest of uint32: "
+            "build a new store"
+        )
+    return ids.astype(np.uint32)
+
+
+def id_dtype(max_id: int) -> np.dtype[Any]:  # Any: which unsigned integer depends on the value
+    """Return the smallest unsigned dtype, of at most 32 bits, that holds `max_id`.
+
+    Examples
+    --------
+    >>> id_dtype(255), id_dtype(256)
+    (dtype('uint8'), dtype('uint16'))
+    """
+    if not 0 <= max_id <= MAX_ID:
+        raise ZonesError(f"zone id {max_id} is outside of 0..{MAX_ID}")
+    return np.dtype(np.min_scalar_type(max_id))
+
+
+def with_key(found: Source, key: str | None) -> tuple[Source, str]:
+    """The input with a checked key column, and its name."""
+    table, label = found.table, found.label
+    names = ", ".join(table.column_names) or "none"
+    if key is None:
+        if "row" in table.column_names:
+            raise ZonesError(
+                f"{label}: a column 'row' is there already, and zones without a key are named by "
+                f"one: give key='row' or another column ({names})"
+            )
+        rows = pa.array(np.arange(1, len(found.wkb) + 1))
+        # Rebuilt, because a table without columns forgets how many rows it has.
+        table = pa.Table.from_arrays([*table.columns, rows], names=[*table.column_names, "row"])
+        return replace(found, table=table.replace_schema_metadata(None)), "row"
+    if table.column_names.count(key) != 1:
+        raise ZonesError(f"{label}: no single key column {key!r}; columns: {names}")
+    column = table[key]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    _check_keys(column, f"{label}: key column {key!r}")
+    index = table.column_names.index(key)
+    table = table.set_column(index, key, _whole_numbers(column)).replace_schema_metadata(None)
+    return replace(found, table=table), key
+
+
+def _check_keys(column: pa.ChunkedArray, label: str) -> None:
+    kind = column.type
+    is_float = pa.types.is_floating(kind)
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (is_float or is_text or pa.types.is_integer(kind) or pa.types.is_string_view(kind)):
+        raise ZonesError(f"{label} is {kind}: choose or make one of whole numbers or text")
+    if column.null_count:
+        _refuse_keys(column, column.is_null(), label, "null", "give every zone a key")
+    if is_float:
+        _refuse_keys(column, pc.is_nan(column), label, "NaN", "give every zone a key")
+        halves = pc.not_equal(column, pc.floor(column))
+        halves = pc.or_(halves, pc.is_inf(column))
+        _refuse_keys(column, halves, label, "not a whole number", "make keys integers or text")
+        # From here on neighbouring integers share one float: an exact key cannot be told.
+        limit = 2.0 ** (np.finfo(kind.to_pandas_dtype()).nmant + 1)
+        large = pc.greater_equal(pc.abs(column.cast(pa.float64())), limit)
+        cure = "it has lost digits already; write the keys as integers or text"
+        _refuse_keys(column, large, label, f"a float of at least {limit:.0f}", cure)
+    codes = pc.index_in(column, value_set=pc.unique(column)).to_numpy()
+    twice = np.bincount(codes)[codes] > 1
+    # Equal keys next to each other, in order of their first rows.
+    order = np.lexsort((np.arange(codes.size), codes))
+    rows = order[twice[order]]
+    cure = "make keys unique, or dissolve the zones by key first"
+    _refuse_keys(column, twice, label, "not unique", cure, rows=rows)
+
+
+def _refuse_keys(
+    column: pa.ChunkedArray, bad: Any, label: str, what: str, cure: str, *, rows: Any = None
+) -> None:  # Any: numpy or Arrow mask
+    """Raise when any key is bad, showing the first rows and their keys."""
+    rows = np.flatnonzero(np.asarray(bad)) if rows is None else rows
+    if len(rows):
+        shown = [f"row {row} ({column[int(row)].as_py()!r})" for row in rows[:SHOWN]]
+        raise ZonesError(f"{label} is {what} in {list_some(shown, len(rows), len(column))}; {cure}")
+
+
+def list_some(shown: Sequence[str], n: int, total: int) -> str:
+    """The first few of many, and that there are more."""
+    more = f" and {n - len(shown)} more" if n > len(shown) else ""
+    return f"{n} of {total} rows: {', '.join(shown)}{more}"
+
+
+def _whole_numbers(keys: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats as int64; they are known to be whole numbers."""
+    return keys.cast(pa.int64()) if pa.types.is_floating(keys.type) else keys
