@@ -38,13 +38,13 @@ FENCE = re.compile(
 )
 FAILS = re.compile(r"\s*# exit code (\d+)$")
 TIME = re.compile(r"\s+\d[\d,.]* s\b")
-SETUP = "python -m venv "
+SETUP = "python3 -m venv "
 TEST_COMMAND = (
-    "python -m venv .venv-test && .venv-test/bin/pip install -q 'tox>=4.22' && "
+    "python3 -m venv .venv-test && .venv-test/bin/pip install -q 'tox>=4.22' && "
     ".venv-test/bin/tox run -m check"
 )
 DEMO_COMMAND = (
-    "python -m venv .venv && .venv/bin/pip install -q '.[plot]' && .venv/bin/zoneraster demo"
+    "python3 -m venv .venv && .venv/bin/pip install -q '.[plot]' && .venv/bin/zoneraster demo"
 )
 
 
