@@ -60,7 +60,7 @@ def test_us_counties_equal_gdal_share_no_pixel_and_leave_no_hole(tmp_path: Path)
     grid = Grid.from_bounds((-125, 24, -66, 50), "1/240", "EPSG:4269")
     zones = geopandas.read_parquet(counties_path())
     stores = []
-    for chunks in (97, 250, 1000, 14160):
+    for chunks in (97, 128, 250, 1000, 14160):
         store = tmp_path / f"{chunks}.zarr"
         report = zr.build(zones, store, grid=grid, key="zone_id", chunks=chunks)
         assert report.contested == 0

@@ -33,6 +33,7 @@ from zoneraster.results import (
     PlanSummary,
     RunSummary,
     name_some,
+    number_of,
 )
 from zoneraster.spec import REPORT_KEY, Spec
 from zoneraster.store import ZONES_KEY
@@ -185,8 +186,8 @@ def _contest_text(contests: Sequence[Contest]) -> str:
     worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
     named = name_some([f"{a} and {b} share {n:,} pixels" for (a, b), n in worst])
     return (
-        f"{len(pairs):,} pairs of zones overlap although overlap='error' was asked for "
-        f"(zone ids): {named}; choose overlap='last' or 'first' in a new store, or mend the zones"
+        f"overlap='error', but {number_of(len(pairs), 'pair')} of zones (ids) claim the same "
+        f"pixels: {named}; choose overlap='last' or 'first' in a new store, or mend the zones"
     )
 
 
@@ -312,10 +313,10 @@ def _report(
     contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
     warnings = summary.warnings()
     if empty:
-        warnings.append(f"{len(empty):,} zones own no pixel: {name_some(empty)}")
+        warnings.append(f"{number_of(len(empty), 'zone')} without a pixel: {name_some(empty)}")
     if contested:
         warnings.append(
-            f"{len(contested):,} zones share pixels with others, which went to the "
+            f"{number_of(len(contested), 'zone')} with contested pixels, which went to the "
             f"{spec.overlap} one: {name_some(contested)}"
         )
     return BuildReport(

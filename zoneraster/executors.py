@@ -7,6 +7,7 @@ the issue of new ones at once and waits for those in flight only.
 from __future__ import annotations
 
 import concurrent.futures as cf
+import importlib
 import multiprocessing
 import os
 import signal
@@ -134,17 +135,14 @@ def _windowed(
 # Any: dask.distributed is optional and its client is not typed.
 def _on_dask(client: Any, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     """The same on a dask cluster; a lost worker's tasks are tried again."""
-    from distributed import as_completed  # noqa: PLC0415 - optional extra
-
+    as_completed: Any = importlib.import_module("distributed").as_completed
     queue = iter(tasks)
     ahead = 4 * max(1, len(client.scheduler_info()["workers"]))
 
     def submit(task: T) -> Any:
         return client.submit(function, task, pure=False, retries=2)
 
-    flying: Any = as_completed(  # type: ignore[no-untyped-call]
-        [submit(task) for _, task in zip(range(ahead), queue, strict=False)]
-    )
+    flying = as_completed([submit(task) for _, task in zip(range(ahead), queue, strict=False)])
     for future in flying:
         yield future.result()
         for task in queue:

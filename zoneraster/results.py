@@ -10,6 +10,11 @@ from typing import Any
 _NAMED = 5
 
 
+def number_of(n: int, noun: str) -> str:
+    """A number and its noun: "1 zone", "2 zones"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def name_some(names: Sequence[object]) -> str:
     """The first few names and how many more there are."""
     text = ", ".join(str(name) for name in names[:_NAMED])
@@ -66,25 +71,26 @@ class PlanSummary:
         said = []
         if self.skipped:
             rows = [f"row {row} (key {key!r}): {reason}" for row, key, reason in self.skipped]
-            said.append(f"{len(rows):,} rows were skipped: {name_some(rows)}")
+            said.append(f"{number_of(len(rows), 'row')} skipped: {name_some(rows)}")
         if self.invalid:
             said.append(
-                f"{len(self.invalid):,} zones have rings that cross themselves, burned by the "
-                f"even-odd rule: {name_some(self.invalid)}"
+                f"{number_of(len(self.invalid), 'zone')} with rings that cross themselves, burned "
+                f"by the even-odd rule: {name_some(self.invalid)}"
             )
         if self.outside:
             said.append(
-                f"{len(self.outside):,} zones lie outside the grid: {name_some(self.outside)}"
+                f"{number_of(len(self.outside), 'zone')} outside the grid: "
+                f"{name_some(self.outside)}"
             )
         if self.wide:
             said.append(
-                f"{len(self.wide):,} zones have a part that spans more than 180 degrees and may "
-                f"cross the antimeridian unsplit: {name_some(self.wide)}"
+                f"{number_of(len(self.wide), 'zone')} with a part that spans more than 180 "
+                f"degrees and may cross the antimeridian unsplit: {name_some(self.wide)}"
             )
         if self.rescued:
             said.append(
-                f"{len(self.rescued):,} zones hold no pixel centre and got the pixel under their "
-                f"representative point: {name_some(self.rescued)}"
+                f"{number_of(len(self.rescued), 'zone')} without a pixel centre got the pixel "
+                f"under the representative point: {name_some(self.rescued)}"
             )
         return said
 
