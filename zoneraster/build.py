@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,15 @@ from zoneraster.inspect import (
     status,
     stray_chunks,
 )
-from zoneraster.plan import COUNTS, PlanOptions, Progress, key_column, load_summary, plan_store
+from zoneraster.plan import (
+    COUNTS,
+    PlanOptions,
+    Progress,
+    key_column,
+    load_summary,
+    plan_store,
+    put_table,
+)
 from zoneraster.results import (
     BuildReport,
     PlanSummary,
@@ -293,10 +300,7 @@ def _write_counts(
     table = table.drop_columns([name for name in COUNTS if name in table.column_names])
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
-    sink = io.BytesIO()
-    table = table.replace_schema_metadata(metadata)
-    pq.write_table(table, sink, compression="zstd", compression_level=1)
-    blobs.put(ZONES_KEY, sink.getvalue())
+    put_table(blobs, ZONES_KEY, table.replace_schema_metadata(metadata))
     return table[key_column(spec)].to_pylist(), counts
 
 

@@ -218,6 +218,31 @@ def _settle(zones, n_active, n_pixels, claimed, contested):  # type: ignore[no-u
     return owner
 
 
+@nb.njit(nogil=True, cache=True, inline="always")
+def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-def]
+    """Let the row's pixels from column `x` on have the value `new`; return the number of runs."""
+    if start[n - 1] == x:
+        value[n - 1] = new
+        return n - 1 if n - 1 > row_start and value[n - 2] == new else n
+    if value[n - 1] == new:
+        return n
+    start[n], value[n] = x, new
+    return n + 1
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _retire(ends, zones, n_active, x):  # type: ignore[no-untyped-def]
+    """Drop the spans that end at or before column `x`; return how many are left."""
+    j = 0
+    while j < n_active:
+        if ends[j] <= x:
+            n_active -= 1
+            ends[j], zones[j] = ends[n_active], zones[n_active]
+        else:
+            j += 1
+    return n_active
+
+
 @nb.njit(nogil=True, cache=True)
 def overlay(row_ptr, first, end, zone, n_zones, height, width, row_area):  # type: ignore[no-untyped-def]
     """Runs of a chunk: in each pixel the zone that was painted last.
@@ -266,10 +291,8 @@ def overlay(row_ptr, first, end, zone, n_zones, height, width, row_area):  # typ
         i = n_active = 0
         x = np.int64(0)
         while i < m or n_active > 0:
-            if n_active == 0 and i < m and keys[i] >> 32 > x:
-                if value[n - 1] != 0:
-                    start[n], value[n] = x, 0
-                    n += 1
+            if n_active == 0 and keys[i] >> 32 > x:
+                n = _begin_run(start, value, n, run_ptr[r], x, 0)
                 x = keys[i] >> 32
             while i < m and keys[i] >> 32 == x:
                 s = keys[i] & 0xFFFFFFFF
@@ -288,24 +311,11 @@ def overlay(row_ptr, first, end, zone, n_zones, height, width, row_area):  # typ
                 owner = _settle(zones, n_active, stop - x, claimed, contested)
             owned[owner] += stop - x
             area[owner] += (stop - x) * row_area[r]
-            if start[n - 1] == x:
-                value[n - 1] = owner + 1
-                if n - 1 > run_ptr[r] and value[n - 2] == owner + 1:
-                    n -= 1
-            elif value[n - 1] != owner + 1:
-                start[n], value[n] = x, owner + 1
-                n += 1
+            n = _begin_run(start, value, n, run_ptr[r], x, owner + 1)
             x = stop
-            j = 0
-            while j < n_active:
-                if ends[j] <= x:
-                    n_active -= 1
-                    ends[j], zones[j] = ends[n_active], zones[n_active]
-                else:
-                    j += 1
-        if value[n - 1] != 0 and x < width:
-            start[n], value[n] = x, 0
-            n += 1
+            n_active = _retire(ends, zones, n_active, x)
+        if x < width:
+            n = _begin_run(start, value, n, run_ptr[r], x, 0)
     run_ptr[height] = n
     return run_ptr, start[:n], value[:n], claimed, owned, contested, area
 

@@ -247,6 +247,21 @@ def _event_rows(tkey, ta, tb, order, j, t, k, rows):  # type: ignore[no-untyped-
     return j, m, rows
 
 
+@nb.njit(nogil=True, cache=True, inline="always")
+def _column_in_band(key, band, n_cols):  # type: ignore[no-untyped-def]
+    """Chunk column of a key; the end of the band when it belongs to a later one."""
+    return key - band * (n_cols + 1) if key // (n_cols + 1) == band else n_cols
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _appended(out, n, more):  # type: ignore[no-untyped-def]
+    """`out` with `more` behind its first `n` items, grown where needed."""
+    if n + more.size > out.size:
+        out = _grown(out, n + more.size)
+    out[n : n + more.size] = more
+    return out
+
+
 @nb.njit(nogil=True, cache=True)
 def partition(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, touched):  # type: ignore[no-untyped-def]
     """Hand the edges of parts to the chunks of rows ``[row0, row1)``.
@@ -314,10 +329,10 @@ def partition(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, touched)
                 i += 1
             # Up to the next event the chunks repeat: what has an edge here continues without one.
             stop = n_cols
-            if i < n and key[order[i]] // (n_cols + 1) == band:
-                stop = key[order[i]] % (n_cols + 1)
-            if j < t and tkey[t_order[j]] // (n_cols + 1) == band:
-                stop = min(stop, tkey[t_order[j]] % (n_cols + 1))
+            if i < n:
+                stop = _column_in_band(key[order[i]], band, n_cols)
+            if j < t:
+                stop = min(stop, _column_in_band(tkey[t_order[j]], band, n_cols))
             first = column if i > i0 or n_state else stop
             last = stop if n_state else column + 1
             for c in range(first, min(last, stop)):
@@ -328,15 +343,10 @@ def partition(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, touched)
                 has_edges = c == column and i > i0
                 full[m] = not has_edges and n_state == 2 and state[0] == 0 and state[1] == band_h
                 if has_edges:
-                    if n_out + i - i0 > out_edges.size:
-                        out_edges = _grown(out_edges, n_out + i - i0)
-                    for q in range(i0, i):
-                        out_edges[n_out] = eid[order[q]]
-                        n_out += 1
+                    out_edges = _appended(out_edges, n_out, eid[order[i0:i]])
+                    n_out += i - i0
                 if not full[m]:
-                    if t_out + n_state > out_rows.size:
-                        out_rows = _grown(out_rows, t_out + n_state)
-                    out_rows[t_out : t_out + n_state] = state[:n_state]
+                    out_rows = _appended(out_rows, t_out, state[:n_state])
                     t_out += n_state
                 m += 1
                 e_ptr[m], t_ptr[m] = n_out, t_out

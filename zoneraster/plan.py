@@ -271,12 +271,17 @@ def zone_table(zones: Zones, zone_id: npt.NDArray[np.uint32]) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
+def put_table(blobs: Blobs, key: str, table: pa.Table) -> None:
+    """Put a table as one Parquet object."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", compression_level=1)
+    blobs.put(key, sink.getvalue())
+
+
 def _write_zone_table(blobs: Blobs, table: pa.Table, grid: Grid) -> None:
     """Put the zone table as GeoParquet."""
     table = table.replace_schema_metadata(store.geoparquet_metadata(grid.crs.to_json_dict()))
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", compression_level=1)
-    blobs.put(store.ZONES_KEY, sink.getvalue())
+    put_table(blobs, store.ZONES_KEY, table)
 
 
 def key_column(spec_: Spec) -> str:
@@ -309,9 +314,7 @@ def _remember_ids(
     if known is not None:
         retired = known.filter(pc.invert(pc.is_in(known["key"], value_set=keys.combine_chunks())))
         now = pa.concat_tables([now, retired])
-    sink = io.BytesIO()
-    pq.write_table(now.sort_by("zone_id"), sink, compression="zstd")
-    blobs.put(spec.KEYS_KEY, sink.getvalue())
+    put_table(blobs, spec.KEYS_KEY, now.sort_by("zone_id"))
 
 
 def _outside(rings: Rings, grid: Grid, n_zones: int) -> npt.NDArray[np.int64]:
@@ -417,9 +420,7 @@ def _write_plan(
     tick = None if progress is None else lambda done, total: progress("plan", done, total)
     with blobs.writer(spec.MANIFEST_KEY) as sink:
         index = manifest.write_manifest(source, sink, progress=tick)
-    sink = io.BytesIO()
-    pq.write_table(index, sink, compression="zstd", compression_level=1)
-    blobs.put(spec.INDEX_KEY, sink.getvalue())
+    put_table(blobs, spec.INDEX_KEY, index)
     if not _are_ids(keys, ids):
         _remember_ids(blobs, known, keys, ids)
     _write_zone_table(blobs, zone_table(zones, ids), grid)

@@ -103,7 +103,7 @@ def zarr_objects(
         Made by the zarr library in memory, so that what is stored is what zarr itself writes.
     """
     import zarr  # noqa: PLC0415 - a slow import that only planning needs
-    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec  # noqa: PLC0415
+    from zarr.codecs import Crc32cCodec, ZstdCodec  # noqa: PLC0415
     from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
     from zarr.core.sync import sync  # noqa: PLC0415
     from zarr.storage import MemoryStore  # noqa: PLC0415
@@ -125,35 +125,8 @@ def zarr_objects(
         dimension_names=("y", "x"),
         attributes=_array_attributes(grid),
     )
-    coordinates = (("y", grid.y_centres()), ("x", grid.x_centres()))
-    for (name, values), attributes in zip(coordinates, _axis_attributes(grid), strict=True):
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            chunks=values.shape,
-            dtype="float64",
-            # Shuffle is right here: neighbouring coordinates share their high bytes.
-            compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=8)],
-            filters=None,
-            dimension_names=(name,),
-            attributes=attributes,
-        )
-        array[:] = values
-    a, b, c, d, e, f = list(grid.transform)[:6]
-    with warnings.catch_warnings():
-        # Some projections have parameters that CF cannot say; the WKT beside it says them.
-        warnings.simplefilter("ignore")
-        named = grid.crs.to_cf()
-    mapping = {
-        **named,
-        "crs_wkt": grid.crs.to_wkt(),
-        "spatial_ref": grid.crs.to_wkt(),
-        "GeoTransform": " ".join(repr(float(n)) for n in (c, a, b, f, d, e)),
-    }
-    reference = group.create_array(
-        "spatial_ref", shape=(), dtype="int32", compressors=None, attributes=_plain(mapping)
-    )
-    reference[...] = 0
+    _put_coordinates(group, grid)
+    _put_grid_mapping(group, grid)
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification yet; readers use it all the same.
         warnings.simplefilter("ignore")
@@ -169,6 +142,45 @@ def zarr_objects(
         return found
 
     return dict(sorted(sync(read()).items()))
+
+
+def _put_coordinates(group: Any, grid: Grid) -> None:  # Any: a zarr group, imported lazily
+    """Pixel centres as 1-D arrays: what GDAL takes the transform from."""
+    from zarr.codecs import BloscCodec  # noqa: PLC0415
+
+    coordinates = (("y", grid.y_centres()), ("x", grid.x_centres()))
+    for (name, values), attributes in zip(coordinates, _axis_attributes(grid), strict=True):
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            chunks=values.shape,
+            dtype="float64",
+            # Shuffle is right here: neighbouring coordinates share their high bytes.
+            compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=8)],
+            filters=None,
+            dimension_names=(name,),
+            attributes=attributes,
+        )
+        array[:] = values
+
+
+def _put_grid_mapping(group: Any, grid: Grid) -> None:  # Any: a zarr group, imported lazily
+    """The CF grid mapping variable."""
+    with warnings.catch_warnings():
+        # Some projections have parameters that CF cannot say; the WKT beside it says them.
+        warnings.simplefilter("ignore")
+        named = grid.crs.to_cf()
+    a, b, c, d, e, f = list(grid.transform)[:6]
+    mapping = {
+        **named,
+        "crs_wkt": grid.crs.to_wkt(),
+        "spatial_ref": grid.crs.to_wkt(),
+        "GeoTransform": " ".join(repr(float(n)) for n in (c, a, b, f, d, e)),
+    }
+    reference = group.create_array(
+        "spatial_ref", shape=(), dtype="int32", compressors=None, attributes=_plain(mapping)
+    )
+    reference[...] = 0
 
 
 def _plain(mapping: Mapping[str, object]) -> dict[str, Any]:
