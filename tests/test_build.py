@@ -196,6 +196,30 @@ def test_verify_names_every_damage_and_build_repairs_exactly_that(tmp_path: Path
     assert zr.verify(store).ok
 
 
+def test_a_verified_opening_refuses_damage_that_an_ordinary_one_does_not_see(
+    tmp_path: Path,
+) -> None:
+    store, _ = built(tmp_path)
+    assert zr.open(store, verified=True)["zone"].dtype == np.uint16
+    next((store / "zone" / "c").rglob("*/*")).unlink()
+    zr.open(store)
+    with pytest.raises(zr.CorruptStoreError, match="missing"):
+        zr.open(store, verified=True)
+
+
+def test_the_key_is_zone_id_when_there_is_one_and_a_resumed_store_knows_its_own(
+    tmp_path: Path,
+) -> None:
+    zones = boxes((1, 1, 3, 3), (6, 6, 7, 7))
+    store, _ = built(tmp_path / "row", zones, key=None)
+    assert zr.zones(store).columns[:2].tolist() == ["zone_id", "fid"]
+    store, _ = built(tmp_path / "named", zones.rename(columns={"fid": "zone_id"}), key=None)
+    assert np.unique(pixels(store)).tolist() == [0, 1, 2]
+    store, _ = built(tmp_path / "fid", zones)
+    _, again = built(tmp_path / "fid", zones, key=None)
+    assert again.burned == 0
+
+
 def test_verify_deep_notices_a_chunk_whose_receipt_agrees_but_whose_pixels_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,7 +187,7 @@ def test_a_build_on_s3_resumes_verifies_and_opens(
         )  # fmt: skip
         assert report.burned >= 1
         assert zr.verify(url, storage_options=options).ok
-        opened = zr.open(url, **options)["zone"]
+        opened = zr.open(url, storage_options=options)["zone"]
         assert np.array_equal(opened, zarr.open_array(store / "zone", mode="r")[:])
     finally:
         server.stop()

@@ -10,6 +10,7 @@ from zoneraster.build import finish as finish
 from zoneraster.build import make_plan
 from zoneraster.build import run as run
 from zoneraster.errors import BuildInterrupted as BuildInterrupted
+from zoneraster.errors import CorruptStoreError as CorruptStoreError
 from zoneraster.errors import GridError as GridError
 from zoneraster.errors import IncompleteBuildError as IncompleteBuildError
 from zoneraster.errors import OverlapError as OverlapError
@@ -21,11 +22,11 @@ from zoneraster.errors import ZonesError as ZonesError
 from zoneraster.grid import Grid as Grid
 from zoneraster.inspect import info as info
 from zoneraster.inspect import open_manifest as open_manifest
+from zoneraster.inspect import open_store, open_zones
 from zoneraster.inspect import status as status
 from zoneraster.inspect import verify as verify
 from zoneraster.like import grid_like as grid_like
 from zoneraster.manifest import Manifest as Manifest
-from zoneraster.store import open_store, open_zones
 from zoneraster.windows import Window as Window
 
 if TYPE_CHECKING:

@@ -372,7 +372,8 @@ def build(
     grid : Grid, optional
         Needed for a new store.
     key : str, optional
-        Column that names the zones; without one they are known by their row, counted from 1.
+        Column that names the zones. By default `zone_id`, and where there is no such column the
+        row, counted from 1.
     overlap : {"last", "first", "error"}
         Which zone gets a pixel that several claim: the last or first of the table, or nobody.
     priority : str, optional

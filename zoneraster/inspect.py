@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoneraster import ledger
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import StoreError
+from zoneraster.errors import CorruptStoreError, StoreError
 from zoneraster.manifest import Manifest
 from zoneraster.plan import plan_is_whole
 from zoneraster.results import Status, VerifyReport
 from zoneraster.spec import PLAN_KEY, REPORT_KEY, require_spec
-from zoneraster.store import ARRAY, chunk_key, parse_chunk_key
+from zoneraster.store import ARRAY, ZONES_KEY, chunk_key, parse_chunk_key
 from zoneraster.task import BatchChunk, Context, context, reburn
+
+if TYPE_CHECKING:
+    import geopandas
+    import xarray as xr
 
 StoreLike = str | os.PathLike[str] | Location
 Options = Mapping[str, object] | None
@@ -178,3 +183,64 @@ def open_manifest(store_: StoreLike, *, storage_options: Options = None) -> Mani
     storage_options : mapping, optional
     """
     return opened(Location.of(store_, storage_options)).manifest
+
+
+def open_zones(store_: StoreLike, *, storage_options: Options = None) -> geopandas.GeoDataFrame:
+    """The zone table of a store: ids, the user's key and attributes, pixel counts, areas.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        One row per zone, in the order of the user's table.
+    """
+    import geopandas  # noqa: PLC0415 - slow import
+
+    location = Location.of(store_, storage_options)
+    try:
+        data = location.blobs().get(ZONES_KEY)
+    except FileNotFoundError:
+        raise StoreError(f"no zone table in {location}: is it a zoneraster store?") from None
+    return geopandas.read_parquet(io.BytesIO(data))
+
+
+def open_store(
+    store_: StoreLike, *, verified: bool = False, storage_options: Options = None
+) -> xr.Dataset:
+    """Open a store with xarray, lazily.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    verified : bool
+        Compare every stored byte with its receipt first: neither zarr nor zstd notice all damage.
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        Variable `zone` (y, x), unsigned integers, with `spatial_ref`.
+
+    Raises
+    ------
+    CorruptStoreError
+        When a verification finds something.
+    """
+    import xarray as xr  # noqa: PLC0415 - slow import
+
+    location = Location.of(store_, storage_options)
+    if verified:
+        found = verify(location)
+        if not found.ok:
+            raise CorruptStoreError(str(found))
+    try:
+        dataset: xr.Dataset = xr.open_zarr(
+            location.url, storage_options=dict(location.options) or None, consolidated=True
+        )
+    except FileNotFoundError:
+        raise StoreError(f"no zone store at {location}: build it first") from None
+    return dataset

@@ -91,6 +91,8 @@ def with_key(found: Source, key: str | None) -> tuple[Source, str]:
     """The input with a checked key column, and its name."""
     table, label = found.table, found.label
     names = ", ".join(table.column_names) or "none"
+    if key is None and "zone_id" in table.column_names:
+        key = "zone_id"
     if key is None:
         if "row" in table.column_names:
             raise ZonesError(

@@ -369,7 +369,8 @@ def plan_store(
     zones = read_zones(
         source,
         new.grid,
-        key=options.key,
+        # A store that is resumed knows its key; only row numbers are not a column to ask for.
+        key=options.key or (old.key if old is not None and old.key != "row" else None),
         on_invalid=options.on_invalid,
         assume_crs=options.assume_crs,
         layer=options.layer,

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import StoreError
+from zoneraster.blobs import Blobs
 from zoneraster.grid import Grid
 from zoneraster.windows import Chunking
-
-if TYPE_CHECKING:
-    import geopandas
-    import xarray as xr
 
 ARRAY = "zone"
 ZONES_KEY = "zones.parquet"
@@ -202,55 +195,3 @@ def geoparquet_metadata(crs_json: dict[str, Any]) -> dict[bytes, bytes]:
     column = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "crs": crs_json}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     return {b"geo": json.dumps(geo).encode()}
-
-
-def open_zones(
-    store: str | os.PathLike[str] | Location, **options: object
-) -> geopandas.GeoDataFrame:
-    """The zone table of a store: ids, the user's key and attributes, pixel counts, areas.
-
-    Parameters
-    ----------
-    store : path, URL or Location
-    **options
-        fsspec storage options.
-
-    Returns
-    -------
-    geopandas.GeoDataFrame
-        One row per zone, in the order of the user's table.
-    """
-    import geopandas  # noqa: PLC0415 - slow import
-
-    location = Location.of(store, options)
-    try:
-        data = location.blobs().get(ZONES_KEY)
-    except FileNotFoundError:
-        raise StoreError(f"no zone table in {location}: is it a zoneraster store?") from None
-    return geopandas.read_parquet(io.BytesIO(data))
-
-
-def open_store(store: str | os.PathLike[str] | Location, **options: object) -> xr.Dataset:
-    """Open a store with xarray, lazily.
-
-    Parameters
-    ----------
-    store : path, URL or Location
-    **options
-        fsspec storage options.
-
-    Returns
-    -------
-    xarray.Dataset
-        Variable `zone` (y, x), unsigned integers, with `spatial_ref`.
-    """
-    import xarray as xr  # noqa: PLC0415 - slow import
-
-    location = Location.of(store, options)
-    try:
-        dataset: xr.Dataset = xr.open_zarr(
-            location.url, storage_options=dict(location.options) or None, consolidated=True
-        )
-    except FileNotFoundError:
-        raise StoreError(f"no zone store at {location}: build it first") from None
-    return dataset

@@ -153,8 +153,8 @@ def read_zones(
         gives one. Columns with further geometries or boxes of them are left out.
     grid : Grid
     key : str, optional
-        Column that names the zones: unique whole numbers or text, without gaps. Default: a column
-        "row" with the row numbers, counted from 1.
+        Column that names the zones: unique whole numbers or text, without gaps. Default: `zone_id`
+        when there is such a column, else a new column "row" with the row numbers, counted from 1.
     on_invalid : {"error", "skip", "repair"}
         What to do with rows that are null, empty, not polygons, or not finite: raise, or leave them
         out and list them. "repair" also rebuilds rings that cross themselves; otherwise these are
@@ -220,12 +220,6 @@ def read_zones(
 def zone_rings(zones: Zones, grid: Grid) -> Rings:
     """Rings of zones in global pixel coordinates of a grid; empty rings and parts are left out."""
     return _pixel_rings(ragged_of(wkb_of(zones.geometry)), grid)
-
-
-# ---- sources -------------------------------------------------------------------------------------
-
-
-# ---- keys ----------------------------------------------------------------------------------------
 
 
 def _keys(found: Source, key: str, rows: Ints) -> tuple[object, ...]:
