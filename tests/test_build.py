@@ -345,6 +345,7 @@ def test_ctrl_c_keeps_finished_batches_and_names_them(tmp_path: Path) -> None:
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     said: list[tuple[str, int, int]] = []
     built(tmp_path, progress=lambda *tick: said.append(tick))
-    assert [t for t in said if t[0] == "plan"][-1][1:] == (said[0][2], said[0][2])
+    assert said[:2] == [("read", 0, 1), ("read", 1, 1)]
+    assert [t for t in said if t[0] == "plan"][-1][1:] == (said[2][2], said[2][2])
     assert said[-1][0] == "burn"
     assert said[-1][1] == said[-1][2] > 0

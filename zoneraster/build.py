@@ -75,7 +75,7 @@ def make_plan(
     storage_options : mapping, optional
         For fsspec.
     progress : callable, optional
-        Called with ("plan", done, total).
+        Called with ("read", done, 1), then with ("plan", done, total).
     **options
         The options of `build` that decide the store's bytes (`PlanOptions`).
 

@@ -347,7 +347,7 @@ def plan_store(
     location : Location
     options : PlanOptions
     progress : callable, optional
-        Called with ("plan", done, total).
+        Called with ("read", done, 1), then with ("plan", done, total).
 
     Raises
     ------
@@ -366,6 +366,8 @@ def plan_store(
         inputs = _inputs_digest(source, options, new)
         if inputs and inputs == old.inputs and plan_is_whole(blobs, old.plan):
             return replace(load_summary(location, blobs), reused=True)
+    if progress is not None:
+        progress("read", 0, 1)
     zones = read_zones(
         source,
         new.grid,
@@ -375,6 +377,8 @@ def plan_store(
         assume_crs=options.assume_crs,
         layer=options.layer,
     )
+    if progress is not None:
+        progress("read", 1, 1)
     known = _known_ids(blobs) if old is not None else None
     keys = zones.table[zones.key]
     ids = assign_ids(keys, previous=known)
