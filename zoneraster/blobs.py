@@ -67,16 +67,28 @@ class LocalBlobs:
     def put(self, key: str, data: bytes) -> None:
         """Write to a temporary name in the same folder and rename."""
         folder, _, name = key.rpartition("/")
-        if folder not in self._made:
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
-            self._made.add(folder)
         temporary = f"{self.root}/{folder}/.{name}.{os.getpid()}-{next(self._count)}.partial"
-        if not self._put(temporary, key, data):
-            # Somebody deleted the folder since we made it.
-            self._made.discard(folder)
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        try:
+            if folder not in self._made:
+                self._make(folder)
             if not self._put(temporary, key, data):
-                raise FileNotFoundError(f"{self.root}/{folder} vanishes while it is written to")
+                # Somebody deleted the folder since we made it.
+                self._make(folder)
+                if not self._put(temporary, key, data):
+                    raise FileNotFoundError(f"{self.root}/{folder} vanishes while it is written to")
+        except OSError as err:
+            raise StoreError(
+                f"cannot write {len(data):,} bytes to {self.root}/{key}: {err.strerror or err}; "
+                "mend that and run the same command again, what is done is safe"
+            ) from err
+
+    def _make(self, folder: str) -> None:
+        """Make a folder of the store, once; links that lead out of the store are refused."""
+        path = self.root / folder
+        path.mkdir(parents=True, exist_ok=True)
+        if path.resolve() != self.root.resolve() / folder:
+            raise StoreError(f"{path} is a link that leads out of the store: remove it")
+        self._made.add(folder)
 
     def _put(self, temporary: str, key: str, data: bytes) -> bool:
         """Write and rename; False when the folder is not there."""
