@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -368,6 +369,28 @@ def plan_store(
             return replace(load_summary(location, blobs), reused=True)
     if progress is not None:
         progress("read", 0, 1)
+    prepared = _prepare(source, location, options, old, new)
+    if progress is not None:
+        progress("read", 1, 1)
+    return _write_plan(prepared, location, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What a plan is made of; the polygons themselves are not kept."""
+
+    spec: Spec
+    source: manifest.ManifestInput
+    keys: pa.ChunkedArray
+    known: pa.Table | None
+    table: pa.Table
+    notes: dict[str, Any]  # Any: tuples of the user's keys
+
+
+def _prepare(
+    source: object, location: Location, options: PlanOptions, old: Spec | None, new: Spec
+) -> _Prepared:
+    """Read the zones, give them ids and complete the spec."""
     zones = read_zones(
         source,
         new.grid,
@@ -377,9 +400,7 @@ def plan_store(
         assume_crs=options.assume_crs,
         layer=options.layer,
     )
-    if progress is not None:
-        progress("read", 1, 1)
-    known = _known_ids(blobs) if old is not None else None
+    known = _known_ids(location.blobs()) if old is not None else None
     keys = zones.table[zones.key]
     ids = assign_ids(keys, previous=known)
     if old is not None and known is None and not _are_ids(keys, ids):
@@ -394,61 +415,56 @@ def plan_store(
     new = replace(new, inputs=_inputs_digest(source, options, new))
     if old is not None:
         spec.check_same(old, new, where=str(location))
-    return _write_plan(zones, keys, ids, known, location, new, progress)
-
-
-def _write_plan(
-    zones: Zones,
-    keys: pa.ChunkedArray,
-    ids: npt.NDArray[np.uint32],
-    known: pa.Table | None,
-    location: Location,
-    new: Spec,
-    progress: Progress | None,
-) -> PlanSummary:
-    """Write every object of a plan; the spec, which names it, comes last."""
-    blobs, grid = location.blobs(), new.grid
-    rings = zone_rings(zones, grid)
-    names = keys.to_pylist()
-    outside, wide = _outside(rings, grid, len(names)), _wide(rings, grid)
-    rescued = np.zeros(0, np.int64)
+    rings = zone_rings(zones, new.grid)
+    found = {"outside": _outside(rings, new.grid, len(keys)), "wide": _wide(rings, new.grid)}
     if new.min_pixels:
-        rings, rescued = rescue(zones, rings, grid)
-    source = manifest.ManifestInput(
-        rings=rings,
-        zone_id=ids,
-        paint_rank=paint_ranks(zones, new),
-        chunking=new.chunking,
-        touched=new.all_touched,
-        spec_hash=new.hash(),
+        rings, found["rescued"] = rescue(zones, rings, new.grid)
+    notes: dict[str, Any] = {
+        name: tuple(keys.take(pa.array(at)).to_pylist()) for name, at in found.items()
+    }
+    notes["skipped"] = tuple((int(s.row), s.key, s.reason) for s in zones.skipped)
+    notes["invalid"] = zones.invalid
+    return _Prepared(
+        spec=new,
+        source=manifest.ManifestInput(
+            rings=rings,
+            zone_id=ids,
+            paint_rank=paint_ranks(zones, new),
+            chunking=new.chunking,
+            touched=new.all_touched,
+            spec_hash=new.hash(),
+        ),
+        keys=keys,
+        known=known,
+        table=zone_table(zones, ids),
+        notes=notes,
     )
+
+
+def _write_plan(prepared: _Prepared, location: Location, progress: Progress | None) -> PlanSummary:
+    """Write every object of a plan; the spec, which names it, comes last."""
+    blobs, new, ids = location.blobs(), prepared.spec, prepared.source.zone_id
     tick = None if progress is None else lambda done, total: progress("plan", done, total)
     with blobs.writer(spec.MANIFEST_KEY) as sink:
-        index = manifest.write_manifest(source, sink, progress=tick)
+        index = manifest.write_manifest(prepared.source, sink, progress=tick)
     put_table(blobs, spec.INDEX_KEY, index)
-    if not _are_ids(keys, ids):
-        _remember_ids(blobs, known, keys, ids)
-    _write_zone_table(blobs, zone_table(zones, ids), grid)
-    store.write_zarr(
-        blobs,
-        store.zarr_objects(
-            grid, new.chunking, np.dtype(new.dtype), crc32c=new.integrity == "crc32c"
-        ),
-    )
+    if not _are_ids(prepared.keys, ids):
+        _remember_ids(blobs, prepared.known, prepared.keys, ids)
+    _write_zone_table(blobs, prepared.table, new.grid)
     cut = new.chunking
+    objects = store.zarr_objects(
+        new.grid, cut, np.dtype(new.dtype), crc32c=new.integrity == "crc32c"
+    )
+    store.write_zarr(blobs, objects)
     summary = PlanSummary(
         store=str(location),
         plan=manifest.plan_digest(index),
-        n_zones=len(names),
+        n_zones=ids.size,
         n_chunks=index.num_rows,
         n_batches=len(index["batch"].unique()),
         grid_chunks=cut.n_rows * cut.n_cols,
         work=int(pc.sum(index["work"]).as_py() or 0),
-        skipped=tuple((int(s.row), s.key, s.reason) for s in zones.skipped),
-        invalid=zones.invalid,
-        outside=tuple(names[i] for i in outside),
-        rescued=tuple(names[i] for i in rescued),
-        wide=tuple(names[i] for i in wide),
+        **prepared.notes,
     )
     # The place is not recorded: a store can be moved.
     said = summary.to_dict()
