@@ -125,6 +125,26 @@ def test_stars_burn_as_exact_arithmetic_says_whatever_the_chunks(
 @given(
     seed=st.integers(0, 10**6),
     how=st.sampled_from(["any", "half", "whole"]),
+    chunk=st.sampled_from([(5, 7), (20, 20)]),
+)
+def test_triangles_that_fill_a_square_share_no_pixel_and_leave_none_out(
+    seed: int, how: str, chunk: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    inner = snapped(rng.uniform(0, 20, (rng.integers(1, 25), 2)), how)
+    corners = [(0, 0), (20, 0), (20, 20), (0, 20)]
+    triangles = shapely.get_parts(
+        shapely.delaunay_triangles(shapely.multipoints([*corners, *inner]))
+    )
+    canvas, counts = burned(rings_of(triangles, unit_grid(20, 20)), (20, 20), chunk)
+    assert canvas.all()
+    assert sum(claimed for claimed, _, _ in counts.values()) == 400
+    assert not any(contested for _, _, contested in counts.values())
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    how=st.sampled_from(["any", "half", "whole"]),
     chunk=st.sampled_from([(5, 7), (8, 8)]),
 )
 def test_all_touched_is_the_same_for_all_chunks_and_contains_the_centre_rule(

@@ -169,7 +169,7 @@ def _plan_options(command: Command) -> Command:
         click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of the grid."),
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
-        click.option("--key", help="Column that names the zones."),
+        click.option("--key", help="Column that names the zones; zone_id, else rows."),
         click.option(
             "--overlap",
             type=click.Choice(["last", "first", "error"]),
