@@ -298,6 +298,19 @@ def test_zones_without_a_pixel_are_named_and_min_pixels_gives_them_one(tmp_path:
     assert pixels(store)[int((10 - 5.002) * 50), int(5.002 * 50)] == 2
 
 
+def test_zones_that_all_miss_the_grid_give_an_empty_store_and_a_report_that_says_so(
+    tmp_path: Path,
+) -> None:
+    store, report = built(tmp_path, boxes((20, 20, 21, 21), (30, 1, 31, 2)))
+    assert (report.chunks, report.owned) == (0, 0)
+    assert any("2 zones outside the grid: 1, 2" in text for text in report.warnings)
+    assert not pixels(store).any()
+    assert zr.verify(store, deep=0.5).ok
+    assert zr.status(store).finished
+    _, report = built(tmp_path, boxes((1, 1, 2, 2), (30, 1, 31, 2)))
+    assert report.owned == 2500
+
+
 def test_all_touched_burns_more_and_is_the_same_for_all_chunks(tmp_path: Path) -> None:
     store, _ = built(tmp_path / "a", all_touched=True)
     other, _ = built(tmp_path / "b", all_touched=True, chunks=97)

@@ -146,8 +146,9 @@ def _run(
     check = location.is_local if check is None else check
     wanted = _part_of(sorted(expected), part)
     done = {b for b in wanted if expected[b] in have.get(b, ())}
+    digest = ctx.spec.digest()
     tasks = [
-        Task(location, ctx.spec.digest(), batch, tuple(have.get(batch, ())))
+        Task(location, digest, batch, tuple(have.get(batch, ())))
         for batch in wanted
         if check or batch not in done
     ]
