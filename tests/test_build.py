@@ -196,6 +196,18 @@ def test_verify_names_every_damage_and_build_repairs_exactly_that(tmp_path: Path
     assert zr.verify(store).ok
 
 
+def test_a_damaged_receipt_promises_nothing_and_its_batch_is_burned_again(tmp_path: Path) -> None:
+    store, _ = built(tmp_path)
+    expected = tree(store)
+    receipts = sorted((store / ".zoneraster" / "ledger").iterdir())
+    receipts[0].write_bytes(receipts[0].read_bytes()[:100])
+    receipts[1].write_bytes(b"")
+    assert len(zr.verify(store).unreceipted) == 2
+    _, report = built(tmp_path)
+    assert report.burned == 2
+    assert tree(store) == expected
+
+
 def test_a_verified_opening_refuses_damage_that_an_ordinary_one_does_not_see(
     tmp_path: Path,
 ) -> None:

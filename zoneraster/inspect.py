@@ -124,7 +124,7 @@ def verify(
     for batch, name in sorted(expected_receipts(ctx).items()):
         try:
             table = ledger.decode_receipt(name, ctx.blobs.get(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, CorruptStoreError):
             bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
             continue
         for receipt in ledger.chunk_receipts(table):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from zoneraster import burn, frame, ledger
 from zoneraster.area import row_areas
 from zoneraster.blobs import Location
-from zoneraster.errors import StoreError
+from zoneraster.errors import CorruptStoreError, StoreError
 from zoneraster.grid import Grid
 from zoneraster.ledger import ChunkReceipt
 from zoneraster.manifest import Manifest, Records
@@ -210,10 +210,10 @@ def _previous(task: Task, ctx: Context) -> dict[bytes, ChunkReceipt]:
     known = {}
     for key in task.previous:
         try:
-            data = ctx.blobs.get(key)
-        except FileNotFoundError:
-            continue
-        for chunk in ledger.chunk_receipts(ledger.decode_receipt(key, data)):
+            table = ledger.decode_receipt(key, ctx.blobs.get(key))
+        except (FileNotFoundError, CorruptStoreError):
+            continue  # promises nothing: its chunks are burned again
+        for chunk in ledger.chunk_receipts(table):
             known[chunk.fingerprint] = chunk
     return known
 
