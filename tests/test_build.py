@@ -232,6 +232,14 @@ def test_the_key_is_zone_id_when_there_is_one_and_a_resumed_store_knows_its_own(
     assert again.burned == 0
 
 
+def test_text_in_a_zone_id_column_is_what_the_report_names(tmp_path: Path) -> None:
+    zones = boxes((1, 1, 3, 3), (20, 20, 21, 21))
+    zones["zone_id"] = ["here", "gone"]
+    store, report = built(tmp_path, zones, key=None)
+    assert report.zero_pixel_zones == ("gone",)
+    assert zr.zones(store)["zone_id_input"].tolist() == ["here", "gone"]
+
+
 def test_verify_deep_notices_a_chunk_whose_receipt_agrees_but_whose_pixels_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from zoneraster.inspect import (
     StoreLike,
     expected_receipts,
     found_receipts,
+    is_done,
     opened,
     status,
     stray_chunks,
@@ -145,7 +146,7 @@ def _run(
     have, expected = found_receipts(ctx.blobs), expected_receipts(ctx)
     check = location.is_local if check is None else check
     wanted = _part_of(sorted(expected), part)
-    done = {b for b in wanted if expected[b] in have.get(b, ())}
+    done = {b for b in wanted if is_done(b, expected, have)}
     digest = ctx.spec.digest()
     tasks = [
         Task(location, digest, batch, tuple(have.get(batch, ())))
@@ -248,7 +249,7 @@ def _finish(location: Location, done: RunSummary) -> BuildReport:
     started = time.perf_counter()
     ctx = opened(location)
     expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
-    missing = [b for b, name in sorted(expected.items()) if name not in have.get(b, ())]
+    missing = [b for b in sorted(expected) if not is_done(b, expected, have)]
     if missing:
         raise IncompleteBuildError(
             f"{len(missing):,} of {len(expected):,} batches of {location} have no receipt "
@@ -302,7 +303,7 @@ def _write_counts(
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
     put_table(blobs, ZONES_KEY, table.replace_schema_metadata(metadata))
-    return table[key_column(spec)].to_pylist(), counts
+    return table[key_column(spec, table)].to_pylist(), counts
 
 
 def _report(
@@ -470,6 +471,6 @@ def build_part(
     with lock(location, shared=True, wait=True):
         done = _run(location, executor, workers, part, check, progress)
     with lock(location, wait=True):
-        if status(location).batches_done < status(location).batches:
+        if status(location).missing:
             return done
         return _finish(location, done)

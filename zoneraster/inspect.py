@@ -44,10 +44,16 @@ def found_receipts(blobs: Blobs) -> dict[int, list[str]]:
     return found
 
 
+def is_done(batch: int, expected: Mapping[int, str], have: Mapping[int, Sequence[str]]) -> bool:
+    """The ledger has the receipt that the plan asks for."""
+    return expected[batch] in have.get(batch, ())
+
+
 def opened(location: Location) -> Context:
     """The context of a store's present plan."""
-    spec = require_spec(location, location.blobs())
-    if not plan_is_whole(location.blobs(), spec.plan):
+    blobs = location.blobs()
+    spec = require_spec(location, blobs)
+    if not plan_is_whole(blobs, spec.plan):
         raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
     return context(location, spec.digest())
 
@@ -74,7 +80,7 @@ def status(store_: StoreLike, *, storage_options: Options = None) -> Status:
     location = Location.of(store_, storage_options)
     ctx = opened(location)
     expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
-    done = [b for b, name in expected.items() if name in have.get(b, ())]
+    done = [b for b in expected if is_done(b, expected, have)]
     try:
         reported = json.loads(ctx.blobs.get(REPORT_KEY))["plan"]
     except (FileNotFoundError, ValueError, KeyError):

@@ -265,8 +265,7 @@ def zone_table(zones: Zones, zone_id: npt.NDArray[np.uint32]) -> pa.Table:
     )
     if is_id:
         table = table.drop_columns(["zone_id"])
-    names = [f"{name}_input" if name in RESERVED else name for name in table.column_names]
-    table = table.rename_columns(names)
+    table = table.rename_columns([_stored_name(name) for name in table.column_names])
     table = table.add_column(0, "zone_id", pa.array(zone_id))
     table = table.append_column("geometry", pa.array(shapely.to_wkb(zones.geometry), pa.binary()))
     return table.replace_schema_metadata(None)
@@ -285,11 +284,15 @@ def _write_zone_table(blobs: Blobs, table: pa.Table, grid: Grid) -> None:
     put_table(blobs, store.ZONES_KEY, table)
 
 
-def key_column(spec_: Spec) -> str:
-    """Name of the key in the stored zone table."""
-    return (
-        spec_.key if spec_.key == "zone_id" or spec_.key not in RESERVED else f"{spec_.key}_input"
-    )
+def _stored_name(name: str) -> str:
+    """Name of a user's column in the stored zone table."""
+    return f"{name}_input" if name in RESERVED else name
+
+
+def key_column(spec_: Spec, table: pa.Table) -> str:
+    """Name of the key in the stored zone table; `zone_id` itself when the ids are the keys."""
+    name = _stored_name(spec_.key)
+    return name if name in table.column_names else spec_.key
 
 
 def _are_ids(keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32]) -> bool:
@@ -318,23 +321,25 @@ def _remember_ids(
     put_table(blobs, spec.KEYS_KEY, now.sort_by("zone_id"))
 
 
-def _outside(rings: Rings, grid: Grid, n_zones: int) -> npt.NDArray[np.int64]:
+def _outside(
+    boxes: npt.NDArray[np.float64], part_zone: npt.NDArray[np.int64], grid: Grid, n_zones: int
+) -> npt.NDArray[np.int64]:
     """Positions of zones none of whose parts has a box that meets the grid."""
-    boxes = manifest.part_boxes(rings)
     height, width = grid.shape
     meets = (boxes[:, 2] > 0) & (boxes[:, 0] < width) & (boxes[:, 3] > 0) & (boxes[:, 1] < height)
     inside = np.zeros(n_zones, bool)
-    inside[rings.part_zone[meets]] = True
+    inside[part_zone[meets]] = True
     return np.flatnonzero(~inside)
 
 
-def _wide(rings: Rings, grid: Grid) -> npt.NDArray[np.int64]:
+def _wide(
+    boxes: npt.NDArray[np.float64], part_zone: npt.NDArray[np.int64], grid: Grid
+) -> npt.NDArray[np.int64]:
     """Positions of zones with a part wider than half the globe."""
     if not grid.is_geographic:
         return np.zeros(0, np.int64)
-    boxes = manifest.part_boxes(rings)
     half = 180.0 / float(grid.resolution[0])
-    return np.unique(rings.part_zone[boxes[:, 2] - boxes[:, 0] > half])
+    return np.unique(part_zone[boxes[:, 2] - boxes[:, 0] > half])
 
 
 def plan_store(
@@ -416,7 +421,11 @@ def _prepare(
     if old is not None:
         spec.check_same(old, new, where=str(location))
     rings = zone_rings(zones, new.grid)
-    found = {"outside": _outside(rings, new.grid, len(keys)), "wide": _wide(rings, new.grid)}
+    boxes = manifest.part_boxes(rings)
+    found = {
+        "outside": _outside(boxes, rings.part_zone, new.grid, len(keys)),
+        "wide": _wide(boxes, rings.part_zone, new.grid),
+    }
     if new.min_pixels:
         rings, found["rescued"] = rescue(zones, rings, new.grid)
     notes: dict[str, Any] = {

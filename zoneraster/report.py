@@ -15,11 +15,10 @@ from zoneraster.blobs import Location
 from zoneraster.errors import ZonerasterError
 from zoneraster.executors import cpu_count
 from zoneraster.grid import Grid
-from zoneraster.spec import require_spec
-from zoneraster.task import BatchChunk, Context, chunk_runs, context
+from zoneraster.inspect import StoreLike, opened
+from zoneraster.task import BatchChunk, Context, chunk_runs
 from zoneraster.windows import Window
 
-StoreLike = str | os.PathLike[str] | Location
 _GOLDEN = 0.6180339887498949
 
 
@@ -68,18 +67,16 @@ def sample_zone_ids(
     The runs of each chunk are burned again from the manifest, which is an order of magnitude
     quicker than decoding 64 MB of pixels for a few thousand of them.
     """
-    location = Location.of(store)
-    spec = require_spec(location, location.blobs())
-    ctx = context(location, spec.digest())
-    window, extent = _window_of(spec.grid, bounds)
+    ctx = opened(Location.of(store))
+    window, extent = _window_of(ctx.spec.grid, bounds)
     width = min(width, window.width)
     height = max(1, round(width * window.height / window.width))
     rows = window.row0 + ((np.arange(height) + 0.5) * window.height / height).astype(np.int64)
     cols = window.col0 + ((np.arange(width) + 0.5) * window.width / width).astype(np.int64)
     out = np.zeros((height, width), np.uint32)
-    chunks = [chunk for batch in ctx.batches.values() for chunk in batch]
     with ThreadPoolExecutor(cpu_count()) as pool:
-        list(pool.map(lambda chunk: _sample_chunk(ctx, chunk, rows, cols, out), chunks))
+        batches = ctx.batches.values()
+        list(pool.map(lambda chunks: _sample_batch(ctx, chunks, rows, cols, out), batches))
     return out, extent
 
 
@@ -107,24 +104,28 @@ def _window_of(
     return window, extent
 
 
-def _sample_chunk(
+def _sample_batch(
     ctx: Context,
-    chunk: BatchChunk,
+    chunks: Sequence[BatchChunk],
     rows: npt.NDArray[np.int64],
     cols: npt.NDArray[np.int64],
     out: npt.NDArray[np.uint32],
 ) -> None:
-    """Fill the nodes that lie in one chunk."""
-    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
-    r0, r1 = np.searchsorted(rows, [window.row0, window.row1])
-    c0, c1 = np.searchsorted(cols, [window.col0, window.col1])
-    if r0 == r1 or c0 == c1:
-        return
-    run_ptr, start, zone_id = chunk_runs(ctx, chunk)
-    own = cols[c0:c1] - window.col0
-    for r in range(r0, r1):
-        a, b = run_ptr[rows[r] - window.row0 : rows[r] - window.row0 + 2]
-        out[r, c0:c1] = zone_id[a:b][np.searchsorted(start[a:b], own, side="right") - 1]
+    """Fill the nodes that lie in the chunks of one batch; its records are read once, or never."""
+    records = None
+    for chunk in chunks:
+        window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+        r0, r1 = np.searchsorted(rows, [window.row0, window.row1])
+        c0, c1 = np.searchsorted(cols, [window.col0, window.col1])
+        if r0 == r1 or c0 == c1:
+            continue
+        if records is None:
+            records = ctx.manifest.records(chunk.row_group)
+        run_ptr, start, zone_id = chunk_runs(ctx, records, chunk)
+        own = cols[c0:c1] - window.col0
+        for r in range(r0, r1):
+            a, b = run_ptr[rows[r] - window.row0 : rows[r] - window.row0 + 2]
+            out[r, c0:c1] = zone_id[a:b][np.searchsorted(start[a:b], own, side="right") - 1]
 
 
 def zone_colours(zone_id: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:

@@ -91,6 +91,10 @@ class BatchChunk(NamedTuple):
     work: int
     fingerprint: bytes
 
+    def records_in(self, batch: Records) -> Records:
+        """The chunk's own among the records of its batch."""
+        return batch.of_chunk(self.first_record, self.n_records)
+
 
 class Context:
     """What all tasks of a plan share in one process; files are opened once per thread."""
@@ -248,7 +252,7 @@ def run_batch(task: Task) -> TaskResult:
             continue
         if records is None:
             records = ctx.manifest.records(chunk.row_group)
-        own = records.of_chunk(chunk.first_record, chunk.n_records)
+        own = chunk.records_in(records)
         made = burn_chunk(ctx.spec, own, chunk.row, chunk.col)
         key = chunk_key(chunk.row, chunk.col)
         if made.pairs:
@@ -276,15 +280,14 @@ def run_batch(task: Task) -> TaskResult:
 
 def reburn(ctx: Context, chunk: BatchChunk) -> bytes:
     """Bytes of a chunk burned again from the manifest."""
-    records = ctx.manifest.records(chunk.row_group)
-    own = records.of_chunk(chunk.first_record, chunk.n_records)
+    own = chunk.records_in(ctx.manifest.records(chunk.row_group))
     return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
 
 
 def chunk_runs(
-    ctx: Context, chunk: BatchChunk
+    ctx: Context, batch: Records, chunk: BatchChunk
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Runs of a chunk burned again from the manifest.
+    """Runs of a chunk burned again from the records of its batch.
 
     Returns
     -------
@@ -292,8 +295,7 @@ def chunk_runs(
     start : (m,) int32
     zone_id : (m,) int64
     """
-    records = ctx.manifest.records(chunk.row_group)
-    own = records.of_chunk(chunk.first_record, chunk.n_records)
+    own = chunk.records_in(batch)
     zone_id, number = _local_zones(own)
     window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
     areas = _areas(ctx.spec.grid, window.row0, window.row1)
