@@ -9,7 +9,9 @@ from zoneraster.build import build_part as build_part
 from zoneraster.build import finish as finish
 from zoneraster.build import make_plan
 from zoneraster.build import run as run
+from zoneraster.errors import AlignmentError as AlignmentError
 from zoneraster.errors import BuildInterrupted as BuildInterrupted
+from zoneraster.errors import ClosureError as ClosureError
 from zoneraster.errors import CorruptStoreError as CorruptStoreError
 from zoneraster.errors import GridError as GridError
 from zoneraster.errors import IncompleteBuildError as IncompleteBuildError
@@ -17,6 +19,7 @@ from zoneraster.errors import OverlapError as OverlapError
 from zoneraster.errors import StoreBusyError as StoreBusyError
 from zoneraster.errors import StoreError as StoreError
 from zoneraster.errors import StoreMismatchError as StoreMismatchError
+from zoneraster.errors import ValuesError as ValuesError
 from zoneraster.errors import ZonerasterError as ZonerasterError
 from zoneraster.errors import ZonesError as ZonesError
 from zoneraster.grid import Grid as Grid
@@ -25,8 +28,13 @@ from zoneraster.inspect import open_manifest as open_manifest
 from zoneraster.inspect import open_store, open_zones
 from zoneraster.inspect import status as status
 from zoneraster.inspect import verify as verify
+from zoneraster.layers import Layer as Layer
+from zoneraster.layers import labels as labels
+from zoneraster.layers import thresholds as thresholds
 from zoneraster.like import grid_like as grid_like
 from zoneraster.manifest import Manifest as Manifest
+from zoneraster.statistics import Stat as Stat
+from zoneraster.stats import zonal_stats as zonal_stats
 from zoneraster.windows import Window as Window
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 import zoneraster as zr
 from zoneraster.errors import BuildInterrupted, ZonerasterError
 from zoneraster.grid import Grid
+from zoneraster.layers import COMPARISONS, Comparison
 
 # Exit codes: wrong input or options, and a build that another one or a signal stopped.
 EXIT_INPUT, EXIT_BUSY, EXIT_INTERRUPT, EXIT_TERMINATED = 2, 75, 130, 143
@@ -322,6 +324,128 @@ def plot(
 
     draw_map(store, picture, width=width, bounds=bounds)
     click.echo(str(picture))
+
+
+_NUMBERS = re.compile(r"(.+):([-+\d.,e]+)")
+_NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)")
+_CONDITION = re.compile(rf"(.+?)\s*({'|'.join(COMPARISONS)})\s*(\S+)")
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """NAME=PATH, or a PATH alone."""
+    match = _NAMED.fullmatch(text)
+    return (match[1], match[2]) if match else (None, text)
+
+
+def _numbers(text: str) -> tuple[str, list[float] | None]:
+    """PATH:NUMBER,NUMBER or a PATH alone."""
+    match = _NUMBERS.fullmatch(text)
+    if not match:
+        return text, None
+    try:
+        numbers = [float(n) for n in match[2].split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{match[2]!r} are not numbers, like 10,30,50") from None
+    return match[1], [int(n) if n.is_integer() else n for n in numbers]
+
+
+def _keys(by: Sequence[str], thresholds: Sequence[str]) -> dict[str, Any]:
+    """Keys of --by and --thresholds."""
+    keys: dict[str, Any] = {}
+    for text, is_cumulative in [*((t, False) for t in by), *((t, True) for t in thresholds)]:
+        name, rest = _named(text)
+        path, numbers = _numbers(rest)
+        if name is None or (is_cumulative and numbers is None):
+            form = "NAME=PATH:10,30,50" if is_cumulative else "NAME=PATH or NAME=PATH:1,2,3"
+            raise click.BadParameter(f"{text!r} is not of the form {form}")
+        if name in keys:
+            raise click.BadParameter(f"two keys are named {name!r}")
+        keys[name] = (
+            zr.thresholds(path, numbers or []) if is_cumulative else zr.labels(path, numbers)
+        )
+    return keys
+
+
+def _where(conditions: Sequence[str]) -> Any:  # Any: a predicate, or None
+    """All conditions together."""
+    found: Any = None
+    for text in conditions:
+        match = _CONDITION.fullmatch(text)
+        try:
+            value = float(match[3]) if match else None
+        except ValueError:
+            value = None
+        if match is None or value is None:
+            raise click.BadParameter(f"{text!r} is not of the form 'PATH >= NUMBER'")
+        one = Comparison(zr.Layer(match[1]), match[2], value)
+        found = one if found is None else found & one
+    return found
+
+
+def _values(values: Sequence[str]) -> Any:  # Any: what zonal_stats takes
+    named = [_named(text) for text in values]
+    if not named:
+        return None
+    if len(named) == 1 and named[0][0] is None:
+        return named[0][1]
+    return {name or Path(path.rstrip("/")).stem: path for name, path in named}
+
+
+def _words(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+@main.command()
+@click.argument("store", type=click.Path())
+@click.argument("values", nargs=-1)
+@click.option(
+    "--stats",
+    callback=_words,
+    help="Names, with commas.  [default: count,sum,mean; without VALUES pixels,area]",
+)
+@click.option("--by", multiple=True, help="NAME=PATH or NAME=PATH:1,2,3: group by labels.")
+@click.option("--thresholds", multiple=True, help="NAME=PATH:10,30,50: group cumulatively.")
+@click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
+@click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
+@click.option("--roll-up", multiple=True, help="Column of the zone table to merge zones by.")
+@click.option("--attributes", callback=_words, default="", help="Columns of the zone table.")
+@click.option("--resample", help="nearest, average, ...: for rasters on another lattice.")
+@click.option("--exact/--bounded", default=True, help="Quantiles of floats: exact, or to 1/256.")
+@click.option("--checkpoint", type=click.Path(), help="Folder of partials, to resume and update.")
+@click.option("--output", type=click.Path(path_type=Path), help="A .parquet, .csv or .zarr.")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Threads or processes.")
+@click.option(
+    "--executor",
+    type=click.Choice(["threads", "processes", "serial"]),
+    default="threads",
+    show_default=True,
+)
+@_json_option
+def stats(
+    store: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
+    where: tuple[str, ...], output: Path | None, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Zonal statistics of VALUES ([NAME=]PATH ...) against STORE."""
+    from zoneraster import report  # noqa: PLC0415 - keep the other verbs quick
+
+    if output is not None:
+        report.check_output(output)
+    with _progress(quiet=as_json) as progress:
+        table = zr.zonal_stats(
+            store,
+            _values(values),
+            by=_keys(by, thresholds) or None,
+            where=_where(where),
+            progress=progress,
+            **options,
+        )
+    if output is not None:
+        report.write_stats(table, output)
+    if as_json:
+        said = report.stats_json(table)
+        _print({"output": str(output), **said} if output else said, as_json=True)
+    else:
+        click.echo(report.stats_text(table))
 
 
 @main.command()

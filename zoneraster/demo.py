@@ -1,7 +1,9 @@
-"""The demo: all counties of the United States at 1 arc-second (30 m), from polygons to a map."""
+"""The demo: all counties of the United States at 1 arc-second (30 m), their areas and climate."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 BOUNDS = (-180, -15, 180, 72)
 # What the picture shows: the 48 states.
 PICTURE_BOUNDS = (-125.0, 24.0, -66.5, 50.0)
+# Main classes of the Koeppen-Geiger map.
+CLIMATES: dict[float, str] = {1: "tropical", 2: "arid", 3: "temperate", 4: "cold", 5: "polar"}
 # A chunk is one degree.
 CHUNKS = 3600
 _ROWS = 10
@@ -33,7 +37,8 @@ class DemoResult:
     ----------
     report : BuildReport
     table : pandas.DataFrame
-        Per county: pixels, area in the raster, geodesic area of its polygon, difference in percent.
+        Per county: pixels, area in the raster, geodesic area of its polygon, difference in percent,
+        and in percent of its classified area each climate class.
     store, csv, picture : Path
     """
 
@@ -59,12 +64,14 @@ class DemoResult:
         total = table[["pixels", "area_km2", "geodesic_km2"]].sum()
         share = 100 * (total["area_km2"] / total["geodesic_km2"] - 1)
         largest = table.sort_values("area_km2", ascending=False).head(_ROWS)
+        climates = [name for name in CLIMATES.values() if name in table]
         text = largest.to_string(
             formatters={
                 "pixels": "{:,}".format,
                 "area_km2": "{:,.1f}".format,
                 "geodesic_km2": "{:,.1f}".format,
                 "difference_percent": "{:+.4f}".format,
+                **dict.fromkeys(climates, "{:.1f}".format),
             }
         )
         lines = [
@@ -74,6 +81,7 @@ class DemoResult:
             text,
             f"all counties: {total['pixels']:,.0f} pixels, {total['area_km2']:,.1f} km2",
             f"geodesic area of their polygons: {total['geodesic_km2']:,.1f} km2 ({share:+.5f} %)",
+            f"climate of the counties: {_climate_text(table, climates)}",
             "",
             f"store    {self.store}",
             f"table    {self.csv}",
@@ -111,6 +119,49 @@ def area_table(store: Path) -> pd.DataFrame:
     return indexed
 
 
+def koppen_path() -> Path:
+    """The climate classes that come with the package (Beck et al., CC BY 4.0)."""
+    return Path(str(resources.files("zoneraster") / "data" / "koppen_us.tif"))
+
+
+def climate_table(store: Path, *, workers: int | None, progress: Progress | None) -> pd.DataFrame:
+    """Share of each climate class in the classified area of each zone.
+
+    Parameters
+    ----------
+    store : Path
+    workers : int, optional
+    progress : callable, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by zone_id, a column per class, percent; NaN where nothing is classified.
+    """
+    # WGS 84 and NAD 83 differ by about a metre, the classes are a kilometre wide.
+    classes = zr.Layer(koppen_path(), crs="EPSG:4269")
+    areas = zr.zonal_stats(
+        store,
+        stats=("pixels", "area"),
+        by={"climate": zr.labels(classes, CLIMATES)},
+        area="km2",
+        workers=workers,
+        progress=progress,
+    )
+    table = areas["area"].unstack(fill_value=0).reindex(columns=list(CLIMATES.values()))
+    shares: pd.DataFrame = 100 * table.div(table.sum(axis=1).replace(0.0, float("nan")), axis=0)
+    return shares
+
+
+def _climate_text(table: pd.DataFrame, climates: Sequence[str]) -> str:
+    """Climate of all counties together, weighted by area."""
+    if not climates:
+        return "not read: needs rasterio, zoneraster[raster]"
+    known = table.dropna(subset=climates)
+    shares = [(known[c] * known["area_km2"]).sum() / known["area_km2"].sum() for c in climates]
+    return ", ".join(f"{share:.1f} % {c}" for c, share in zip(climates, shares, strict=True))
+
+
 def run_demo(
     folder: Path,
     *,
@@ -118,7 +169,7 @@ def run_demo(
     progress: Progress | None = None,
     resolution: Fraction = Fraction(1, 3600),
 ) -> DemoResult:
-    """Build the counties' store in a folder, compare areas, draw a map.
+    """Build the counties' store in a folder, compare areas, add up climates, draw a map.
 
     Parameters
     ----------
@@ -140,6 +191,8 @@ def run_demo(
         counties_path(), store, grid=grid, chunks=CHUNKS, workers=workers, progress=progress
     )
     table = area_table(store)
+    with contextlib.suppress(ImportError):  # rasterio is optional, and the text says so
+        table = table.join(climate_table(store, workers=workers, progress=progress))
     table.to_csv(csv)
     drawn: Path | None = picture
     try:

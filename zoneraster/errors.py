@@ -6,10 +6,13 @@ Each class is also the builtin that a caller would expect::
     ├── GridError           ValueError      a grid, window or chunk shape that cannot be
     ├── ZonesError          ValueError      polygons, keys or reference systems that cannot be
     burned │   └── OverlapError                    zones overlap although ``overlap="error"``
+    ├── ValuesError         ValueError      value rasters, keys or statistics that cannot be reduced
+    │   └── AlignmentError                  pixels of a raster that do not fit the store's
     ├── StoreError          RuntimeError    a store that is not ours, or not readable
     │   ├── StoreMismatchError              the store was built with other options
     │   ├── IncompleteBuildError            batches are missing
     │   ├── CorruptStoreError               stored bytes disagree with their receipts
+    │   ├── ClosureError                    pixels counted are not the pixels read
     │   └── StoreBusyError                  another builder holds the lock
     └── BuildInterrupted    RuntimeError    stopped by the user; finished batches are safe
     ZonerasterWarning       UserWarning     the result is right, but may surprise
@@ -34,6 +37,14 @@ class OverlapError(ZonesError):
     """Zones overlap although ``overlap="error"`` was asked for."""
 
 
+class ValuesError(ZonerasterError, ValueError):
+    """A value raster, key, predicate or statistic that cannot be reduced."""
+
+
+class AlignmentError(ValuesError):
+    """The pixels of a raster do not fit those of the store."""
+
+
 class StoreError(ZonerasterError, RuntimeError):
     """A store that is not ours, or that cannot be read."""
 
@@ -48,6 +59,10 @@ class IncompleteBuildError(StoreError):
 
 class CorruptStoreError(StoreError):
     """Stored bytes disagree with their receipts."""
+
+
+class ClosureError(StoreError):
+    """Zones, no zone and nodata do not add up to the pixels read."""
 
 
 class StoreBusyError(StoreError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from pyproj import CRS
 
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError, StoreMismatchError
@@ -89,7 +90,9 @@ class Spec:
         grid = self.grid.to_dict()
         # The text of a CRS varies with the PROJ release; its authority code does not.
         authority = self.grid.crs.to_authority()
-        grid["crs"] = ":".join(authority) if authority else self.grid.crs.to_wkt()
+        # WKT of a CRS with TOWGS84 differs once it was written and read again, and not after that.
+        wkt = CRS.from_wkt(self.grid.crs.to_wkt()).to_wkt()
+        grid["crs"] = ":".join(authority) if authority else wkt
         said = [BURN_VERSION, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
