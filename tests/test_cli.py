@@ -164,6 +164,118 @@ def test_the_demo_leaves_store_table_and_picture(tmp_path: Path) -> None:
     assert said["report"]["owned"] > 1e10
     assert said["report"]["contested"] == 0
     assert said["total"]["area_km2"] == pytest.approx(said["total"]["geodesic_km2"], rel=5e-4)
-    assert len(pd.read_csv(said["csv"])) == 3235
+    table = pd.read_csv(said["csv"])
+    assert len(table) == 3235
+    shares = table[["tropical", "arid", "temperate", "cold", "polar"]]
+    # The classes leave out Guam, Samoa and the Northern Marianas.
+    assert 0 < shares.isna().any(axis=1).sum() < 20
+    assert shares.dropna().sum(axis=1).to_numpy() == pytest.approx(100)
+    assert table["arid"].mean() > 10
     assert Path(said["picture"]).read_bytes().startswith(b"\x89PNG")
     assert zr.status(said["store"]).finished
+
+
+# ---- stats -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def values(zones: Path) -> Path:
+    """A raster on the grid of `built`: 100 times the column, no data in the first ten rows."""
+    import numpy as np
+    import xarray as xr
+
+    zone = zr.open(built(zones)).zone
+    pixels = np.broadcast_to(np.arange(500) * 100.0, (500, 500)).copy()
+    pixels[:10] = np.nan
+    path = zones.parent / "values.zarr"
+    array = xr.DataArray(pixels, coords={"y": zone.y, "x": zone.x}, dims=("y", "x"))
+    array.assign_coords(spatial_ref=zone.spatial_ref).to_dataset(name="column").to_zarr(
+        path, zarr_format=3, consolidated=False
+    )
+    return path
+
+
+def test_stats_prints_rows_and_where_all_pixels_went(values: Path) -> None:
+    store = values.parent / "zones.zarr"
+    result = zoneraster("stats", store, values, "--stats", "count,nodata,max")
+    assert result.exit_code == 0, result.output
+    assert "pixels read" in result.output
+    assert "20 more rows" in result.output
+    said = json.loads(zoneraster("stats", store, values, "--json").output)
+    assert [row["fid"] for row in said["rows"]] == [7 * (i + 1) for i in range(40)]
+    expected = zr.zonal_stats(store, values)
+    assert [row["sum"] for row in said["rows"]] == expected["sum"].tolist()
+    assert said["audit"] == expected.attrs["audit"]
+
+
+def test_stats_writes_what_it_is_asked_for(values: Path) -> None:
+    import pandas as pd
+    import xarray as xr
+
+    store, folder = values.parent / "zones.zarr", values.parent
+    expected = zr.zonal_stats(store, {"a": values, "b": values}, stats="mean")
+    for name in ("table.parquet", "table.csv", "table.zarr"):
+        result = zoneraster(
+            "stats", store, f"a={values}", f"b={values}", "--stats", "mean", "--output",
+            folder / name,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "table.parquet"), expected)
+    read = pd.read_csv(folder / "table.csv", index_col="fid")
+    pd.testing.assert_frame_equal(read, expected)
+    cube = xr.open_zarr(folder / "table.zarr", consolidated=False)
+    assert cube["a_mean"].values.tolist() == pytest.approx(expected["a_mean"].tolist(), nan_ok=True)
+
+
+def test_stats_groups_chooses_rolls_up_and_resumes(values: Path) -> None:
+    store = values.parent / "zones.zarr"
+    options = (
+        "--by", f"class={values}:100,200", "--thresholds", f"high={values}:200,300", "--where",
+        f"{values} >= 100", "--where", f"{values} < 500", "--area", "ha", "--roll-up", "name",
+        "--checkpoint", values.parent / "kept", "--json",
+    )  # fmt: skip
+    first = zoneraster("stats", store, *options)
+    assert first.exit_code == 0, first.output
+    rows = json.loads(first.output)["rows"]
+    layer = zr.Layer(values)
+    expected = zr.zonal_stats(
+        store,
+        by={"class": zr.labels(layer, [100, 200]), "high": zr.thresholds(layer, [200, 300])},
+        where=(layer >= 100) & (layer < 500),
+        area="ha",
+        roll_up="name",
+    )
+    assert [row["pixels"] for row in rows] == expected["pixels"].tolist()
+    assert {row["class"] for row in rows} == {200, -2}
+    assert zoneraster("stats", store, *options).output == first.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.zarr", "v.zarr"], "no zone store at"),
+        (["STORE", "none.tif"], "no such file"),
+        (["STORE", "VALUES", "--stats", "sun"], "unknown statistic 'sun'"),
+        (["STORE", "--stats", "sum"], "needs values"),
+        (["STORE", "--by", "path.zarr"], "NAME=PATH"),
+        (["STORE", "--thresholds", "a=path.zarr"], "NAME=PATH:10,30,50"),
+        (["STORE", "--by", "a=VALUES", "--by", "a=VALUES"], "two keys are named 'a'"),
+        (["STORE", "--by", "a=VALUES:1,,2"], "are not numbers"),
+        (["STORE", "--where", "VALUES is 3"], "PATH >= NUMBER"),
+        (["STORE", "--where", "VALUES >= much"], "PATH >= NUMBER"),
+        (["STORE", "--roll-up", "adm1"], "no column 'adm1'"),
+        (["STORE", "--area", "acre"], "acre"),
+        (["STORE", "VALUES", "--resample", "best"], "unknown resampling method 'best'"),
+        (["STORE", "VALUES", "--output", "table.xlsx"], "must end in .parquet, .csv, .zarr"),
+        (["STORE", "VALUES", "--output", "no/table.csv"], "there is no folder"),
+    ],
+)
+def test_wrong_stats_are_one_line_and_exit_code_2(
+    values: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(values.parent)
+    given = [a.replace("STORE", "zones.zarr").replace("VALUES", "values.zarr") for a in arguments]
+    result = zoneraster("stats", *given)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output

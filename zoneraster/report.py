@@ -154,7 +154,7 @@ def zone_colours(zone_id: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
 def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
     """A table of statistics as lines for people: its first rows, and where all pixels went."""
     audit = table.attrs["audit"]
-    lines = [table.head(rows).to_string()]
+    lines = [table.head(rows).to_string(float_format="{:,.7g}".format)]
     if len(table) > rows:
         lines.append(f"... {len(table) - rows:,} more rows")
     lines += [

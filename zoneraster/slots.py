@@ -37,7 +37,8 @@ class Slots:
     def index(self, slots: Ints, n_keys: int, *, has_where: bool) -> Ints:
         """Zone id and codes of slots, (n, 1 + n_keys) int64; all codes of excluded ones say so.
 
-        A predicate without keys has a code too.
+        A predicate without keys has a code too. Of slots that others are cut from the row means
+        nothing: zones have the parent -1, which is no place in the table.
         """
         rows = np.full((slots.size, 1 + max(n_keys, has_where)), EXCLUDED_CODE, np.int64)
         at = slots.astype(np.int64)
@@ -45,10 +46,10 @@ class Slots:
         rows[left_out, 1:] = self.entries[at[left_out], 1][:, None]
         for k in range(n_keys, 0, -1):
             rows[~left_out, k] = self.entries[at[~left_out], 1]
-            at = np.where(left_out, at, self.entries[at, 0])
+            at = np.where(left_out, at, np.maximum(self.entries[at, 0], 0))
         if has_where:
             rows[~left_out, n_keys + 1 :] = INCLUDED_CODE
-            at = self.entries[at, 0]
+            at = np.maximum(self.entries[at, 0], 0)
         rows[:, 0] = self.entries[at, 1]
         return rows
 
