@@ -23,7 +23,7 @@ from zoneraster.layers import (
 from zoneraster.partials import Ints
 from zoneraster.request import StatsTask
 from zoneraster.runs import Runs
-from zoneraster.slots import Slots
+from zoneraster.slots import Joint, Slots
 
 Place: TypeAlias = tuple[int, int, int]
 Lanes: TypeAlias = tuple[slice, ...]
@@ -98,6 +98,13 @@ class Blocks:
         if block is not None and self._uses[number, block] == 1:
             self._blocks[number, block].pop(tuple((s.start, s.stop) for s in lanes), None)
 
+    def drop_keys(self, cell: Cell) -> None:
+        """Drop blocks of rasters that are no measures, where no later cell needs them."""
+        for number, block in enumerate(cell.blocks):
+            is_key = number not in self._task.request.measures
+            if block is not None and is_key and self._uses[number, block] == 1:
+                self._blocks.pop((number, block), None)
+
     def done_with(self, cell: Cell) -> None:
         """Drop what no later cell needs."""
         for number, block in enumerate(cell.blocks):
@@ -123,8 +130,22 @@ class Cutter:
 
     def __init__(self, task: StatsTask, blocks: Blocks, slots: Slots) -> None:
         self._task, self._blocks, self._slots = task, blocks, slots
-        # Codes of all values of keys with small integers; made when first needed.
-        self._codes: dict[int, Ints] = {}
+        # Codes of all values of keys with small integers.
+        self._codes = [self._lookup(raster, key) for raster, key in task.request.keys]
+        factors = [task.request.placements[raster].factor for raster, _ in task.request.keys]
+        found = [codes for codes in self._codes if codes is not None]
+        # All at once is quicker than one after the other, unless large pixels leave little to do.
+        if len(found) == len(self._codes) > 1 and max(factors) == 1:
+            slots.joint = Joint.of(found)
+
+    def _lookup(self, number: int, key: Key) -> Ints | None:
+        """Codes of all values of a small integer dtype; None for other dtypes."""
+        raster = self._task.rasters[number]
+        if raster.dtype.kind not in "iu" or raster.dtype.itemsize > 2:
+            return None
+        limits = np.iinfo(raster.dtype)
+        every = np.arange(limits.min, limits.max + 1).astype(raster.dtype)
+        return key.codes(every, raster.nodata)
 
     def whole(self, cell: Cell, runs: Runs) -> Band:
         """A cell with the slots of its zones."""
@@ -152,8 +173,11 @@ class Cutter:
             if (band.slot >= 0).any():
                 if request.where is not None:
                     band = self._choose(cell, band, request.where)
-                for number, (raster, key) in enumerate(request.keys):
-                    band = self._split(cell, band, number, raster, key)
+                if self._slots.joint is not None:
+                    band = self._split_jointly(cell, band, self._slots.joint)
+                else:
+                    for number in range(len(request.keys)):
+                        band = self._split(cell, band, number)
             yield band
 
     def _choose(self, cell: Cell, band: Band, where: Predicate) -> Band:
@@ -179,8 +203,28 @@ class Cutter:
         lut = np.array([EXCLUDED_CODE, INCLUDED_CODE, UNKNOWN_CODE], np.int64)
         return self._refined(band, width, holds, (0, 0, 1), lut, 0)
 
-    def _split(self, cell: Cell, band: Band, number: int, raster_number: int, key: Key) -> Band:
+    def _split_jointly(self, cell: Cell, band: Band, joint: Joint) -> Band:
+        """Cut runs by the labels of all keys at once."""
+        rows, width = band.ptr.size - 1, cell.window.width
+        numbers = np.zeros((rows, width), np.int32)
+        keys = zip(self._task.request.keys, self._codes, joint.codes, strict=True)
+        for (raster, _), codes, distinct in keys:
+            assert codes is not None
+            block = self._blocks.get(cell, raster)
+            if block is None:
+                numbers *= distinct.size
+                numbers += np.searchsorted(distinct, NODATA_CODE)
+                continue
+            ranks = np.searchsorted(distinct, codes).astype(np.int32)
+            row, col, _ = block.place
+            lowest = int(np.iinfo(block.pixels.dtype).min)
+            corner = (row + band.row, col)
+            reduce.join_codes(numbers, block.pixels[0], corner, ranks, lowest, distinct.size)
+        return self._refined(band, width, numbers, (0, 0, 1), np.zeros(0, np.int64), 0)
+
+    def _split(self, cell: Cell, band: Band, number: int) -> Band:
         """Cut runs by the labels of a key."""
+        raster_number, key = self._task.request.keys[number]
         block, width = self._blocks.get(cell, raster_number), cell.window.width
         if block is None:
             lut = np.array([NODATA_CODE], np.int64)
@@ -188,13 +232,10 @@ class Cutter:
             return self._refined(band, width, nothing, (0, 0, _EVERYWHERE), lut, 0)
         nodata, (row, col, k) = self._task.rasters[raster_number].nodata, block.place
         pixels = block.pixels[0]
-        if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
-            limits = np.iinfo(pixels.dtype)
-            if number not in self._codes:
-                every = np.arange(limits.min, limits.max + 1).astype(pixels.dtype)
-                self._codes[number] = key.codes(every, nodata)
-            place = (row + band.row, col, k)
-            return self._refined(band, width, pixels, place, self._codes[number], int(limits.min))
+        of_values = self._codes[number]
+        if of_values is not None:
+            place, lowest = (row + band.row, col, k), int(np.iinfo(pixels.dtype).min)
+            return self._refined(band, width, pixels, place, of_values, lowest)
         rows = band.ptr.size - 1
         r0, r1 = (row + band.row) // k, (row + band.row + rows - 1) // k + 1
         c0, c1 = col // k, (col + width - 1) // k + 1

@@ -162,6 +162,49 @@ def runs_of_pixels(pixels):  # type: ignore[no-untyped-def]
     return run_ptr, start, zone
 
 
+@nb.njit(nogil=True, cache=True, inline="always")
+def _code_of(label, lut, lowest):  # type: ignore[no-untyped-def]
+    """Code of a label, looked up unless it is one itself."""
+    return lut[np.int64(label) - lowest] if lut.size else np.int64(label)
+
+
+@nb.njit(nogil=True, cache=True)
+def join_codes(numbers, labels, corner, ranks, lowest, n):  # type: ignore[no-untyped-def]
+    """Append a key to the numbers of some pixels: ``number * n + rank of the label``.
+
+    Parameters
+    ----------
+    numbers : (rows, width) int32, changed in place
+    labels : (h, w) any integer
+    corner : (row, column) int
+        Where the pixels lie in `labels`.
+    ranks : (q,) int32
+        Of label ``lowest + i``.
+    lowest, n : int
+    """
+    rows, width = numbers.shape
+    row0, col0 = corner
+    for r in range(rows):
+        out, row = numbers[r], labels[row0 + r, col0 : col0 + width]
+        for c in range(width):
+            out[c] = out[c] * n + ranks[np.int64(row[c]) - lowest]
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _equal_ahead(row, first, stop):  # type: ignore[no-untyped-def]
+    """How many pixels behind the first one equal it, in steps of 16: one instruction each."""
+    label = row[first]
+    i = first + 1
+    while i + 16 <= stop:
+        same = 0
+        for t in range(16):
+            same += row[i + t] == label
+        if same < 16:
+            break
+        i += 16
+    return i - first - 1
+
+
 @nb.njit(nogil=True, cache=True)
 def refine(ptr, begin, slot, width, labels, place, lut, lowest, keep, places, entries, n):  # type: ignore[no-untyped-def]
     """Cut runs where the label of a key changes; new slots are pairs (old slot, code).
@@ -213,20 +256,19 @@ def refine(ptr, begin, slot, width, labels, place, lut, lowest, keep, places, en
                 continue
             while c < stop:
                 j = (col_origin + c) // k
-                label = row[j]
+                code = _code_of(row[j], lut, lowest)
+                # Labels may differ and their codes agree.
                 if k == 1:
-                    end = c + 1
-                    while end < stop and row[col_origin + end] == label:
+                    end = c + 1 + _equal_ahead(row, col_origin + c, col_origin + stop)
+                    while end < stop and _code_of(row[col_origin + end], lut, lowest) == code:
                         end += 1
                 else:
                     last = (col_origin + stop - 1) // k
-                    while j < last and row[j + 1] == label:
+                    while j < last and _code_of(row[j + 1], lut, lowest) == code:
                         j += 1
                     end = min(stop, (j + 1) * k - col_origin)
-                code = lut[np.int64(label) - lowest] if lut.size else np.int64(label)
                 number = _find(parent, code, places, entries, n)
                 n = max(n, number + 1)
-                # Labels may differ and their codes agree.
                 if m == row_start or new_slot[m - 1] != number:
                     new_begin[m], new_slot[m] = c, number
                     m += 1

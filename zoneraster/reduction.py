@@ -22,11 +22,13 @@ from zoneraster.errors import ClosureError, ValuesError
 from zoneraster.grid import Grid
 from zoneraster.lattice import Cell, cells_of
 from zoneraster.layers import NODATA_CODE, UNLISTED_CODE, Key
-from zoneraster.partials import Floats, Ints, Moments, Partial
+from zoneraster.partials import Floats, Ints, Moments, Partial, sorted_rows
 from zoneraster.raster import Raster
 from zoneraster.request import Digits, StatsTask
 from zoneraster.slots import Slots, Tally, bits_of, limits_of, stacked
 
+# Runs that may wait for the values of their cell: 8 bytes each.
+_WAITING_RUNS = 2**21
 _MAX_VALUES = 2**26  # pairs of group and value that a task may hold
 
 
@@ -68,10 +70,10 @@ class _Reduction:
         """Reduce all cells."""
         lane_blocks = [list(self._lane_blocks(m)) for m in range(len(self.request.measures))]
         for cell in self.cells:
-            for runs in self.blocks.runs(cell):
-                if runs is not None:
-                    self.read += cell.window.height * cell.window.width
-                    self._reduce(cell, self.cutter.bands(cell, runs), lane_blocks)
+            layers = [runs for runs in self.blocks.runs(cell) if runs is not None]
+            for left, runs in zip(range(len(layers) - 1, -1, -1), layers, strict=True):
+                self.read += cell.window.height * cell.window.width
+                self._reduce(cell, self.cutter.bands(cell, runs), lane_blocks, is_last=not left)
             self.blocks.done_with(cell)
         return self._partial()
 
@@ -80,23 +82,44 @@ class _Reduction:
         cell: Cell,
         bands: Iterator[Band],
         lane_blocks: list[list[tuple[Lanes, Ints]]],
+        *,
+        is_last: bool,
     ) -> None:
-        """Add the values of a cell."""
-        if all(len(blocks) == 1 for blocks in lane_blocks):
-            for band in bands:
-                if self._count(cell, band):
-                    for m, ((lanes, numbers),) in enumerate(lane_blocks):
-                        self._add(cell, [band], m, lanes, numbers)
-        else:
-            # Each block of lanes is read once, so all bands wait for it.
-            cut = [band for band in bands if self._count(cell, band)]
-            for m, blocks in enumerate(lane_blocks):
-                for lanes, numbers in blocks if cut else ():
-                    self._add(cell, cut, m, lanes, numbers)
-                    self.blocks.forget(cell, self.request.measures[m], lanes)
+        """Add the values of a cell, below the runs of one layer.
+
+        Bands wait for the values until all are cut, so that keys and values need not be held at a
+        time; many runs wait only where values come in several blocks, each of which is read once.
+        """
+        may_wait = any(len(blocks) > 1 for blocks in lane_blocks)
+        waiting: list[Band] = []
+        for band in bands:
+            if self._count(cell, band):
+                waiting.append(band)
+            if not may_wait and sum(b.slot.size for b in waiting) > _WAITING_RUNS:
+                self._add_all(cell, waiting, lane_blocks, is_last=False)
+                waiting = []
+        if is_last:
+            self.blocks.drop_keys(cell)
+        if waiting:
+            self._add_all(cell, waiting, lane_blocks, is_last=is_last)
         for moments in self.moments:
             if moments.is_integer:
                 moments.carry()
+
+    def _add_all(
+        self,
+        cell: Cell,
+        bands: list[Band],
+        lane_blocks: list[list[tuple[Lanes, Ints]]],
+        *,
+        is_last: bool,
+    ) -> None:
+        """Add the values of some bands to all measures and lanes."""
+        for m, blocks in enumerate(lane_blocks):
+            for lanes, numbers in blocks:
+                self._add(cell, bands, m, lanes, numbers)
+                if is_last and len(blocks) > 1:
+                    self.blocks.forget(cell, self.request.measures[m], lanes)
 
     def _lane_blocks(self, measure: int) -> Iterator[tuple[Lanes, Ints]]:
         """What is read at once of the extra dimensions, and the numbers of these lanes."""
@@ -261,7 +284,7 @@ class _Reduction:
             tuple(self.outside),
         )
         # Slots come in the order in which they appeared; rows are sorted.
-        return partial.take(np.lexsort(partial.index.T[::-1]))
+        return partial.take(sorted_rows(partial.index)[0])
 
 
 def _padded(values: npt.NDArray[Any], size: int, fill: Any) -> npt.NDArray[Any]:

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster.layers import EXCLUDED_CODE, INCLUDED_CODE, UNKNOWN_CODE
+from zoneraster.layers import EXCLUDED_CODE, INCLUDED_CODE, NODATA_CODE, UNKNOWN_CODE
 from zoneraster.partials import Ints, Ragged, ragged_of
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Joint:
+    """Codes of several keys as one number, where there are few enough of them.
+
+    Parameters
+    ----------
+    codes : tuple of (n,) int64
+        For each key, all codes that a pixel may have, ascending; a pixel's number is that of its
+        codes' positions, the last key's running fastest.
+    """
+
+    codes: tuple[Ints, ...]
+
+    @classmethod
+    def of(cls, codes: Sequence[Ints]) -> Joint | None:
+        """Of all codes that may occur; None where numbers would leave 31 bits."""
+        distinct = tuple(np.union1d(own, [NODATA_CODE]) for own in codes)
+        return cls(distinct) if math.prod(own.size for own in distinct) < 2**31 else None
+
+    def split(self, numbers: Ints) -> Ints:
+        """Codes of all keys, (n, keys) int64."""
+        places = np.unravel_index(numbers, [own.size for own in self.codes])
+        return np.stack([own[at] for own, at in zip(self.codes, places, strict=True)], axis=1)
+
+
 class Slots:
-    """Numbers of the groups that a task meets, in order of appearance."""
+    """Numbers of the groups that a task meets, in order of appearance.
+
+    Zones are cut by the codes of one key after the other, or by those of all at once where `joint`
+    is given.
+    """
 
     def __init__(self) -> None:
+        self.joint: Joint | None = None
         self.places = np.full(1024, -1, np.int32)
         self.entries = np.empty((512, 2), np.int64)
         self.n = 0
@@ -44,14 +77,26 @@ class Slots:
         at = slots.astype(np.int64)
         left_out = self.is_excluded[at]
         rows[left_out, 1:] = self.entries[at[left_out], 1][:, None]
+        if self.joint is not None:
+            rows[~left_out, 1:] = self.joint.split(self._codes_of(at[~left_out]))
+            at = np.where(left_out, at, np.maximum(self.entries[at, 0], 0))
+            n_keys = 0
         for k in range(n_keys, 0, -1):
             rows[~left_out, k] = self.entries[at[~left_out], 1]
             at = np.where(left_out, at, np.maximum(self.entries[at, 0], 0))
         if has_where:
-            rows[~left_out, n_keys + 1 :] = INCLUDED_CODE
+            if rows.shape[1] == 2 and not n_keys and self.joint is None:
+                rows[~left_out, 1] = INCLUDED_CODE
             at = np.maximum(self.entries[at, 0], 0)
         rows[:, 0] = self.entries[at, 1]
         return rows
+
+    def _codes_of(self, slots: Ints) -> Ints:
+        """Numbers of `joint`; of slots that others are cut from any."""
+        codes: Ints = self.entries[slots, 1]
+        room = math.prod(own.size for own in self.joint.codes) if self.joint else 1
+        clipped: Ints = np.clip(codes, 0, room - 1)
+        return clipped
 
 
 class Tally:

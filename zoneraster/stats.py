@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 ValuesLike: TypeAlias = "LayerLike | Mapping[str, LayerLike] | None"
 # Partials that wait to be merged are merged when they have this many rows.
-_FOLD_ROWS = 2**20
+_FOLD_ROWS = 2**18
 # With no more values than this, quantiles count whole values at once.
 _FEW_PIXELS = 2**20
 _CATEGORY_METHOD = "nearest"
@@ -161,10 +161,8 @@ def zonal_stats(
     if checkpoint is not None:
         store_of_partials = Checkpoint.open(Location.of(checkpoint, storage_options))
     loop = _Loop(store_of_partials, executor, workers, progress)
-    partial = _passes(loop, request, tasks, layout, exact=exact)
-    if store_of_partials is not None:
-        store_of_partials.sweep()
-    return make_table(partial, layout, table, key)
+    # Not kept by a name here, so that it can be let go while the table is made.
+    return make_table(_passes(loop, request, tasks, layout, exact=exact), layout, table, key)
 
 
 def _area_unit(area: str | None) -> str:
@@ -422,4 +420,6 @@ def _passes(
             t and replace(t, code=t.code + (1 << low[-1] >> 1) if low[-1] else t.code)
             for t, low in zip(tallies, lows, strict=True)
         ]
+    if loop.checkpoint is not None:
+        loop.checkpoint.sweep()
     return replace(partial, tallies=tuple(tallies))

@@ -19,7 +19,7 @@ from zoneraster.layers import (
     UNLISTED_CODE,
     Key,
 )
-from zoneraster.partials import Floats, Ints, Moments, Partial, Ragged, fold
+from zoneraster.partials import Floats, Ints, Moments, Partial, Ragged, fold, joined, sorted_rows
 from zoneraster.quantiles import quantile
 from zoneraster.results import name_some
 from zoneraster.slots import value_of
@@ -96,18 +96,19 @@ def make_table(partial: Partial, layout: Layout, zones: pa.Table, key: str) -> p
         When a zone has more or fewer pixels than the build counted.
     """
     audit = check_closure(partial, layout, zones)
-    partial = partial.take(np.flatnonzero(~_is_excluded(partial)))
-    partial = replace(partial, index=partial.index[:, : 2 + len(layout.keys)].copy())
+    excluded = _is_excluded(partial)
+    if excluded.any():
+        partial = partial.take(np.flatnonzero(~excluded))
+    # A predicate without keys leaves a column of its own.
+    partial = replace(partial, index=partial.index[:, : 2 + len(layout.keys)])
     stats = _all_stats(layout)
     partial = _cumulated(partial, layout, stats)
     partial, owners = _owners(partial, layout, zones, key, stats)
     if not layout.keys:
         partial = _completed(partial, layout, owners.n, stats)
-    order = np.lexsort(
-        (*(partial.index[:, k] for k in range(partial.index.shape[1] - 1, 1, -1)),
-         partial.index[:, 0], partial.index[:, 1])
-    )  # fmt: skip
-    return _frame(partial.take(order), layout, owners, audit)
+    columns = [1, 0, *range(2, partial.index.shape[1])]
+    partial = partial.take(sorted_rows(partial.index[:, columns])[0])
+    return _frame(partial, layout, owners, audit)
 
 
 def _all_stats(layout: Layout) -> list[Stat]:
@@ -213,13 +214,13 @@ def _cumulated(partial: Partial, layout: Layout, stats: Sequence[Stat]) -> Parti
         if not key.cumulative:
             continue
         code = partial.index[:, 2 + k]
-        times = np.where(code >= 0, code + 1, np.where(code == BELOW_CODE, 0, 1))
-        rows = np.repeat(np.arange(code.size), times)
-        reached = np.arange(rows.size) - np.repeat(np.cumsum(times) - times, times)
-        partial = partial.take(rows)
-        partial.index[:, 2 + k] = np.where(code[rows] >= 0, reached, code[rows])
-        if partial.n_rows:
-            partial = fold([partial], stats)
+        # One threshold after the other, so that no row is held several times.
+        parts = [partial.take(np.flatnonzero((code < 0) & (code != BELOW_CODE)))]
+        for reached in range(int(code.max(initial=-1)) + 1):
+            part = partial.take(np.flatnonzero(code >= reached))
+            part.index[:, 2 + k] = reached
+            parts.append(fold([part], stats))
+        partial = joined(parts)
     return partial
 
 
