@@ -151,25 +151,25 @@ def make_table(
 ) -> pd.DataFrame:
     """Lost hectares and emissions by zone or `roll_up`, year and tree cover.
 
-    Lost pixels without an emission count for the area, so the areas are asked for without values.
+    Lost pixels without an emission count for the area too, hence `pixel_area`.
     """
     loss = zr.Layer(rasters["lossyear"])
-    by = {
-        "year": zr.labels(loss, list(YEARS), unlisted="error"),
-        "tree_cover": zr.thresholds(rasters["treecover"], THRESHOLDS),
-    }
-    common = {"by": by, "where": loss >= 1, "workers": workers, **options}
-    area = zr.zonal_stats(
-        zones, stats=["pixels", "area"], area="ha", checkpoint=kept / "area", **common
+    table = zr.zonal_stats(
+        zones,
+        {"co2e": rasters["co2e"]},
+        stats=["pixels", "pixel_area", "nodata", "area_sum"],
+        by={
+            "year": zr.labels(loss, list(YEARS), unlisted="error"),
+            "tree_cover": zr.thresholds(rasters["treecover"], THRESHOLDS),
+        },
+        where=loss >= 1,
+        area="ha",
+        checkpoint=kept,
+        workers=workers,
+        **options,
     )
-    emissions = zr.zonal_stats(
-        zones, {"co2e": rasters["co2e"]}, stats=["nodata", "area_sum"],
-        checkpoint=kept / "co2e", **common,
-    )  # fmt: skip
-    emissions = emissions.rename(columns={"nodata": "no_emission", "area_sum": "co2e_mg"})
-    table = area.rename(columns={"area": "area_ha"}).join(emissions)
-    table.attrs["audit"] = emissions.attrs["audit"]
-    return table
+    names = {"pixel_area": "area_ha", "nodata": "no_emission", "area_sum": "co2e_mg"}
+    return table.rename(columns=names)
 
 
 # ---- checks ------------------------------------------------------------------------------------

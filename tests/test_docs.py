@@ -43,7 +43,10 @@ TEST_COMMAND = (
     "python3 -m venv .venv-test && .venv-test/bin/pip install -q 'tox>=4.22' && "
     ".venv-test/bin/tox run -m check"
 )
-DEMO_COMMAND = "python3 -m venv .venv && .venv/bin/pip install -q '.[plot,raster]' && .venv/bin/zoneraster demo"
+DEMO_COMMAND = (
+    "python3 -m venv .venv && .venv/bin/pip install -q '.[plot,raster]' && "
+    ".venv/bin/zoneraster demo"
+)
 
 
 @dataclass(frozen=True)
