@@ -22,11 +22,11 @@ NO_SLOT = -1
 
 @nb.njit(nogil=True, cache=True, inline="always")
 def _place(parent, code, mask):  # type: ignore[no-untyped-def]
-    """Where to look first for a pair in a hash table (the mixer of splitmix64)."""
-    x = np.uint64(code) ^ (np.uint64(parent) * np.uint64(0x9E3779B97F4A7C15))
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((x ^ (x >> np.uint64(31))) & np.uint64(mask))
+    """Where to look first for a pair in a hash table (the mixer of splitmix64, signed)."""
+    x = np.int64(code) ^ (np.int64(parent) * np.int64(-7046029254386353131))
+    x = (x ^ (x >> np.int64(30))) * np.int64(-4658895280553007687)
+    x = (x ^ (x >> np.int64(27))) * np.int64(-7723592293110705685)
+    return (x ^ (x >> np.int64(31))) & mask
 
 
 @nb.njit(nogil=True, cache=True)
