@@ -16,7 +16,6 @@ import numcodecs
 import numpy as np
 import numpy.typing as npt
 import zstandard
-from numcodecs import blosc
 
 from zoneraster.raster import Block
 
@@ -51,7 +50,7 @@ class ChunkLayout:
         """Layout of an array by its ``zarr.json``; None for what is to be left to zarr."""
         try:
             return cls._of(metadata)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError):
             return None
 
     @classmethod
@@ -104,8 +103,11 @@ class ChunkLayout:
 
 
 def _decode_zstd(data: bytes, size: int) -> npt.NDArray[np.uint8] | None:
-    # A frame may keep its size to itself, or be followed by others.
-    if zstandard.frame_content_size(data) != size:
+    try:
+        # A frame may keep its size to itself, or be followed by others.
+        if zstandard.frame_content_size(data) != size:
+            return None
+    except zstandard.ZstdError:
         return None
     out = np.empty(size, np.uint8)
     numcodecs.Zstd().decode(data, out=out)
@@ -113,7 +115,8 @@ def _decode_zstd(data: bytes, size: int) -> npt.NDArray[np.uint8] | None:
 
 
 def _decode_blosc(data: bytes, size: int) -> npt.NDArray[np.uint8] | None:
-    if blosc.cbuffer_sizes(data)[0] != size:
+    # The header has 16 bytes, the decoded size is its second word.
+    if len(data) < 16 or int.from_bytes(data[4:8], "little") != size:
         return None
     out = np.empty(size, np.uint8)
     numcodecs.Blosc().decode(data, out=out)
