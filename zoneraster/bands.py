@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster import reduce
+from zoneraster import cut
 from zoneraster.lattice import Cell, hull
 from zoneraster.layers import (
     EXCLUDED_CODE,
@@ -155,7 +155,7 @@ class Cutter:
             window.row0 - chunk.row0, window.row1 - chunk.row0,
             window.col0 - chunk.col0, window.col1 - chunk.col0,
         )  # fmt: skip
-        found = reduce.zone_runs(*runs, inside, request.fine, *self._slots.table)
+        found = cut.zone_runs(*runs, inside, request.fine, *self._slots.table)
         return Band(0, *self._slots.take(found))
 
     def bands(self, cell: Cell, runs: Runs) -> Iterator[Band]:
@@ -219,7 +219,7 @@ class Cutter:
             row, col, _ = block.place
             lowest = int(np.iinfo(block.pixels.dtype).min)
             corner = (row + band.row, col)
-            reduce.join_codes(numbers, block.pixels[0], corner, ranks, lowest, distinct.size)
+            cut.join_codes(numbers, block.pixels[0], corner, ranks, lowest, distinct.size)
         return self._refined(band, width, numbers, (0, 0, 1), np.zeros(0, np.int64), 0)
 
     def _split(self, cell: Cell, band: Band, number: int) -> Band:
@@ -246,7 +246,7 @@ class Cutter:
     def _refined(
         self, band: Band, width: int, labels: npt.NDArray[Any], place: Place, lut: Ints, lowest: int
     ) -> Band:
-        found = reduce.refine(
+        found = cut.refine(
             *band[1:],
             width,
             labels,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from zoneraster import ledger
 from zoneraster.blobs import Blobs, Location, lock
-from zoneraster.errors import BuildInterrupted, IncompleteBuildError, OverlapError
+from zoneraster.errors import BuildInterrupted, OverlapError
 from zoneraster.executors import ExecutorLike, run_tasks
 from zoneraster.grid import Grid
 from zoneraster.inspect import (
@@ -24,6 +24,7 @@ from zoneraster.inspect import (
     found_receipts,
     is_done,
     opened,
+    refuse_missing,
     status,
     stray_chunks,
 )
@@ -249,12 +250,8 @@ def _finish(location: Location, done: RunSummary) -> BuildReport:
     started = time.perf_counter()
     ctx = opened(location)
     expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
-    missing = [b for b in sorted(expected) if not is_done(b, expected, have)]
-    if missing:
-        raise IncompleteBuildError(
-            f"{len(missing):,} of {len(expected):,} batches of {location} have no receipt "
-            f"(batches {name_some(missing)}): run the build again, it goes on where it stopped"
-        )
+    cure = "run the build again, it goes on where it stopped"
+    refuse_missing(expected, have, location, cure=cure)
     # Chunks before receipts: killed in between, the next finish finds the same work.
     stray = stray_chunks(ctx)
     for key in stray:

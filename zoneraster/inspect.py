@@ -12,10 +12,10 @@ import numpy as np
 
 from zoneraster import ledger
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import CorruptStoreError, StoreError
+from zoneraster.errors import CorruptStoreError, IncompleteBuildError, StoreError
 from zoneraster.manifest import Manifest
 from zoneraster.plan import plan_is_whole
-from zoneraster.results import Status, VerifyReport
+from zoneraster.results import Status, VerifyReport, name_some
 from zoneraster.spec import PLAN_KEY, REPORT_KEY, require_spec
 from zoneraster.store import ARRAY, ZONES_KEY, chunk_key, parse_chunk_key
 from zoneraster.task import BatchChunk, Context, context, reburn
@@ -47,6 +47,28 @@ def found_receipts(blobs: Blobs) -> dict[int, list[str]]:
 def is_done(batch: int, expected: Mapping[int, str], have: Mapping[int, Sequence[str]]) -> bool:
     """The ledger has the receipt that the plan asks for."""
     return expected[batch] in have.get(batch, ())
+
+
+def refuse_missing(
+    expected: Mapping[int, str],
+    have: Mapping[int, Sequence[str]],
+    location: Location,
+    *,
+    cure: str,
+) -> None:
+    """Raise unless every batch of the plan has its receipt.
+
+    Raises
+    ------
+    IncompleteBuildError
+        Naming the batches, and the cure.
+    """
+    missing = [b for b in sorted(expected) if not is_done(b, expected, have)]
+    if missing:
+        raise IncompleteBuildError(
+            f"{len(missing):,} of {len(expected):,} batches of {location} have no receipt "
+            f"(batches {name_some(missing)}): {cure}"
+        )
 
 
 def opened(location: Location) -> Context:

@@ -21,18 +21,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zoneraster import ledger, reduce
+from zoneraster import cut, ledger
 from zoneraster.blobs import Location
-from zoneraster.errors import CorruptStoreError, IncompleteBuildError, StoreError
+from zoneraster.errors import CorruptStoreError, StoreError
 from zoneraster.grid import Grid
-from zoneraster.inspect import expected_receipts, found_receipts, is_done, opened
+from zoneraster.inspect import expected_receipts, found_receipts, opened, refuse_missing
 from zoneraster.layers import Layer
 from zoneraster.ledger import ChunkReceipt
 from zoneraster.manifest import Records, chunk_fingerprint
 from zoneraster.pixels import ZARR_NODES, get_or_none
 from zoneraster.plan import key_column
 from zoneraster.raster import Raster
-from zoneraster.results import name_some
 from zoneraster.spec import load_spec
 from zoneraster.store import ARRAY, ZONES_KEY
 from zoneraster.task import Context, chunk_runs, context
@@ -114,12 +113,7 @@ def find_store(location: Location) -> StoreRef:
         return ref
     ctx = opened(location)
     expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
-    missing = [b for b in sorted(expected) if not is_done(b, expected, have)]
-    if missing:
-        raise IncompleteBuildError(
-            f"{len(missing):,} of {len(expected):,} batches of {location} have no receipt "
-            f"(batches {name_some(missing)}): finish the build first"
-        )
+    refuse_missing(expected, have, location, cure="finish the build first")
     return StoreRef(location, ctx.spec.digest())
 
 
@@ -229,7 +223,7 @@ class ArrayRuns:
                 f"chunk {chunk[0]}/{chunk[1]} of the zones holds {pixels.min()}: zone ids are "
                 "positive, 0 is no zone"
             )
-        return Runs(*reduce.runs_of_pixels(pixels))
+        return Runs(*cut.runs_of_pixels(pixels))
 
     def _window(self, chunk: tuple[int, int]) -> Window:
         return Chunking(self.grid.shape, self.chunks, 1).chunk_window(*chunk)

@@ -12,6 +12,7 @@ import numpy as np
 
 from zoneraster.blobs import Location
 from zoneraster.checkpoint import Checkpoint, run_and_keep
+from zoneraster.closure import Layout, MeasureInfo
 from zoneraster.errors import BuildInterrupted, ValuesError
 from zoneraster.executors import ExecutorLike, run_tasks
 from zoneraster.grid import Grid
@@ -37,7 +38,7 @@ from zoneraster.statistics import (
     parse_stats,
     rate_unit,
 )
-from zoneraster.table import Layout, MeasureInfo, make_table
+from zoneraster.table import make_table
 from zoneraster.windows import Window
 
 if TYPE_CHECKING:

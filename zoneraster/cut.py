@@ -1,0 +1,279 @@
+"""Kernels of the statistics that cut: runs of zones to runs of groups.
+
+A *group* is a zone, or a zone with a combination of labels; *slots* number the groups that a task
+meets. Runs are stretches of a row that belong to one slot (-1 where there is no zone). Key rasters
+and predicates only cut the runs finer; `reduce` then adds up the values below each run.
+
+Columns count from the left edge of a cell. A raster whose pixels are ``k`` lattice pixels wide is
+read at ``(origin + r) // k, (origin + c) // k``, where the origin is the cell's corner seen from
+the corner of the block that was read, in lattice pixels.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+# Hash tables are kept at most this full: one half.
+_ROOM = 2
+NO_SLOT = -1
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _place(parent, code, mask):  # type: ignore[no-untyped-def]
+    """Where to look first for a pair in a hash table (the mixer of splitmix64, signed)."""
+    x = np.int64(code) ^ (np.int64(parent) * np.int64(-7046029254386353131))
+    x = (x ^ (x >> np.int64(30))) * np.int64(-4658895280553007687)
+    x = (x ^ (x >> np.int64(27))) * np.int64(-7723592293110705685)
+    return (x ^ (x >> np.int64(31))) & mask
+
+
+@nb.njit(nogil=True, cache=True)
+def find(parent, code, places, entries, n):  # type: ignore[no-untyped-def]
+    """Number of a pair (parent, code); a new one gets number `n` and the caller counts it.
+
+    There must be room for it, see `ensure_room`.
+    """
+    mask = places.size - 1
+    i = _place(parent, code, mask)
+    while True:
+        number = places[i]
+        if number < 0:
+            places[i] = n
+            entries[n, 0], entries[n, 1] = parent, code
+            return n
+        if entries[number, 0] == parent and entries[number, 1] == code:
+            return number
+        i = (i + 1) & mask
+
+
+@nb.njit(nogil=True, cache=True)
+def ensure_room(places, entries, n, more):  # type: ignore[no-untyped-def]
+    """Grow a table of pairs until `more` new ones fit.
+
+    Parameters
+    ----------
+    places : (2**p,) int32
+        Hash table of numbers, -1 where empty.
+    entries : (capacity, 2) int64
+        Parent and code of each number.
+    n, more : int
+
+    Returns
+    -------
+    places, entries
+        The same arrays where nothing had to grow.
+    """
+    if _ROOM * (n + more) <= places.size and n + more <= entries.shape[0]:
+        return places, entries
+    size = places.size
+    while size < _ROOM * (n + more):
+        size *= 2
+    bigger = np.empty((size // _ROOM, 2), np.int64)
+    bigger[:n] = entries[:n]
+    table = np.full(size, -1, np.int32)
+    for number in range(n):
+        i = _place(bigger[number, 0], bigger[number, 1], size - 1)
+        while table[i] >= 0:
+            i = (i + 1) & (size - 1)
+        table[i] = number
+    return table, bigger
+
+
+@nb.njit(nogil=True, cache=True)
+def zone_runs(run_ptr, start, zone, window, fine, places, entries, n):  # type: ignore[no-untyped-def]
+    """Runs of a cell with the slots of their zones, from the runs of a chunk.
+
+    Parameters
+    ----------
+    run_ptr : (height + 1,) int64
+    start : (m,) int32
+    zone : (m,) int64
+        Runs of the chunk, 0 where there is no zone.
+    window : (row0, row1, col0, col1) int
+        The cell on the lattice, counted from the chunk's corner.
+    fine : int
+        Lattice pixels along a pixel of the store.
+    places, entries, n
+        Table of slots.
+
+    Returns
+    -------
+    ptr : (rows + 1,) int64
+    begin : (k,) int32
+    slot : (k,) int32
+        `NO_SLOT` where there is no zone.
+    places, entries, n
+    """
+    row0, row1, col0, col1 = window
+    room = 0
+    for r in range(row0, row1):
+        room += run_ptr[r // fine + 1] - run_ptr[r // fine]
+    ptr = np.zeros(row1 - row0 + 1, np.int64)
+    begin, slot = np.empty(room, np.int32), np.empty(room, np.int32)
+    m = 0
+    for r in range(row0, row1):
+        a, b = run_ptr[r // fine], run_ptr[r // fine + 1]
+        places, entries = ensure_room(places, entries, n, b - a)
+        for i in range(a, b):
+            stop = start[i + 1] * fine if i + 1 < b else col1
+            if stop <= col0:
+                continue
+            first = start[i] * fine
+            if first >= col1:
+                break
+            number = NO_SLOT
+            if zone[i] > 0:
+                number = find(-1, zone[i], places, entries, n)
+                n = max(n, number + 1)
+            begin[m], slot[m] = max(first - col0, 0), number
+            m += 1
+        ptr[r - row0 + 1] = m
+    return ptr, begin[:m], slot[:m], places, entries, n
+
+
+@nb.njit(nogil=True, cache=True)
+def runs_of_pixels(pixels):  # type: ignore[no-untyped-def]
+    """Runs of an array of zone ids.
+
+    Parameters
+    ----------
+    pixels : (height, width) any unsigned integer
+
+    Returns
+    -------
+    run_ptr : (height + 1,) int64
+    start : (m,) int32
+    zone : (m,) int64
+    """
+    height, width = pixels.shape
+    run_ptr = np.zeros(height + 1, np.int64)
+    m = 0
+    for r in range(height):
+        m += 1
+        for c in range(1, width):
+            m += pixels[r, c] != pixels[r, c - 1]
+        run_ptr[r + 1] = m
+    start, zone = np.empty(m, np.int32), np.empty(m, np.int64)
+    m = 0
+    for r in range(height):
+        for c in range(width):
+            if c == 0 or pixels[r, c] != pixels[r, c - 1]:
+                start[m], zone[m] = c, np.int64(pixels[r, c])
+                m += 1
+    return run_ptr, start, zone
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _code_of(label, lut, lowest):  # type: ignore[no-untyped-def]
+    """Code of a label, looked up unless it is one itself."""
+    return lut[np.int64(label) - lowest] if lut.size else np.int64(label)
+
+
+@nb.njit(nogil=True, cache=True)
+def join_codes(numbers, labels, corner, ranks, lowest, n):  # type: ignore[no-untyped-def]
+    """Append a key to the numbers of some pixels: ``number * n + rank of the label``.
+
+    Parameters
+    ----------
+    numbers : (rows, width) int32, changed in place
+    labels : (h, w) any integer
+    corner : (row, column) int
+        Where the pixels lie in `labels`.
+    ranks : (q,) int32
+        Of label ``lowest + i``.
+    lowest, n : int
+    """
+    rows, width = numbers.shape
+    row0, col0 = corner
+    for r in range(rows):
+        out, row = numbers[r], labels[row0 + r, col0 : col0 + width]
+        for c in range(width):
+            out[c] = out[c] * n + ranks[np.int64(row[c]) - lowest]
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _equal_ahead(row, first, stop):  # type: ignore[no-untyped-def]
+    """How many pixels behind the first one equal it, in steps of 16: one instruction each."""
+    label = row[first]
+    i = first + 1
+    while i + 16 <= stop:
+        same = 0
+        for t in range(16):
+            same += row[i + t] == label
+        if same < 16:
+            break
+        i += 16
+    return i - first - 1
+
+
+@nb.njit(nogil=True, cache=True)
+def refine(ptr, begin, slot, width, labels, place, lut, lowest, keep, places, entries, n):  # type: ignore[no-untyped-def]
+    """Cut runs where the label of a key changes; new slots are pairs (old slot, code).
+
+    Parameters
+    ----------
+    ptr, begin, slot
+        Runs of some rows of a cell.
+    width : int
+        Columns of the cell.
+    labels : (h, w) any integer
+        Pixels of the key, or codes.
+    place : (row origin, column origin, k) int
+        Where the labels are, see the module.
+    lut : (q,) int64
+        Code of label ``lowest + i``; empty where labels are codes themselves.
+    lowest : int
+    keep : (int, int)
+        Runs whose slot was made with one of these codes stay as they are.
+    places, entries, n
+        Table of slots.
+
+    Returns
+    -------
+    ptr, begin, slot, places, entries, n
+    """
+    row_origin, col_origin, k = place
+    rows = ptr.size - 1
+    new_ptr = np.zeros(rows + 1, np.int64)
+    room = max(begin.size, 1024)
+    new_begin, new_slot = np.empty(room, np.int32), np.empty(room, np.int32)
+    m = 0
+    for r in range(rows):
+        if m + width > new_begin.size:
+            more = 2 * (m + width)
+            bigger_begin, bigger_slot = np.empty(more, np.int32), np.empty(more, np.int32)
+            bigger_begin[:m], bigger_slot[:m] = new_begin[:m], new_slot[:m]
+            new_begin, new_slot = bigger_begin, bigger_slot
+        places, entries = ensure_room(places, entries, n, width)
+        row = labels[(row_origin + r) // k]
+        row_start = m
+        for i in range(ptr[r], ptr[r + 1]):
+            c = np.int64(begin[i])
+            stop = np.int64(begin[i + 1]) if i + 1 < ptr[r + 1] else np.int64(width)
+            parent = slot[i]
+            if parent < 0 or entries[parent, 1] == keep[0] or entries[parent, 1] == keep[1]:
+                new_begin[m], new_slot[m] = c, parent
+                m += 1
+                continue
+            while c < stop:
+                j = (col_origin + c) // k
+                code = _code_of(row[j], lut, lowest)
+                # Labels may differ and their codes agree.
+                if k == 1:
+                    end = c + 1 + _equal_ahead(row, col_origin + c, col_origin + stop)
+                    while end < stop and _code_of(row[col_origin + end], lut, lowest) == code:
+                        end += 1
+                else:
+                    last = (col_origin + stop - 1) // k
+                    while j < last and _code_of(row[j + 1], lut, lowest) == code:
+                        j += 1
+                    end = min(stop, (j + 1) * k - col_origin)
+                number = find(parent, code, places, entries, n)
+                n = max(n, number + 1)
+                if m == row_start or new_slot[m - 1] != number:
+                    new_begin[m], new_slot[m] = c, number
+                    m += 1
+                c = end
+        new_ptr[r + 1] = m
+    return new_ptr, new_begin[:m], new_slot[:m], places, entries, n
