@@ -15,8 +15,11 @@ The set-up commands of the README install packages; they are compared with ``.ci
 from __future__ import annotations
 
 import contextlib
+import doctest
+import importlib
 import io
 import itertools
+import pkgutil
 import re
 import shlex
 import signal
@@ -27,6 +30,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import zoneraster
 from tests.conftest import ROOT
 from zoneraster.cli import main
 
@@ -137,6 +141,20 @@ def test_every_block_of_a_page_does_what_the_page_says(
             assert same_text(block.printed, printed), (
                 f"{where} shows\n{block.printed}\nbut prints\n{printed}"
             )
+
+
+@pytest.mark.parametrize(
+    "module", [m.name for m in pkgutil.iter_modules(zoneraster.__path__, "zoneraster.")]
+)
+def test_examples_in_docstrings_do_what_they_say(module: str, tmp_path: Path) -> None:
+    found = doctest.DocTestFinder().find(importlib.import_module(module))
+    runner = doctest.DocTestRunner(verbose=False)
+    for number, example in enumerate(found):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        example.globs["getfixture"] = {"tmp_path": folder}.get
+        runner.run(example)
+    assert runner.summarize(verbose=False).failed == 0
 
 
 def test_a_text_block_compares_all_but_wildcards_and_times() -> None:

@@ -89,10 +89,11 @@ def gather_rasters(
 
     def number_of(raster: Raster, layer: Layer, method: str | None) -> int:
         method = layer.resample or method
-        key = (*_source_key(layer, raster), method)
+        aligned = _aligned(raster, grid, method, of_values)
+        key = (*_source_key(layer, raster), None if aligned is raster else method)
         if key not in numbers:
             numbers[key] = len(rasters)
-            rasters.append(_aligned(raster, grid, method, of_values))
+            rasters.append(aligned)
         return numbers[key]
 
     def number_of_label(layer: Layer) -> int:

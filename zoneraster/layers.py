@@ -70,7 +70,7 @@ class Layer:
     Examples
     --------
     >>> (Layer("tcd.zarr") >= 30) | Layer("mangrove.zarr").isin([1, 2])
-    (tcd.zarr >= 30 | tcd.zarr isin (1, 2))
+    (tcd.zarr >= 30 | mangrove.zarr isin (1, 2))
     """
 
     source: SourceLike

@@ -74,8 +74,8 @@ class Stat:
     ...     combine=lambda s, t: (s[0] + t[0], s[1] + t[1]),
     ...     finalize=lambda s: (s[1] / s[0]) ** 0.5 if s[0] else float("nan"),
     ... )
-    >>> rms.finalize(rms.update(rms.init(), np.array([3, 4]), np.ones(2)))
-    3.5355339059327378
+    >>> round(float(rms.finalize(rms.update(rms.init(), np.array([3, 4]), np.ones(2)))), 6)
+    3.535534
     """
 
     name: str
