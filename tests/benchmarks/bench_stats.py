@@ -210,29 +210,37 @@ def flox_grouped(folder: Path, store: str) -> int:
     return side * side
 
 
-def part_of_zones(folder: Path, store: str, side: int) -> tuple[Any, np.ndarray, Any]:
-    """Zones, values in memory and transform of the south-western corner of the canvas."""
+def part_of_zones(folder: Path, store: str, side: int) -> tuple[Any, Path]:
+    """Zones of the south-western corner of the canvas, and the values there as a GeoTIFF."""
     import geopandas
+    import rasterio
     from affine import Affine
 
-    zones = geopandas.read_parquet(folder / f"{store}.parquet")
-    full = opened(folder, "biomass", "biomass", 10**9)
-    values = full.isel(y=slice(-side, None), x=slice(0, side)).values
     reach = side * METRES
-    zones = zones.cx[0:reach, 0:reach]
+    zones = geopandas.read_parquet(folder / f"{store}.parquet").cx[0:reach, 0:reach]
     zones = zones.clip((0, 0, reach, reach), keep_geom_type=True)
-    return zones, values, Affine(METRES, 0, 0, 0, -METRES, reach)
+    path = folder / f"part-{side}.tif"
+    if not path.exists():
+        full = opened(folder, "biomass", "biomass", 10**9)
+        values = full.isel(y=slice(-side, None), x=slice(0, side)).values
+        profile = {
+            "driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "float32",
+            "crs": "EPSG:6933", "transform": Affine(METRES, 0, 0, 0, -METRES, reach),
+            "nodata": np.nan, "tiled": True, "blockxsize": 512, "blockysize": 512,
+            "compress": "zstd", "zstd_level": 1,
+        }  # fmt: skip
+        with rasterio.open(path, "w", **profile) as raster:
+            raster.write(values, 1)
+    return zones, path
 
 
 def exactextract(folder: Path, store: str) -> int:
     import exactextract as ee
 
     side = 2 * CHUNK
-    zones, values, _ = part_of_zones(folder, store, side)
-    reach = side * METRES
-    source = ee.raster.NumPyRasterSource(values, 0, 0, reach, reach, nodata=np.nan)
+    zones, path = part_of_zones(folder, store, side)
     started = time.perf_counter()
-    ee.exact_extract(source, zones, ["count", "sum", "mean", "min", "max"], output="pandas")
+    ee.exact_extract(str(path), zones, ["count", "sum", "mean", "min", "max"], output="pandas")
     exactextract.seconds = time.perf_counter() - started
     return side * side
 
@@ -241,9 +249,9 @@ def rasterstats(folder: Path, store: str) -> int:
     from rasterstats import zonal_stats
 
     side = CHUNK
-    zones, values, transform = part_of_zones(folder, store, side)
+    zones, path = part_of_zones(folder, store, side)
     started = time.perf_counter()
-    zonal_stats(zones, values, affine=transform, nodata=np.nan, stats=list(STATS))
+    zonal_stats(zones, str(path), stats=list(STATS))
     rasterstats.seconds = time.perf_counter() - started
     return side * side
 
