@@ -200,6 +200,16 @@ def _differ(ordered: Ints) -> npt.NDArray[np.bool_]:
     return new
 
 
+def stacked(parts: Sequence[Ragged]) -> Ragged:
+    """Ragged rows, one after the other."""
+    sizes = np.concatenate([np.diff(p.ptr) for p in parts])
+    return Ragged(
+        np.concatenate([[0], np.cumsum(sizes)]),
+        np.concatenate([p.code for p in parts]),
+        np.concatenate([p.count for p in parts]),
+    )
+
+
 def _end_to_end(arrays: Sequence[Numbers]) -> Numbers:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
@@ -207,19 +217,10 @@ def _end_to_end(arrays: Sequence[Numbers]) -> Numbers:
 def joined(partials: Sequence[Partial]) -> Partial:
     """Rows of partials one after the other, with the totals of the first."""
     first = partials[0]
-    tallies = []
-    for parts in zip(*(p.tallies for p in partials), strict=True):
-        found = [part for part in parts if part is not None]
-        sizes = [np.diff(part.ptr) for part in found]
-        tallies.append(
-            Ragged(
-                np.cumsum([0, *np.concatenate(sizes)]),
-                np.concatenate([part.code for part in found]),
-                np.concatenate([part.count for part in found]),
-            )
-            if found
-            else None
-        )
+    tallies = [
+        stacked([part for part in parts if part is not None]) if parts[0] is not None else None
+        for parts in zip(*(p.tallies for p in partials), strict=True)
+    ]
     return Partial(
         _end_to_end([p.index for p in partials]),
         _end_to_end([p.pixels for p in partials]),

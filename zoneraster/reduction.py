@@ -22,10 +22,10 @@ from zoneraster.errors import ClosureError, ValuesError
 from zoneraster.grid import Grid
 from zoneraster.lattice import Cell, cells_of
 from zoneraster.layers import NODATA_CODE, UNLISTED_CODE, Key
-from zoneraster.partials import Floats, Ints, Moments, Partial, sorted_rows
+from zoneraster.partials import Floats, Ints, Moments, Partial, sorted_rows, stacked
 from zoneraster.raster import Raster
 from zoneraster.request import Digits, StatsTask
-from zoneraster.slots import Slots, Tally, bits_of, limits_of, stacked
+from zoneraster.slots import Slots, Tally, bits_of, limits_of
 
 # Runs that may wait for the values of their cell: 8 bytes each.
 _WAITING_RUNS = 2**21

@@ -23,6 +23,7 @@ from pyproj.exceptions import ProjError
 
 from zoneraster.errors import AlignmentError, ValuesError
 from zoneraster.grid import Grid
+from zoneraster.lattice import hull
 from zoneraster.raster import Block, Decoding, DType, Lanes, Raster, with_nodata
 from zoneraster.windows import Window
 
@@ -131,19 +132,19 @@ class WarpedPixels:
         self, out: Block, window: Window, lanes: Lanes, pairs: Sequence[tuple[Window, Window]]
     ) -> None:
         """Warp tiles into a window; neighbours share one read, as far as memory allows."""
-        hull = _hull([source for _, source in pairs])
-        if hull is None:
+        around = _hull([source for _, source in pairs])
+        if around is None:
             return
-        if hull.height * hull.width > MAX_READ_PIXELS and len(pairs) > 1:
+        if around.height * around.width > MAX_READ_PIXELS and len(pairs) > 1:
             half = len(pairs) // 2
             self._fill(out, window, lanes, pairs[:half])
             self._fill(out, window, lanes, pairs[half:])
             return
-        block = self._prepared(self.raster.read(lanes, hull))
+        block = self._prepared(self.raster.read(lanes, around))
         for tile, source in pairs:
             part = tile.intersect(window)
             assert part is not None
-            inside = _within(source, hull)
+            inside = _within(source, around)
             warped = self._warp(block[(..., *inside.slices)], source, tile)
             target, taken = _within(part, window), _within(part, tile)
             out[(..., *target.slices)] = warped[(..., *taken.slices)]
@@ -339,14 +340,7 @@ def _transformer(source: str, target: str) -> Transformer | None:
 
 
 def _hull(windows: Sequence[Window]) -> Window | None:
-    if not windows:
-        return None
-    return Window(
-        min(window.row0 for window in windows),
-        max(window.row1 for window in windows),
-        min(window.col0 for window in windows),
-        max(window.col1 for window in windows),
-    )
+    return hull(windows) if windows else None
 
 
 def _within(window: Window, other: Window) -> Window:

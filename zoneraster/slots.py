@@ -113,16 +113,6 @@ class Tally:
         return ragged_of(owner, entries[:n, 1], self.counts[:n], n_owners)
 
 
-def stacked(parts: list[Ragged]) -> Ragged:
-    """Ragged rows of several lanes, one after the other."""
-    sizes = np.concatenate([np.diff(p.ptr) for p in parts])
-    return Ragged(
-        np.concatenate([[0], np.cumsum(sizes)]),
-        np.concatenate([p.code for p in parts]),
-        np.concatenate([p.count for p in parts]),
-    )
-
-
 def limits_of(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
     """Zero of the sum's type, largest and smallest value of the dtype."""
     if dtype.kind == "f":
