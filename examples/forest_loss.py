@@ -153,7 +153,7 @@ def make_table(
 
     Lost pixels without an emission count for the area too, hence `pixel_area`.
     """
-    loss = zr.Layer(rasters["lossyear"])
+    loss = zr.Raster(rasters["lossyear"])
     table = zr.zonal_stats(
         zones,
         {"co2e": rasters["co2e"]},

@@ -11,10 +11,14 @@ import numpy.typing as npt
 import shapely
 import zstandard
 
-from zoneraster import burn, frame, manifest
-from zoneraster.grid import Grid
-from zoneraster.windows import Chunking
-from zoneraster.zones import Rings
+from zoneraster._build.slabs import ManifestInput, write_manifest
+from zoneraster._burn import frame
+from zoneraster._burn.overlay import overlay_spans
+from zoneraster._burn.spans import make_spans
+from zoneraster._grid.chunking import Chunking
+from zoneraster._grid.grid import Grid
+from zoneraster._store.manifest import Manifest
+from zoneraster._zones.read import Rings
 
 
 def claims(rings: list[npt.NDArray[np.float64]], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -77,16 +81,16 @@ def planned(
     *,
     touched: bool = False,
     batch: int = 2,
-) -> tuple[manifest.Manifest, Chunking]:
+) -> tuple[Manifest, Chunking]:
     """Manifest of zones 1, 2, 3, ... painted in that order."""
     cut = Chunking(shape, chunks, batch)
     n = int(rings.part_zone.max(initial=-1)) + 1
-    source = manifest.ManifestInput(
+    source = ManifestInput(
         rings, np.arange(1, n + 1, dtype=np.uint32), np.arange(n), cut, touched, b"spec"
     )
     sink = io.BytesIO()
-    index = manifest.write_manifest(source, sink)
-    return manifest.Manifest(sink, index, chunking=cut, touched=touched), cut
+    index = write_manifest(source, sink)
+    return Manifest(sink, index, chunking=cut, touched=touched), cut
 
 
 def burned(
@@ -103,8 +107,8 @@ def burned(
         new = np.concatenate([[True], np.diff(own.zone_id.astype(np.int64)) != 0])
         ids, number = own.zone_id[new].astype(np.int64), np.cumsum(new) - 1
         corner = (window.row0, window.col0, window.height, window.width)
-        spans = burn.spans(number, *own[3:], corner, touched)
-        run_ptr, start, value, *counts, _ = burn.overlay(
+        spans = make_spans(number, *own[3:], corner, touched)
+        run_ptr, start, value, *counts, _ = overlay_spans(
             *spans, ids.size, *chunks, np.ones(window.height)
         )
         data = frame.encode(

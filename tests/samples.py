@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 
 from tests.oracles import star
-from zoneraster.grid import Grid
+from zoneraster._grid.grid import Grid
 
 GRID = Grid.from_bounds((0, 0, 10, 10), "1/50", "EPSG:4326")
 CHUNKS = 60

@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 
 import zoneraster as zr
 from tests.samples import sample_zones
+from zoneraster.blobs import Location
 from zoneraster.cli import main
+from zoneraster.lock import lock
 
 GRID_OPTIONS = ["--resolution", "1/50", "--bounds", "0", "0", "10", "10", "--chunks", "60"]
 
@@ -120,7 +122,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 def test_a_busy_store_exits_75(zones: Path) -> None:
     store = built(zones)
-    with zr.blobs.lock(zr.blobs.Location.of(store)):
+    with lock(Location.of(store)):
         result = zoneraster("build", zones, store, "--key", "fid", *GRID_OPTIONS)
     assert result.exit_code == 75
     assert "another build" in result.output
@@ -237,7 +239,7 @@ def test_stats_groups_chooses_rolls_up_and_resumes(values: Path) -> None:
     first = zoneraster("stats", store, *options)
     assert first.exit_code == 0, first.output
     rows = json.loads(first.output)["rows"]
-    layer = zr.Layer(values)
+    layer = zr.Raster(values)
     expected = zr.zonal_stats(
         store,
         by={"class": zr.labels(layer, [100, 200]), "high": zr.thresholds(layer, [200, 300])},

@@ -144,7 +144,7 @@ def test_every_block_of_a_page_does_what_the_page_says(
 
 
 @pytest.mark.parametrize(
-    "module", [m.name for m in pkgutil.iter_modules(zoneraster.__path__, "zoneraster.")]
+    "module", [m.name for m in pkgutil.walk_packages(zoneraster.__path__, "zoneraster.")]
 )
 def test_examples_in_docstrings_do_what_they_say(module: str, tmp_path: Path) -> None:
     found = doctest.DocTestFinder().find(importlib.import_module(module))

@@ -1,53 +1,86 @@
-"""zoneraster: the zone raster for zonal statistics on rasters too large for any machine."""
+"""zoneraster: the zone raster for zonal statistics on rasters too large for any machine.
+
+The names of `__all__`, and `zoneraster.open`, are what is promised; everything else may move.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from zoneraster.build import build as build
-from zoneraster.build import build_part as build_part
-from zoneraster.build import finish as finish
-from zoneraster.build import make_plan
-from zoneraster.build import run as run
-from zoneraster.errors import AlignmentError as AlignmentError
-from zoneraster.errors import BuildInterrupted as BuildInterrupted
-from zoneraster.errors import ClosureError as ClosureError
-from zoneraster.errors import CorruptStoreError as CorruptStoreError
-from zoneraster.errors import GridError as GridError
-from zoneraster.errors import IncompleteBuildError as IncompleteBuildError
-from zoneraster.errors import OverlapError as OverlapError
-from zoneraster.errors import StoreBusyError as StoreBusyError
-from zoneraster.errors import StoreError as StoreError
-from zoneraster.errors import StoreMismatchError as StoreMismatchError
-from zoneraster.errors import ValuesError as ValuesError
-from zoneraster.errors import ZonerasterError as ZonerasterError
-from zoneraster.errors import ZonesError as ZonesError
-from zoneraster.grid import Grid as Grid
-from zoneraster.inspect import info as info
-from zoneraster.inspect import open_manifest as open_manifest
-from zoneraster.inspect import open_store, open_zones
-from zoneraster.inspect import status as status
-from zoneraster.inspect import verify as verify
-from zoneraster.layers import Layer as Layer
-from zoneraster.layers import labels as labels
-from zoneraster.layers import thresholds as thresholds
-from zoneraster.like import grid_like as grid_like
-from zoneraster.manifest import Manifest as Manifest
-from zoneraster.statistics import Stat as Stat
-from zoneraster.stats import zonal_stats as zonal_stats
-from zoneraster.windows import Window as Window
+from zoneraster._build import (
+    BuildReport,
+    PlanSummary,
+    RunSummary,
+    Status,
+    VerifyReport,
+    build,
+    build_part,
+    finish,
+    info,
+    open_manifest,
+    open_store,
+    run,
+    status,
+    verify,
+)
+from zoneraster._build import make_plan as plan
+from zoneraster._build import open_zones as zones
+from zoneraster._grid import Grid, Window
+from zoneraster._stats import Key, Stat, labels, thresholds, zonal_stats
+from zoneraster._store import Manifest
+from zoneraster._values import Predicate, Raster, grid_like
+from zoneraster.errors import (
+    AlignmentError,
+    BuildInterrupted,
+    ClosureError,
+    CorruptStoreError,
+    GridError,
+    IncompleteBuildError,
+    OverlapError,
+    StoreBusyError,
+    StoreError,
+    StoreMismatchError,
+    ValuesError,
+    ZonerasterError,
+    ZonerasterWarning,
+    ZonesError,
+)
 
 if TYPE_CHECKING:
-    from zoneraster.grid import GLOBAL_30M as GLOBAL_30M
+    from zoneraster._grid.grid import GLOBAL_30M
 
 __version__ = "0.1.0"
-# The names people read: zr.plan, zr.open, zr.zones.
-plan, open, zones = make_plan, open_store, open_zones  # noqa: A001
+__all__ = [
+    # build
+    "build", "build_part", "plan", "run", "finish",
+    # look
+    "status", "verify", "info", "zones", "open_manifest",
+    # statistics
+    "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
+    # grids
+    "Grid", "GLOBAL_30M", "Window", "grid_like",
+    # what the verbs return
+    "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "Manifest",
+    # errors
+    "ZonerasterError", "GridError", "ZonesError", "OverlapError", "ValuesError", "AlignmentError",
+    "StoreError", "StoreMismatchError", "IncompleteBuildError", "CorruptStoreError",
+    "ClosureError", "StoreBusyError", "BuildInterrupted", "ZonerasterWarning",
+]  # fmt: skip
+
+# Not in `__all__`: `from zoneraster import *` would replace the builtin.
+open = open_store  # noqa: A001
 
 
-def __getattr__(name: str) -> Grid:
+# Any: a grid, or the class that was renamed.
+def __getattr__(name: str) -> Any:
     if name == "GLOBAL_30M":
-        from zoneraster import grid  # noqa: PLC0415 - built on first use: it opens PROJ's database
+        from zoneraster._grid import grid  # noqa: PLC0415 - on first use: it opens PROJ's database
 
         return grid.GLOBAL_30M
+    if name == "Layer":
+        return Raster  # its name in 0.1
     raise AttributeError(f"module 'zoneraster' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "open", "__version__"])

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import fsspec
 
-from zoneraster.errors import StoreBusyError, StoreError
+from zoneraster.errors import StoreError
 
 PRIVATE = ".zoneraster/"
 # Schemes that name bytes elsewhere, or chains of them, could read files nobody meant to open.
@@ -269,44 +268,6 @@ class Location:
         return self.url
 
 
-@contextmanager
-def lock(location: Location, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a local store's lock: one builder at a time, or many parts of one build.
-
-    The kernel frees the lock when the process dies, however it dies. Stores elsewhere are not
-    locked.
-
-    Parameters
-    ----------
-    location : Location
-    shared : bool
-        Together with other shared holders (the parts of a job array).
-    wait : bool
-        Wait for the present holder instead of raising.
-
-    Raises
-    ------
-    StoreBusyError
-        Naming the holder.
-    """
-    if not location.is_local:
-        yield
-        return
-    import fcntl  # noqa: PLC0415 - not on every platform
-
-    path = Path(location.url) / PRIVATE / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise StoreBusyError(
-                f"another build of {location} is running ({file.read().strip() or 'unknown'}): "
-                "wait for it, or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+# What names a store, and the fsspec options of its place.
+StoreLike: TypeAlias = str | os.PathLike[str] | Location
+Options: TypeAlias = Mapping[str, object] | None

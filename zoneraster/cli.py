@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import zoneraster as zr
+from zoneraster._grid import Grid
+from zoneraster._values import COMPARISONS, Comparison
 from zoneraster.errors import BuildInterrupted, ZonerasterError
-from zoneraster.grid import Grid
-from zoneraster.layers import COMPARISONS, Comparison
 
 # Exit codes: wrong input or options, and a build that another one or a signal stopped.
 EXIT_INPUT, EXIT_BUSY, EXIT_INTERRUPT, EXIT_TERMINATED = 2, 75, 130, 143
@@ -200,7 +200,7 @@ def _plan_options(command: Command) -> Command:
             show_default=True,
         ),
         click.option("--assume-crs", help="CRS of zones that declare none."),
-        click.option("--layer", help="Layer of a file with several."),
+        click.option("--layer", help="Raster of a file with several."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -306,7 +306,7 @@ def info(store: str, as_json: bool) -> None:
     if as_json:
         _print(said, as_json=True)
         return
-    from zoneraster.report import info_text  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster.maps import info_text  # noqa: PLC0415 - keep the other verbs quick
 
     click.echo(info_text(said))
 
@@ -320,7 +320,7 @@ def plot(
     store: str, picture: Path, width: int, bounds: tuple[float, float, float, float] | None
 ) -> None:
     """Draw STORE as a PNG map."""
-    from zoneraster.report import draw_map  # noqa: PLC0415 - matplotlib is optional and slow
+    from zoneraster.maps import draw_map  # noqa: PLC0415 - matplotlib is optional and slow
 
     draw_map(store, picture, width=width, bounds=bounds)
     click.echo(str(picture))
@@ -377,7 +377,7 @@ def _where(conditions: Sequence[str]) -> Any:  # Any: a predicate, or None
             value = None
         if match is None or value is None:
             raise click.BadParameter(f"{text!r} is not of the form 'PATH >= NUMBER'")
-        one = Comparison(zr.Layer(match[1]), match[2], value)
+        one = Comparison(zr.Raster(match[1]), match[2], value)
         found = one if found is None else found & one
     return found
 
@@ -426,7 +426,7 @@ def stats(
     where: tuple[str, ...], output: Path | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Zonal statistics of VALUES ([NAME=]PATH ...) against STORE."""
-    from zoneraster import report  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster import maps as report  # noqa: PLC0415 - keep the other verbs quick
 
     if output is not None:
         report.check_output(output)

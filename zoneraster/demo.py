@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoneraster as zr
-from zoneraster.grid import Grid
-from zoneraster.plan import Progress
-from zoneraster.results import BuildReport
+from zoneraster._build import BuildReport
+from zoneraster._grid import Grid
+from zoneraster.executors import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def climate_table(store: Path, *, workers: int | None, progress: Progress | None
         Indexed by zone_id, a column per class, percent; NaN where nothing is classified.
     """
     # WGS 84 and NAD 83 differ by about a metre, the classes are a kilometre wide.
-    classes = zr.Layer(koppen_path(), crs="EPSG:4269")
+    classes = zr.Raster(koppen_path(), crs="EPSG:4269")
     areas = zr.zonal_stats(
         store,
         stats=("pixels", "area"),
@@ -196,7 +196,7 @@ def run_demo(
     table.to_csv(csv)
     drawn: Path | None = picture
     try:
-        from zoneraster.report import draw_map  # noqa: PLC0415 - matplotlib is optional
+        from zoneraster.maps import draw_map  # noqa: PLC0415 - matplotlib is optional
 
         draw_map(
             store,

@@ -1,4 +1,4 @@
-"""Errors and warnings of zoneraster.
+"""Errors and warnings of zoneraster, and how they name what they are about.
 
 Each class is also the builtin that a caller would expect::
 
@@ -19,6 +19,11 @@ Each class is also the builtin that a caller would expect::
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+# How many names a message lists before it says how many more there are.
+NAMED = 5
 
 
 class ZonerasterError(Exception):
@@ -75,3 +80,15 @@ class BuildInterrupted(ZonerasterError, RuntimeError):
 
 class ZonerasterWarning(UserWarning):
     """The result is right, but may surprise."""
+
+
+def number_of(n: int, noun: str) -> str:
+    """A number and its noun: "1 zone", "2 zones"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def name_some(names: Sequence[object], n: int | None = None) -> str:
+    """The first few names and how many more there are; `n` in all where not all are given."""
+    text = ", ".join(str(name) for name in names[:NAMED])
+    more = (len(names) if n is None else n) - NAMED
+    return f"{text} and {more:,} more" if more > 0 else text

@@ -30,6 +30,9 @@ class Mapper(Protocol):
 # None: threads on all cores; int: that many threads; "threads", "processes", "serial".
 ExecutorLike: TypeAlias = "int | str | Mapper | None"
 
+# Called with the name of a phase, what is done of it and its total.
+Progress: TypeAlias = Callable[[str, int, int], None]
+
 
 def cpu_count() -> int:
     """Cores this process may use."""

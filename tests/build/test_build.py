@@ -1,0 +1,385 @@
+"""Whole builds: what is stored, resumed, updated, refused and repaired."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing.pool
+import random
+import signal
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+import zarr
+from rasterio.features import rasterize
+
+import zoneraster as zr
+from tests.samples import CHUNKS, GRID, sample_zones, times, tree
+from zoneraster._burn import frame
+from zoneraster.blobs import Location
+from zoneraster.lock import lock
+
+
+def built(folder: Path, zones: object = None, **options: object) -> tuple[Path, zr.BuildReport]:
+    """A store of the sample zones."""
+    store = folder / "zones.zarr"
+    zones = sample_zones() if zones is None else zones
+    options = {"grid": GRID, "key": "fid", "chunks": CHUNKS, **options}
+    return store, zr.build(zones, store, **options)
+
+
+def pixels(store: Path) -> np.ndarray:
+    return zarr.open_array(store / "zone", mode="r")[:]
+
+
+def gdal(zones: geopandas.GeoDataFrame) -> np.ndarray:
+    shapes = zip(zones.geometry, zones["fid"].tolist(), strict=True)
+    return rasterize(shapes, GRID.shape, transform=GRID.transform, dtype="uint32")
+
+
+def boxes(*bounds: tuple[float, float, float, float]) -> geopandas.GeoDataFrame:
+    shapes = [shapely.box(*b) for b in bounds]
+    return geopandas.GeoDataFrame({"fid": range(1, len(shapes) + 1)}, geometry=shapes, crs=4326)
+
+
+def test_the_store_holds_what_gdal_burns_on_the_whole_canvas(tmp_path: Path) -> None:
+    store, report = built(tmp_path)
+    assert np.array_equal(pixels(store), gdal(sample_zones()))
+    assert report.dtype == "uint16"
+    assert report.owned == np.count_nonzero(pixels(store))
+    table = zr.zones(store)
+    ids, counts = np.unique(pixels(store), return_counts=True)
+    found = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    assert table["owned"].tolist() == [found.get(i, 0) for i in table["zone_id"]]
+    assert table["name"].tolist() == sample_zones()["name"].tolist()
+    assert zr.verify(store, deep=1.0).ok
+
+
+def test_claimed_owned_and_contested_pixels_are_those_of_painted_masks(tmp_path: Path) -> None:
+    zones = sample_zones()
+    store, report = built(tmp_path, zones)
+    masks = np.array([gdal(zones.iloc[[i]]) > 0 for i in range(len(zones))])
+    depth = masks.sum(axis=0)
+    table = zr.zones(store)
+    assert table["claimed"].tolist() == masks.sum(axis=(1, 2)).tolist()
+    assert table["contested"].tolist() == (masks & (depth > 1)).sum(axis=(1, 2)).tolist()
+    assert report.contested == int(depth[depth > 1].sum())
+
+
+def test_first_wins_where_asked_and_a_priority_column_orders_the_painting(tmp_path: Path) -> None:
+    zones = sample_zones()
+    store, _ = built(tmp_path / "first", zones, overlap="first")
+    assert np.array_equal(pixels(store), gdal(zones[::-1]))
+    zones["rank"] = np.random.default_rng(4).permutation(len(zones)).astype(float)
+    store, _ = built(tmp_path / "rank", zones, priority="rank")
+    assert np.array_equal(pixels(store), gdal(zones.sort_values("rank")))
+
+
+def test_overlap_error_names_the_pairs_and_does_not_finish(tmp_path: Path) -> None:
+    zones = boxes((1, 1, 3, 3), (2, 2, 4, 4), (6, 6, 7, 7))
+    with pytest.raises(zr.OverlapError, match=r"1 pair of zones .* 1 and 2 share 2,500 pixels"):
+        built(tmp_path, zones, overlap="error")
+    assert not zr.status(tmp_path / "zones.zarr").finished
+    _, report = built(tmp_path / "apart", zones.iloc[[0, 2]], overlap="error")
+    assert report.contested == 0
+
+
+@pytest.mark.parametrize("chunks", [97, 128, 250, 500, (30, 501)])
+def test_any_chunk_size_gives_the_same_pixels(tmp_path: Path, chunks: object) -> None:
+    store, _ = built(tmp_path, chunks=chunks)
+    assert np.array_equal(pixels(store), gdal(sample_zones()))
+
+
+@pytest.mark.slow
+def test_threads_processes_a_dask_cluster_parts_and_any_order_give_identical_bytes(
+    tmp_path: Path,
+) -> None:
+    store, _ = built(tmp_path / "serial", executor="serial")
+    expected = tree(store)
+
+    class Shuffled:
+        def map(self, function, tasks):
+            tasks = list(tasks)
+            random.Random(3).shuffle(tasks)
+            return map(function, tasks)
+
+    from distributed import Client, LocalCluster
+
+    zones = sample_zones()
+    zones.to_parquet(tmp_path / "zones.parquet")
+    for name, executor in (
+        ("threads", 8), ("processes", "processes"), ("shuffled", Shuffled()),
+        ("pool", multiprocessing.pool.ThreadPool(2)),
+    ):  # fmt: skip
+        store, _ = built(tmp_path / name, executor=executor)
+        assert tree(store) == expected, name
+    with LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        store, _ = built(tmp_path / "dask", executor=Client(cluster))
+    assert tree(store) == expected
+    options = {"grid": GRID, "key": "fid", "chunks": CHUNKS}
+    results = [zr.build_part(zones, tmp_path / "parts", (i, 3), **options) for i in (2, 3, 1)]
+    assert [type(r).__name__ for r in results] == ["RunSummary", "RunSummary", "BuildReport"]
+    assert tree(tmp_path / "parts") == expected
+
+
+def test_a_second_build_burns_nothing_and_changes_no_byte(tmp_path: Path) -> None:
+    store, first = built(tmp_path)
+    before, when = tree(store), times(store)
+    _, second = built(tmp_path)
+    assert (second.burned, second.kept) == (0, first.burned)
+    assert tree(store) == before
+    assert times(store) == when
+
+
+def test_a_moved_zone_rewrites_exactly_the_chunks_it_left_and_entered(tmp_path: Path) -> None:
+    zones = boxes((1, 1, 3, 3), (6, 6, 7, 7), (9, 9, 9.5, 9.5))
+    store, _ = built(tmp_path, zones)
+    when = times(store)
+    moved = boxes((1, 1, 3, 3), (4, 6, 5, 7), (9, 9, 9.5, 9.5))
+    _, report = built(tmp_path, moved)
+    fresh, _ = built(tmp_path / "fresh", moved)
+    assert tree(store) == tree(fresh)
+    touched = {key for key, at in times(store).items() if when.get(key) != at}
+    side = CHUNKS / 50
+    cells = {
+        f"{int((10 - y) // side)}/{int(x // side)}"
+        for x in np.arange(4.01, 5, 0.02)
+        for y in np.arange(6.01, 7, 0.02)
+    }
+    assert touched <= cells
+    assert report.burned == len(touched)
+    assert report.deleted > 0
+
+
+def test_removed_and_added_zones_give_a_fresh_store_and_ids_are_never_reused(
+    tmp_path: Path,
+) -> None:
+    zones = sample_zones(12)
+    zones["code"] = [f"c{i}" for i in range(12)]
+    store, _ = built(tmp_path, zones, key="code")
+    ids = dict(zip(zr.zones(store)["code"], zr.zones(store)["zone_id"], strict=True))
+    later = zones.iloc[[0, 2, 3, 5]].copy()
+    added = zones.iloc[[1]].copy()
+    added["code"] = ["new"]
+    import pandas as pd
+
+    built(tmp_path, pd.concat([later, added]), key="code")
+    now = dict(zip(zr.zones(store)["code"], zr.zones(store)["zone_id"], strict=True))
+    assert {code: now[code] for code in ("c0", "c2", "c3", "c5")} == {
+        code: ids[code] for code in ("c0", "c2", "c3", "c5")
+    }
+    assert now["new"] == 13
+    assert zr.verify(store, deep=1.0).ok
+
+
+def test_verify_names_every_damage_and_build_repairs_exactly_that(tmp_path: Path) -> None:
+    store, _ = built(tmp_path)
+    expected = tree(store)
+    chunks = sorted((store / "zone" / "c").rglob("*/*"))
+    data = bytearray(chunks[0].read_bytes())
+    data[len(data) // 2] ^= 16
+    chunks[0].write_bytes(data)
+    chunks[1].unlink()
+    chunks[2].write_bytes(b"")
+    (store / "zone" / "c" / "8" / "77").write_bytes(b"stray")
+    report = zr.verify(store)
+    keys = [str(path.relative_to(store)) for path in chunks[:3]]
+    assert set(report.damaged) == {keys[0], keys[2]}
+    assert report.missing == (keys[1],)
+    assert report.stray == ("zone/c/8/77",)
+    assert not report.ok
+    assert "NOT all right" in str(report)
+    _, repaired = built(tmp_path)
+    assert repaired.burned == 3
+    assert tree(store) == expected
+    assert zr.verify(store).ok
+
+
+def test_a_damaged_receipt_promises_nothing_and_its_batch_is_burned_again(tmp_path: Path) -> None:
+    store, _ = built(tmp_path)
+    expected = tree(store)
+    receipts = sorted((store / ".zoneraster" / "ledger").iterdir())
+    receipts[0].write_bytes(receipts[0].read_bytes()[:100])
+    receipts[1].write_bytes(b"")
+    assert len(zr.verify(store).unreceipted) == 2
+    _, report = built(tmp_path)
+    assert report.burned == 2
+    assert tree(store) == expected
+
+
+def test_a_verified_opening_refuses_damage_that_an_ordinary_one_does_not_see(
+    tmp_path: Path,
+) -> None:
+    store, _ = built(tmp_path)
+    assert zr.open(store, verified=True)["zone"].dtype == np.uint16
+    next((store / "zone" / "c").rglob("*/*")).unlink()
+    zr.open(store)
+    with pytest.raises(zr.CorruptStoreError, match="missing"):
+        zr.open(store, verified=True)
+
+
+def test_the_key_is_zone_id_when_there_is_one_and_a_resumed_store_knows_its_own(
+    tmp_path: Path,
+) -> None:
+    zones = boxes((1, 1, 3, 3), (6, 6, 7, 7))
+    store, _ = built(tmp_path / "row", zones, key=None)
+    assert zr.zones(store).columns[:2].tolist() == ["zone_id", "fid"]
+    store, _ = built(tmp_path / "named", zones.rename(columns={"fid": "zone_id"}), key=None)
+    assert np.unique(pixels(store)).tolist() == [0, 1, 2]
+    store, _ = built(tmp_path / "fid", zones)
+    _, again = built(tmp_path / "fid", zones, key=None)
+    assert again.burned == 0
+
+
+def test_text_in_a_zone_id_column_is_what_the_report_names(tmp_path: Path) -> None:
+    zones = boxes((1, 1, 3, 3), (20, 20, 21, 21))
+    zones["zone_id"] = ["here", "gone"]
+    store, report = built(tmp_path, zones, key=None)
+    assert report.zero_pixel_zones == ("gone",)
+    assert zr.zones(store)["zone_id_input"].tolist() == ["here", "gone"]
+
+
+def test_verify_deep_notices_a_chunk_whose_receipt_agrees_but_whose_pixels_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = frame.encode
+
+    def wrong(*runs, width, itemsize):
+        return real(runs[0], runs[1], runs[2] + 1, width=width, itemsize=itemsize)
+
+    monkeypatch.setattr(frame, "encode", wrong)
+    store, _ = built(tmp_path, executor="serial")
+    monkeypatch.undo()
+    assert zr.verify(store).ok
+    report = zr.verify(store, deep=1.0)
+    assert report.differing
+    assert not report.ok
+
+
+def test_another_grid_dtype_or_rule_is_refused_with_a_table(tmp_path: Path) -> None:
+    store, _ = built(tmp_path)
+    before = tree(store)
+    with pytest.raises(zr.StoreMismatchError, match=r"overlap +last +first"):
+        built(tmp_path, overlap="first")
+    with pytest.raises(zr.StoreMismatchError, match=r"chunks +\(60, 60\) +\(64, 64\)"):
+        built(tmp_path, chunks=64)
+    zones = sample_zones()
+    zones["fid"] += 70000
+    with pytest.raises(zr.StoreMismatchError, match=r"dtype +uint16 +uint32"):
+        built(tmp_path, zones)
+    assert tree(store) == before
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "zones.zarr").mkdir()
+    (tmp_path / "zones.zarr" / "thesis.txt").write_text("do not lose")
+    with pytest.raises(zr.StoreError, match="holds something else already"):
+        built(tmp_path)
+    assert (tmp_path / "zones.zarr" / "thesis.txt").read_text() == "do not lose"
+
+
+def test_a_store_without_a_grid_cannot_be_begun_but_an_existing_one_knows_its_own(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(zr.StoreError, match="a new store needs a grid"):
+        zr.build(sample_zones(), tmp_path / "zones.zarr", key="fid")
+    built(tmp_path)
+    report = zr.build(sample_zones(), tmp_path / "zones.zarr", key="fid", chunks=CHUNKS)
+    assert report.burned == 0
+
+
+def test_two_builders_on_one_store_do_not_run_together(tmp_path: Path) -> None:
+    store, _ = built(tmp_path)
+    with lock(Location.of(store)), pytest.raises(zr.StoreBusyError, match=r"pid \d+ on "):
+        built(tmp_path)
+
+
+def test_finish_refuses_while_batches_are_missing_and_status_names_them(tmp_path: Path) -> None:
+    store, _ = built(tmp_path)
+    next((store / ".zoneraster" / "ledger").iterdir()).unlink()
+    status = zr.status(store)
+    assert status.batches_done == status.batches - 1
+    assert len(status.missing) == 1
+    with pytest.raises(zr.IncompleteBuildError, match="1 of "):
+        zr.finish(store)
+
+
+def test_zones_without_a_pixel_are_named_and_min_pixels_gives_them_one(tmp_path: Path) -> None:
+    zones = boxes((1, 1, 3, 3), (5.001, 5.001, 5.003, 5.003), (20, 20, 21, 21))
+    _, report = built(tmp_path, zones)
+    assert report.zero_pixel_zones == (2, 3)
+    assert any("2 zones without a pixel: 2, 3" in text for text in report.warnings)
+    assert any("1 zone outside the grid: 3" in text for text in report.warnings)
+    store, report = built(tmp_path / "one", zones, min_pixels=1)
+    assert report.zero_pixel_zones == (3,)
+    assert any("got the pixel under" in text for text in report.warnings)
+    assert zr.zones(store)["owned"].tolist() == [10000, 1, 0]
+    assert pixels(store)[int((10 - 5.002) * 50), int(5.002 * 50)] == 2
+
+
+def test_zones_that_all_miss_the_grid_give_an_empty_store_and_a_report_that_says_so(
+    tmp_path: Path,
+) -> None:
+    store, report = built(tmp_path, boxes((20, 20, 21, 21), (30, 1, 31, 2)))
+    assert (report.chunks, report.owned) == (0, 0)
+    assert any("2 zones outside the grid: 1, 2" in text for text in report.warnings)
+    assert not pixels(store).any()
+    assert zr.verify(store, deep=0.5).ok
+    assert zr.status(store).finished
+    _, report = built(tmp_path, boxes((1, 1, 2, 2), (30, 1, 31, 2)))
+    assert report.owned == 2500
+
+
+def test_all_touched_burns_more_and_is_the_same_for_all_chunks(tmp_path: Path) -> None:
+    store, _ = built(tmp_path / "a", all_touched=True)
+    other, _ = built(tmp_path / "b", all_touched=True, chunks=97)
+    centre, _ = built(tmp_path / "c")
+    assert np.array_equal(pixels(store), pixels(other))
+    assert (pixels(store) > 0).sum() > (pixels(centre) > 0).sum()
+
+
+def test_a_report_is_text_json_and_html(tmp_path: Path) -> None:
+    _, report = built(tmp_path)
+    assert "40 zones on 500 x 500 pixels" in str(report)
+    assert json.loads(json.dumps(report.to_dict()))["n_zones"] == 40
+    assert "<table>" in report._repr_html_()
+
+
+def test_unknown_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(zr.StoreError, match="overlap must be one of last, first, error"):
+        built(tmp_path, overlap="average")
+    with pytest.raises(ValueError, match="unknown executor"):
+        built(tmp_path, executor="gpu")
+    with pytest.raises(ValueError, match="workers must be 1 or more"):
+        built(tmp_path, workers=0)
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_finished_batches_and_names_them(tmp_path: Path) -> None:
+    store = tmp_path / "zones.zarr"
+    zones = sample_zones(300)
+
+    class Interrupting:
+        def map(self, function, tasks):
+            for number, task in enumerate(tasks):
+                if number == 5:
+                    signal.raise_signal(signal.SIGINT)
+                yield function(task)
+
+    with pytest.raises(zr.BuildInterrupted, match=r"stopped after 5 of \d+ batches"):
+        zr.build(zones, store, grid=GRID, key="fid", chunks=25, executor=Interrupting())
+    assert zr.status(store).batches_done == 5
+    report = zr.build(zones, store, grid=GRID, key="fid", chunks=25)
+    assert report.kept > 0
+    assert zr.status(store).finished
+
+
+def test_progress_ends_at_its_total(tmp_path: Path) -> None:
+    said: list[tuple[str, int, int]] = []
+    built(tmp_path, progress=lambda *tick: said.append(tick))
+    assert said[:2] == [("read", 0, 1), ("read", 1, 1)]
+    assert [t for t in said if t[0] == "plan"][-1][1:] == (said[2][2], said[2][2])
+    assert said[-1][0] == "burn"
+    assert said[-1][1] == said[-1][2] > 0

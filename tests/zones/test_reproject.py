@@ -1,0 +1,158 @@
+"""Projected edges stay where they were, and shared edges stay shared."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+import shapely
+from pyproj import CRS, Transformer
+
+from zoneraster._grid.grid import Grid
+from zoneraster._zones import reproject
+from zoneraster._zones.reproject import Projection, reproject_rings
+from zoneraster.errors import ZonesError
+
+EUROPE = Grid("EPSG:3035", (30, 0, 2_000_000, 0, -30, 5_000_000), (150_000, 150_000))
+WORLD = Grid.from_bounds((-180, -90, 180, 90), "1/4000")
+
+Floats = npt.NDArray[np.float64]
+
+
+def named(ring: int) -> str:
+    return f"ring {ring}"
+
+
+def run(rings: list[object], source: object, grid: Grid) -> list[Floats]:
+    arrays = [np.asarray(ring, float) for ring in rings]
+    offsets = np.cumsum([0, *map(len, arrays)])
+    projection = Projection.between(CRS(source), grid)
+    xy, offsets = reproject_rings(np.concatenate(arrays), offsets, projection, ring_name=named)
+    return [xy[a:b] for a, b in itertools.pairwise(offsets)]
+
+
+def deviation(ring: Floats, out: Floats, source: object, grid: Grid, n: int) -> float:
+    """Largest distance in pixels from the true curve, by brute force, to the projected ring."""
+    along = np.linspace(0, 1, n)[:, None, None]
+    points = (ring[:-1] + along * (ring[1:] - ring[:-1])).reshape(-1, 2)
+    transformer = Transformer.from_crs(source, grid.crs, always_xy=True)
+    pixel = np.array([float(step) for step in grid.resolution])
+    true = np.stack(transformer.transform(*points.T), axis=1) / pixel
+    return float(shapely.distance(shapely.LineString(out / pixel), shapely.points(true)).max())
+
+
+def test_a_large_triangle_stays_within_a_tenth_of_a_pixel() -> None:
+    ring = np.array([(0.0, 40.0), (25.0, 45.0), (10.0, 65.0), (0.0, 40.0)])
+    (out,) = run([ring], "EPSG:4326", EUROPE)
+    assert 1_000 < len(out) < 50_000
+    assert deviation(ring, out, "EPSG:4326", EUROPE, 20_001) < 0.1
+    # Without new points it would be off by more than 1000 pixels.
+    bare = np.stack(Projection.between(CRS(4326), EUROPE).project(ring).T, axis=1)
+    assert deviation(ring, bare, "EPSG:4326", EUROPE, 101) > 1_000
+
+
+def test_old_vertices_are_projected_as_they_are() -> None:
+    ring = np.array([(0.0, 40.0), (25.0, 45.0), (10.0, 65.0), (0.0, 40.0)])
+    (out,) = run([ring], "EPSG:4326", EUROPE)
+    expected = Projection.between(CRS(4326), EUROPE).project(ring)
+    assert {tuple(point) for point in expected} <= {tuple(point) for point in out}
+    assert (out[0] == out[-1]).all()
+
+
+def test_a_shared_edge_gets_the_same_points_in_both_directions() -> None:
+    low, high = (5.1, 41.3), (17.7, 52.9)
+    left = [low, high, (3.0, 50.0), low]
+    right = [high, low, (20.0, 45.0), high]
+    one, two = run([left, right], "EPSG:4326", EUROPE)
+    shared_one = one[: np.flatnonzero((one == run_point(high)).all(axis=1))[0] + 1]
+    shared_two = two[: np.flatnonzero((two == run_point(low)).all(axis=1))[0] + 1]
+    assert len(shared_one) > 100
+    assert (shared_one == shared_two[::-1]).all()
+
+
+def run_point(point: tuple[float, float]) -> Floats:
+    return Projection.between(CRS(4326), EUROPE).project(np.array([point]))[0]
+
+
+def test_short_edges_get_no_points() -> None:
+    ring = [(10.0, 50.0), (10.001, 50.0), (10.0, 50.001), (10.0, 50.0)]
+    (out,) = run([ring], "EPSG:4326", EUROPE)
+    assert len(out) == 4
+
+
+def test_offsets_follow_the_rings_and_empty_rings_stay_empty() -> None:
+    small = [(10.0, 50.0), (10.001, 50.0), (10.0, 50.001), (10.0, 50.0)]
+    large = [(0.0, 40.0), (25.0, 45.0), (10.0, 65.0), (0.0, 40.0)]
+    empty = np.empty((0, 2))
+    alone = [run([ring], "EPSG:4326", EUROPE)[0] for ring in (small, large)]
+    both = run([small, empty, large, small], "EPSG:4326", EUROPE)
+    assert [len(ring) for ring in both] == [4, 0, len(alone[1]), 4]
+    assert (both[2] == alone[1]).all()
+    assert (both[3] == alone[0]).all()
+
+
+@pytest.mark.parametrize("source", ["EPSG:4326", "EPSG:3857"])
+def test_skipping_by_the_lattice_changes_nothing(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(7)
+    centre = random.uniform((0, 40), (25, 60), (300, 1, 2))
+    angle = np.linspace(0, 2 * np.pi, 8)[:, None]
+    size = 10 ** random.uniform(-4, 0.3, (300, 1, 1))
+    rings = centre + size * np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+    rings[:, -1] = rings[:, 0]
+    if source != "EPSG:4326":
+        transformer = Transformer.from_crs(4326, source, always_xy=True)
+        rings = np.stack(transformer.transform(rings[..., 0], rings[..., 1]), axis=-1)
+    every = run(list(rings), source, EUROPE)
+    monkeypatch.setattr(reproject, "MAX_EDGES_ALL_TESTED", 0)
+    skipping = run(list(rings), source, EUROPE)
+    assert all(np.array_equal(a, b) for a, b in zip(every, skipping, strict=True))
+    edges = np.arange(7)
+    tested = reproject._may_bend(
+        rings.reshape(-1, 2), edges, Projection.between(CRS(source), EUROPE)
+    )
+    assert tested.shape == (7,)
+
+
+def test_the_lattice_leaves_short_edges_out() -> None:
+    x = np.linspace(0, 1e-3, 1_000) + np.repeat([0.0, 20.0], 500)
+    xy = np.stack([x, np.linspace(45, 50, 1_000).round(3)], axis=1)
+    edges = np.arange(999)
+    tested = reproject._may_bend(xy, edges, Projection.between(CRS(4326), EUROPE))
+    assert tested[499]  # the one that is 20 degrees long
+    assert tested.sum() < 20
+
+
+def test_a_vertex_without_a_place_is_named() -> None:
+    ring = [(0.0, 10.0), (1.0, 10.0), (1.0, 95.0), (0.0, 10.0)]
+    with pytest.raises(
+        ZonesError, match=r"ring 1: vertex \(1, 95\) has no place in the grid's CRS"
+    ):
+        run([[(0, 0), (1, 0), (1, 1), (0, 0)], ring], "EPSG:4326", EUROPE)
+
+
+def test_an_edge_over_the_antimeridian_is_refused() -> None:
+    # Around the north pole, in metres: the edge from 135 E to 135 W jumps by 360 degrees.
+    ring = [(-1e6, 1e6), (1e6, 1e6), (1e6, 2e6), (-1e6, 1e6)]
+    with pytest.raises(ZonesError, match=r"ring 0: the edge .* crosses the antimeridian, a pole"):
+        run([ring], "EPSG:3995", WORLD)
+
+
+def test_real_municipalities_stay_within_a_tenth_of_a_pixel(data_dir: Path) -> None:
+    path = data_dir / "swiss_municipalities_2025.parquet"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    column = pq.read_table(path, columns=["geometry"])["geometry"]
+    polygons = shapely.get_parts(shapely.from_wkb(column.to_numpy()))
+    rings = [shapely.get_coordinates(ring) for ring in shapely.get_exterior_ring(polygons[::20])]
+    # 1 m pixels, so that edges of a few kilometres bend.
+    grid = Grid.from_bounds((5, 45, 11, 48), "1/100000")
+    out = run(rings, "EPSG:2056", grid)
+    assert sum(map(len, out)) > sum(map(len, rings))
+    worst = [deviation(a, b, "EPSG:2056", grid, 33) for a, b in zip(rings, out, strict=True)]
+    assert max(worst) < 0.1

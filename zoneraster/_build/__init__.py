@@ -1,0 +1,24 @@
+"""Zones into a store: plan, burn, finish; and what a store answers about itself.
+
+`verbs` are the public ones; `plan` makes the plan (with `slabs`, `order`, `rescue`), `batch` is
+what one task does, `burning` the loop over tasks, `closing` the end of a build; `ask` has status,
+verify and info; `results` what all of them return.
+"""
+
+from zoneraster._build.ask import info as info
+from zoneraster._build.ask import open_manifest as open_manifest
+from zoneraster._build.ask import open_store as open_store
+from zoneraster._build.ask import open_zones as open_zones
+from zoneraster._build.ask import status as status
+from zoneraster._build.ask import verify as verify
+from zoneraster._build.batch import chunk_runs as chunk_runs
+from zoneraster._build.results import BuildReport as BuildReport
+from zoneraster._build.results import PlanSummary as PlanSummary
+from zoneraster._build.results import RunSummary as RunSummary
+from zoneraster._build.results import Status as Status
+from zoneraster._build.results import VerifyReport as VerifyReport
+from zoneraster._build.verbs import build as build
+from zoneraster._build.verbs import build_part as build_part
+from zoneraster._build.verbs import finish as finish
+from zoneraster._build.verbs import make_plan as make_plan
+from zoneraster._build.verbs import run as run

@@ -1,0 +1,208 @@
+"""Questions to a store: how far it is, whether its bytes are right, what it says of itself."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoneraster._build.batch import reburn
+from zoneraster._build.results import Status, VerifyReport
+from zoneraster._store import ledger
+from zoneraster._store import Manifest
+from zoneraster._store import BatchChunk, expected_receipts, found_receipts, is_done, open_snapshot, stray_chunks
+from zoneraster._store import PLAN_KEY, REPORT_KEY, require_spec
+from zoneraster._store import chunk_key
+from zoneraster._store import ZONES_KEY
+from zoneraster.blobs import Location, Options, StoreLike
+from zoneraster.errors import CorruptStoreError, StoreError
+
+if TYPE_CHECKING:
+    import geopandas
+    import xarray as xr
+
+
+def status(store_: StoreLike, *, storage_options: Options = None) -> Status:
+    """How far a build is, from the names in the ledger; also while it runs.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    storage_options : mapping, optional
+    """
+    location = Location.of(store_, storage_options)
+    ctx = open_snapshot(location)
+    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
+    done = [b for b in expected if is_done(b, expected, have)]
+    try:
+        reported = json.loads(ctx.blobs.get(REPORT_KEY))["plan"]
+    except (FileNotFoundError, ValueError, KeyError):
+        reported = ""
+    return Status(
+        store=str(location),
+        batches_done=len(done),
+        batches=len(expected),
+        chunks_done=sum(len(ctx.batches[b]) for b in done),
+        chunks=ctx.index.num_rows,
+        work_done=sum(chunk.work for b in done for chunk in ctx.batches[b]),
+        work=sum(chunk.work for chunks in ctx.batches.values() for chunk in chunks),
+        finished=len(done) == len(expected) and reported == ctx.spec.plan,
+        missing=tuple(sorted(set(expected) - set(done))),
+    )
+
+
+def _sample(chunks: Sequence[BatchChunk], share: float) -> list[BatchChunk]:
+    """Evenly spread share of the chunks; at least one for any share above 0."""
+    if share <= 0 or not chunks:
+        return []
+    n = min(len(chunks), max(1, round(len(chunks) * share)))
+    return [chunks[i] for i in np.linspace(0, len(chunks) - 1, n).astype(int)]
+
+
+def verify(
+    store_: StoreLike, *, deep: float = 0.0, storage_options: Options = None
+) -> VerifyReport:
+    """Compare every stored chunk with its receipt, and burn a share of them again.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    deep : float
+        Share of the chunks to burn again, 0 to 1.
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    VerifyReport
+    """
+    if not 0.0 <= deep <= 1.0:
+        raise ValueError(f"deep must be a share between 0 and 1, not {deep}")
+    location = Location.of(store_, storage_options)
+    ctx = open_snapshot(location)
+    checked, missing, damaged, bare = 0, [], [], []
+    for batch, name in sorted(expected_receipts(ctx).items()):
+        try:
+            table = ledger.decode_receipt(name, ctx.blobs.get(name))
+        except (FileNotFoundError, CorruptStoreError):
+            bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
+            continue
+        for receipt in ledger.chunk_receipts(table):
+            checked += 1
+            key = chunk_key(receipt.row, receipt.col)
+            try:
+                if not receipt.agrees(ctx.blobs.get(key)):
+                    damaged.append(key)
+            except FileNotFoundError:
+                if receipt.nbytes:
+                    missing.append(key)
+    everything = [chunk for batch in sorted(ctx.batches) for chunk in ctx.batches[batch]]
+    again = _sample(everything, deep)
+    differing = []
+    for chunk in again:
+        key = chunk_key(chunk.row, chunk.col)
+        try:
+            stored = ctx.blobs.get(key)
+        except FileNotFoundError:
+            stored = b""
+        if key not in missing and reburn(ctx, chunk) != stored:
+            differing.append(key)
+    return VerifyReport(
+        store=str(location),
+        checked=checked,
+        reburned=len(again),
+        missing=tuple(missing),
+        damaged=tuple(damaged),
+        differing=tuple(differing),
+        stray=tuple(stray_chunks(ctx)),
+        unreceipted=tuple(bare),
+    )
+
+
+def info(store_: StoreLike, *, storage_options: Options = None) -> dict[str, Any]:
+    """Everything a store says about itself, JSON-able: spec, plan, report, status."""
+    location = Location.of(store_, storage_options)
+    blobs = location.blobs()
+    spec = require_spec(location, blobs)
+    said: dict[str, Any] = {"store": str(location), "spec": json.loads(spec.to_json())}
+    for name, key in (("plan", PLAN_KEY), ("report", REPORT_KEY)):
+        try:
+            said[name] = json.loads(blobs.get(key))
+        except FileNotFoundError:
+            said[name] = None
+    said["status"] = status(location).to_dict()
+    return said
+
+
+def open_manifest(store_: StoreLike, *, storage_options: Options = None) -> Manifest:
+    """The manifest of a store, for questions such as `Manifest.zones_in`.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    storage_options : mapping, optional
+    """
+    return open_snapshot(Location.of(store_, storage_options)).manifest
+
+
+def open_zones(store_: StoreLike, *, storage_options: Options = None) -> geopandas.GeoDataFrame:
+    """The zone table of a store: ids, the user's key and attributes, pixel counts, areas.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        One row per zone, in the order of the user's table.
+    """
+    import geopandas  # noqa: PLC0415 - slow import
+
+    location = Location.of(store_, storage_options)
+    try:
+        data = location.blobs().get(ZONES_KEY)
+    except FileNotFoundError:
+        raise StoreError(f"no zone table in {location}: is it a zoneraster store?") from None
+    return geopandas.read_parquet(io.BytesIO(data))
+
+
+def open_store(
+    store_: StoreLike, *, verified: bool = False, storage_options: Options = None
+) -> xr.Dataset:
+    """Open a store with xarray, lazily.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    verified : bool
+        Compare every stored byte with its receipt first: neither zarr nor zstd notice all damage.
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        Variable `zone` (y, x), unsigned integers, with `spatial_ref`.
+
+    Raises
+    ------
+    CorruptStoreError
+        When a verification finds something.
+    """
+    import xarray as xr  # noqa: PLC0415 - slow import
+
+    location = Location.of(store_, storage_options)
+    if verified:
+        found = verify(location)
+        if not found.ok:
+            raise CorruptStoreError(str(found))
+    try:
+        dataset: xr.Dataset = xr.open_zarr(
+            location.url, storage_options=dict(location.options) or None, consolidated=True
+        )
+    except FileNotFoundError:
+        raise StoreError(f"no zone store at {location}: build it first") from None
+    return dataset

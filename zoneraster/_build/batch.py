@@ -1,0 +1,251 @@
+"""One batch: a pure function of the spec and the batch's manifest rows.
+
+A task reads its row group, burns each chunk in memory, puts the chunks, then the receipt. Killed
+anywhere, it leaves whole chunks without a receipt, and its next run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from zoneraster._burn import frame
+from zoneraster._burn import contested_pairs, overlay_spans
+from zoneraster._burn import make_spans
+from zoneraster._grid import row_areas
+from zoneraster._grid import Grid
+from zoneraster._store import ledger
+from zoneraster._store import ChunkReceipt
+from zoneraster._store import Records
+from zoneraster._store import BatchChunk, Snapshot, shared_snapshot
+from zoneraster._store import Spec
+from zoneraster._store import chunk_key
+from zoneraster.blobs import Location
+from zoneraster.errors import CorruptStoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What travels to a worker: a place and a few integers.
+
+    Parameters
+    ----------
+    location : Location
+    spec : str
+        Digest of the spec, with its plan, that the task belongs to.
+    batch : int
+    previous : tuple of str
+        Receipts that this batch has already, of this plan or of an older one.
+    """
+
+    location: Location
+    spec: str
+    batch: int
+    previous: tuple[str, ...] = ()
+
+
+class Contest(NamedTuple):
+    """Two zones that claim the same pixels of a chunk."""
+
+    zone: int
+    other: int
+    pixels: int
+    chunk: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What a task did: `burned` and `kept` chunks, bytes put, and its share of the work.
+
+    With ``overlap="error"``, `contests` names what made it refuse to write the batch.
+    """
+
+    batch: int
+    work: int
+    burned: int
+    kept: int
+    nbytes: int
+    contests: tuple[Contest, ...] = ()
+
+
+class Burned(NamedTuple):
+    """A chunk in memory: stored bytes (empty when no pixel is owned) and its counts."""
+
+    data: bytes
+    zones: tuple[tuple[int, int, int, int, float], ...]
+    pairs: tuple[tuple[int, int, int], ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def _constant(value: int, shape: tuple[int, int], itemsize: int) -> bytes:
+    """Frame of a chunk that one zone covers: the same bytes for each such chunk."""
+    return frame.encode_constant(value, shape=shape, itemsize=itemsize)
+
+
+@functools.lru_cache(maxsize=64)
+def _areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
+    """Pixel areas of a chunk row, shared by its chunks."""
+    return row_areas(grid, row0, row1)
+
+
+def _local_zones(records: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Ids of a chunk's zones in painting order, and the local number of each record.
+
+    The parts of a zone are painted one after the other, so a new id begins a new zone.
+    """
+    new = np.concatenate([[True], np.diff(records.zone_id) != 0])
+    return records.zone_id[new].astype(np.int64), np.cumsum(new) - 1
+
+
+# Any: what `burn.spans` returns, untyped like all kernels.
+def _spans(spec: Spec, records: Records, number: npt.NDArray[np.int64], row: int, col: int) -> Any:
+    """Spans of a chunk."""
+    window = spec.chunking.chunk_window(row, col)
+    corner = (window.row0, window.col0, window.height, window.width)
+    return make_spans(number, *records[3:], corner, spec.all_touched)
+
+
+def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
+    """Burn one chunk in memory.
+
+    Parameters
+    ----------
+    spec : Spec
+    records : Records
+        Of this chunk, in painting order.
+    row, col : int
+        Of the chunk.
+    """
+    window = spec.chunking.chunk_window(row, col)
+    areas = _areas(spec.grid, window.row0, window.row1)
+    if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
+        zone, pixels = int(records.zone_id[0]), window.height * window.width
+        data = _constant(zone, spec.chunks, spec.itemsize)
+        area = float(areas.sum()) * window.width
+        return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),), ())
+    zone_id, number = _local_zones(records)
+    found = _spans(spec, records, number, row, col)
+    run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
+        *found, zone_id.size, *spec.chunks, areas
+    )
+    pairs: tuple[tuple[int, int, int], ...] = ()
+    if spec.overlap == "error" and contested.any():
+        pairs = tuple(
+            (int(zone_id[a]), int(zone_id[b]), int(n)) for a, b, n in contested_pairs(*found)
+        )
+    counts = zip(
+        zone_id.tolist(), claimed.tolist(), owned.tolist(), contested.tolist(), area_m2.tolist(),
+        strict=True,
+    )  # fmt: skip
+    zones = tuple(sorted(c for c in counts if c[1]))
+    if not owned.any():
+        return Burned(b"", zones, pairs)
+    lut = np.concatenate([[0], zone_id])
+    data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
+    return Burned(_sealed(spec, data), zones, pairs)
+
+
+def _sealed(spec: Spec, data: bytes) -> bytes:
+    """Bytes with what Zarr's crc32c codec adds, when the store has it."""
+    if spec.integrity == "crc32c":
+        return data + ledger.crc32c(data).to_bytes(4, "little")
+    return data
+
+
+def _previous(task: Task, ctx: Snapshot) -> dict[bytes, ChunkReceipt]:
+    """Chunks that older receipts of the batch promise, by fingerprint."""
+    known = {}
+    for key in task.previous:
+        try:
+            table = ledger.decode_receipt(key, ctx.blobs.get(key))
+        except (FileNotFoundError, CorruptStoreError):
+            continue  # promises nothing: its chunks are burned again
+        for chunk in ledger.chunk_receipts(table):
+            known[chunk.fingerprint] = chunk
+    return known
+
+
+def run_batch(task: Task) -> TaskResult:
+    """Bring one batch of chunks up to date and put its receipt.
+
+    Parameters
+    ----------
+    task : Task
+
+    Returns
+    -------
+    TaskResult
+
+    Raises
+    ------
+    StoreError
+        When the plan is not the task's any more.
+    """
+    ctx = shared_snapshot(task.location, task.spec)
+    chunks = ctx.batches[task.batch]
+    known = _previous(task, ctx)
+    receipts: list[ChunkReceipt] = []
+    contests: list[Contest] = []
+    records: Records | None = None
+    burned = nbytes = 0
+    for chunk in chunks:
+        old = known.get(chunk.fingerprint)
+        if old is not None and ledger.stored_as_promised(ctx.blobs, old):
+            receipts.append(old)
+            continue
+        if records is None:
+            records = ctx.manifest.records(chunk.row_group)
+        own = chunk.records_in(records)
+        made = burn_chunk(ctx.spec, own, chunk.row, chunk.col)
+        key = chunk_key(chunk.row, chunk.col)
+        if made.pairs:
+            contests.extend(Contest(*pair, key) for pair in made.pairs)
+            continue
+        if made.data:
+            ctx.blobs.put(key, made.data)
+        else:
+            ctx.blobs.delete(key)
+        burned, nbytes = burned + 1, nbytes + len(made.data)
+        receipts.append(
+            ChunkReceipt(
+                chunk.row, chunk.col, chunk.fingerprint,
+                len(made.data), ledger.crc32c(made.data), made.zones,
+            )
+        )  # fmt: skip
+    if not contests:
+        name = ledger.receipt_name(task.batch, (chunk.fingerprint for chunk in chunks))
+        if burned or name not in task.previous:
+            ctx.blobs.put(name, ledger.encode_receipt(receipts))
+    work = sum(chunk.work for chunk in chunks)
+    kept = len(receipts) - burned
+    return TaskResult(task.batch, work, burned, kept, nbytes, tuple(contests))
+
+
+def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:
+    """Bytes of a chunk burned again from the manifest."""
+    own = chunk.records_in(ctx.manifest.records(chunk.row_group))
+    return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
+
+
+def chunk_runs(
+    ctx: Snapshot, batch: Records, chunk: BatchChunk
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Runs of a chunk burned again from the records of its batch.
+
+    Returns
+    -------
+    run_ptr : (height + 1,) int64
+    start : (m,) int32
+    zone_id : (m,) int64
+    """
+    own = chunk.records_in(batch)
+    zone_id, number = _local_zones(own)
+    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+    areas = _areas(ctx.spec.grid, window.row0, window.row1)
+    found = _spans(ctx.spec, own, number, chunk.row, chunk.col)
+    run_ptr, start, value, *_ = overlay_spans(*found, zone_id.size, *ctx.spec.chunks, areas)
+    return run_ptr, start, np.concatenate([[0], zone_id])[value]

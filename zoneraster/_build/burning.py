@@ -1,0 +1,92 @@
+"""The loop over batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zoneraster._build.batch import Contest, Task, run_batch
+from zoneraster._build.results import RunSummary
+from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
+from zoneraster.blobs import Location
+from zoneraster.errors import BuildInterrupted, OverlapError, name_some, number_of
+from zoneraster.executors import ExecutorLike, Progress, run_tasks
+
+
+def part_of(batches: Sequence[int], part: tuple[int, int] | None) -> list[int]:
+    """Batches of part I of N: every N-th, so that all parts get a bit of everything."""
+    if part is None:
+        return list(batches)
+    i, n = part
+    if not 1 <= i <= n:
+        raise ValueError(f"part must be I/N with 1 <= I <= N, not {i}/{n}")
+    return list(batches[i - 1 :: n])
+
+
+def run_batches(
+    location: Location,
+    executor: ExecutorLike,
+    workers: int | None,
+    part: tuple[int, int] | None,
+    check: bool | None,
+    progress: Progress | None,
+) -> RunSummary:
+    """`run` under a lock that the caller holds."""
+    started = time.perf_counter()
+    ctx = open_snapshot(location)
+    have, expected = found_receipts(ctx.blobs), expected_receipts(ctx)
+    check = location.is_local if check is None else check
+    wanted = part_of(sorted(expected), part)
+    done = {b for b in wanted if is_done(b, expected, have)}
+    digest = ctx.spec.digest()
+    tasks = [
+        Task(location, digest, batch, tuple(have.get(batch, ())))
+        for batch in wanted
+        if check or batch not in done
+    ]
+    work = sum(chunk.work for batch in wanted for chunk in ctx.batches[batch])
+    total = RunSummary(kept=0 if check else sum(len(ctx.batches[b]) for b in done))
+    work_done = 0 if check else sum(c.work for b in done for c in ctx.batches[b])
+    contests: list[Contest] = []
+    results = run_tasks(run_batch, tasks, executor=executor, workers=workers)
+    finished = 0
+    try:
+        if progress is not None:
+            progress("burn", work_done, work)
+        for result in results:
+            finished += 1
+            contests.extend(result.contests)
+            total = replace(
+                total,
+                burned=total.burned + result.burned,
+                kept=total.kept + result.kept,
+                nbytes=total.nbytes + result.nbytes,
+            )
+            work_done += result.work
+            if progress is not None:
+                progress("burn", work_done, work)
+    except KeyboardInterrupt:
+        close = getattr(results, "close", None)
+        if close is not None:
+            close()
+        raise BuildInterrupted(
+            f"stopped after {finished:,} of {len(tasks):,} batches; what is done is safe"
+        ) from None
+    if contests:
+        raise OverlapError(_contest_text(contests))
+    return replace(total, seconds=time.perf_counter() - started)
+
+
+def _contest_text(contests: Sequence[Contest]) -> str:
+    """Which zones overlap, worst pair first."""
+    pairs: dict[tuple[int, int], int] = {}
+    for contest in contests:
+        pair = (min(contest[:2]), max(contest[:2]))
+        pairs[pair] = pairs.get(pair, 0) + contest.pixels
+    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    named = name_some([f"{a} and {b} share {n:,} pixels" for (a, b), n in worst])
+    return (
+        f"overlap='error', but {number_of(len(pairs), 'pair')} of zones (ids) claim the same "
+        f"pixels: {named}; choose overlap='last' or 'first' in a new store, or mend the zones"
+    )

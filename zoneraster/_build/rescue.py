@@ -1,0 +1,45 @@
+"""Zones without a pixel centre."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from zoneraster._burn import zones_with_centres
+from zoneraster._grid import Grid
+from zoneraster._zones import Rings, Zones
+
+
+def rescue_zones(zones: Zones, rings: Rings, grid: Grid) -> tuple[Rings, npt.NDArray[np.int64]]:
+    """Give zones without a pixel centre the pixel under their representative point.
+
+    Returns
+    -------
+    rings : Rings
+        With one unit square more for each such zone.
+    rescued : (m,) int64
+        Their positions; zones whose point lies off the grid are left out.
+    """
+    height, width = grid.shape
+    n_zones = zones.table.num_rows
+    found = zones_with_centres(
+        rings.u, rings.v, rings.ring_offsets, rings.part_offsets, rings.part_zone,
+        n_zones, height, width,
+    )  # fmt: skip
+    lost = np.flatnonzero(~found)
+    point = shapely.get_coordinates(shapely.point_on_surface(zones.geometry[lost]))
+    u, v = grid.to_pixels(point[:, 0], point[:, 1])
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    lost, col, row = lost[inside], np.floor(u[inside]), np.floor(v[inside])
+    square_u = (col[:, None] + np.array([0.0, 1.0, 1.0, 0.0, 0.0])).ravel()
+    square_v = (row[:, None] + np.array([0.0, 0.0, 1.0, 1.0, 0.0])).ravel()
+    steps = np.arange(1, lost.size + 1)
+    more = Rings(
+        np.concatenate([rings.u, square_u]),
+        np.concatenate([rings.v, square_v]),
+        np.concatenate([rings.ring_offsets, rings.u.size + 5 * steps]),
+        np.concatenate([rings.part_offsets, rings.part_offsets[-1] + steps]),
+        np.concatenate([rings.part_zone, lost]),
+    )
+    return more, lost

@@ -1,0 +1,282 @@
+"""What the verbs return: plain records with a text form and a JSON form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from zoneraster.errors import name_some, number_of
+
+
+def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
+    """Fields of a record; unlike `dataclasses.asdict` it does not copy a million keys."""
+    return {f.name: getattr(record, f.name) for f in fields(record)}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What a plan holds.
+
+    Parameters
+    ----------
+    store : str
+    plan : str
+        Digest.
+    n_zones, n_chunks, n_batches : int
+        Zones of the table, chunks that a zone touches, batches that hold such chunks.
+    grid_chunks : int
+        Chunks of the whole grid.
+    work : int
+        Crossings plus a constant for each chunk: what progress is measured in.
+    reused : bool
+        The store held this very plan already.
+    skipped : tuple of (row, key, reason)
+    invalid, outside, rescued : tuple of keys
+        Zones with self-intersecting rings (burned even-odd), zones off the grid, zones that got the
+        pixel under their representative point.
+    wide : tuple of keys
+        Zones that span more than half the globe.
+    """
+
+    store: str
+    plan: str
+    n_zones: int
+    n_chunks: int
+    n_batches: int
+    grid_chunks: int
+    work: int
+    reused: bool = False
+    skipped: tuple[tuple[int, Any, str], ...] = ()  # Any: keys are the user's
+    invalid: tuple[Any, ...] = ()
+    outside: tuple[Any, ...] = ()
+    rescued: tuple[Any, ...] = ()
+    wide: tuple[Any, ...] = ()
+
+    def warnings(self) -> list[str]:
+        """Sentences about zones that deserve a look."""
+        said = []
+        if self.skipped:
+            rows = [f"row {row} (key {key!r}): {reason}" for row, key, reason in self.skipped]
+            said.append(f"{number_of(len(rows), 'row')} skipped: {name_some(rows)}")
+        if self.invalid:
+            said.append(
+                f"{number_of(len(self.invalid), 'zone')} with rings that cross themselves, burned "
+                f"by the even-odd rule: {name_some(self.invalid)}"
+            )
+        if self.outside:
+            said.append(
+                f"{number_of(len(self.outside), 'zone')} outside the grid: "
+                f"{name_some(self.outside)}"
+            )
+        if self.wide:
+            said.append(
+                f"{number_of(len(self.wide), 'zone')} with a part that spans more than 180 "
+                f"degrees and may cross the antimeridian unsplit: {name_some(self.wide)}"
+            )
+        if self.rescued:
+            said.append(
+                f"{number_of(len(self.rescued), 'zone')} without a pixel centre got the pixel "
+                f"under the representative point: {name_some(self.rescued)}"
+            )
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**_shallow(self), "warnings": self.warnings()}
+
+    def __str__(self) -> str:
+        lines = [
+            f"plan {self.plan} of {self.store}",
+            f"  zones    {self.n_zones:>15,}",
+            f"  chunks   {self.n_chunks:>15,} of {self.grid_chunks:,}",
+            f"  batches  {self.n_batches:>15,}",
+            f"  work     {self.work:>15,} crossings",
+        ]
+        return "\n".join(lines + [f"  ! {text}" for text in self.warnings()])
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did.
+
+    Parameters
+    ----------
+    burned, kept : int
+        Chunks burned by this run, and chunks found done.
+    nbytes : int
+        Bytes written.
+    seconds : float
+    """
+
+    burned: int = 0
+    kept: int = 0
+    nbytes: int = 0
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return _shallow(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.burned:,} chunks burned, {self.kept:,} kept, {self.nbytes:,} bytes "
+            f"in {self.seconds:.1f} s"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a finished store holds and what the last build did.
+
+    Parameters
+    ----------
+    store, dtype : str
+    shape : (int, int)
+        Rows and columns of the grid.
+    n_zones : int
+    chunks, grid_chunks : int
+        Chunks stored; chunks of the grid.
+    nbytes : int
+        Stored bytes of all chunks.
+    claimed, owned, contested : int
+        Pixels, summed over zones.
+    zero_pixel_zones : tuple of keys
+        Zones that own no pixel.
+    contested_zones : tuple of keys
+        Zones that share pixels with others.
+    burned, kept, deleted : int
+        Chunks burned, found done and deleted by this build.
+    seconds : float
+    warnings : tuple of str
+    """
+
+    store: str
+    dtype: str
+    shape: tuple[int, int]
+    n_zones: int
+    chunks: int
+    grid_chunks: int
+    nbytes: int
+    claimed: int
+    owned: int
+    contested: int
+    zero_pixel_zones: tuple[Any, ...] = ()
+    contested_zones: tuple[Any, ...] = ()
+    burned: int = 0
+    kept: int = 0
+    deleted: int = 0
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return _shallow(self)
+
+    def __str__(self) -> str:
+        rows, cols = self.shape
+        lines = [
+            f"{self.store}: {self.n_zones:,} zones on {cols:,} x {rows:,} pixels ({self.dtype})",
+            f"  chunks     {self.chunks:>18,} of {self.grid_chunks:,}, {self.nbytes:,} bytes",
+            f"  this build {self.burned:>18,} burned, {self.kept:,} kept, {self.deleted:,} deleted",
+            f"  claimed    {self.claimed:>18,} pixels",
+            f"  owned      {self.owned:>18,} pixels",
+            f"  contested  {self.contested:>18,} pixels in {len(self.contested_zones):,} zones",
+            f"  time       {self.seconds:>18,.1f} s",
+        ]
+        return "\n".join(lines + [f"  ! {text}" for text in self.warnings])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{value:,}</td></tr>"
+            for name, value in self.to_dict().items()
+            if isinstance(value, int)
+        )
+        notes = "".join(f"<li>{text}</li>" for text in self.warnings)
+        return f"<table><caption>{self.store}</caption>{rows}</table><ul>{notes}</ul>"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a build is.
+
+    Parameters
+    ----------
+    store : str
+    batches_done, batches, chunks_done, chunks : int
+    work_done, work : int
+        In crossings, see `PlanSummary`.
+    finished : bool
+        The zone table and report belong to this plan.
+    missing : tuple of int
+        Batches without a receipt.
+    """
+
+    store: str
+    batches_done: int
+    batches: int
+    chunks_done: int
+    chunks: int
+    work_done: int
+    work: int
+    finished: bool
+    missing: tuple[int, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return _shallow(self)
+
+    def __str__(self) -> str:
+        share = self.work_done / self.work if self.work else 1.0
+        state = "finished" if self.finished else f"{share:.1%} of the work done"
+        return (
+            f"{self.store}: {state}\n"
+            f"  batches {self.batches_done:,} of {self.batches:,}\n"
+            f"  chunks  {self.chunks_done:,} of {self.chunks:,}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a verification found.
+
+    Parameters
+    ----------
+    store : str
+    checked, reburned : int
+        Chunks whose bytes were compared with their receipt; chunks burned again and compared.
+    missing, damaged, differing, stray, unreceipted : tuple of str
+        Keys that are gone; whose bytes are not those of the receipt; that burn to other bytes; that
+        no plan knows; that have no receipt yet.
+    """
+
+    store: str
+    checked: int
+    reburned: int = 0
+    missing: tuple[str, ...] = field(default=())
+    damaged: tuple[str, ...] = field(default=())
+    differing: tuple[str, ...] = field(default=())
+    stray: tuple[str, ...] = field(default=())
+    unreceipted: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        found = (self.missing, self.damaged, self.differing, self.stray, self.unreceipted)
+        return not any(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {**_shallow(self), "ok": self.ok}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.store}: {self.checked:,} chunks checked, {self.reburned:,} burned again: "
+            + ("all right" if self.ok else "NOT all right")
+        ]
+        for kind in ("missing", "damaged", "differing", "stray", "unreceipted"):
+            keys = getattr(self, kind)
+            if keys:
+                lines.append(f"  {kind:<12} {len(keys):>8,}  {name_some(keys)}")
+        if not self.ok:
+            lines.append("  run the build again with the same zones: it repairs exactly these")
+        return "\n".join(lines)

@@ -1,0 +1,219 @@
+"""Rings to records, one row of batches at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from zoneraster._burn import edges_in_rows, gather_records
+from zoneraster._burn import partition_edges
+from zoneraster._grid import Chunking
+from zoneraster._store import INDEX_SCHEMA, PLAN_MARK, plan_digest
+from zoneraster._store import RECORD_SCHEMA, Records, chunk_fingerprint
+from zoneraster._zones import Rings
+from zoneraster.arrays import Ints
+
+# Work of a chunk in units of one crossing: what it costs whatever it holds (encode, put, receipt).
+_WORK_PER_CHUNK = 2_000
+
+
+class Slab(NamedTuple):
+    """One batch row of the plan: records sorted by batch and chunk, and where each chunk is."""
+
+    records: Records
+    batch: npt.NDArray[np.int32]
+    first: Ints
+    work: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestInput:
+    """What the manifest is made of.
+
+    Parameters
+    ----------
+    rings : Rings
+    zone_id : (n_zones,) uint32
+    paint_rank : (n_zones,) int64
+        Zones are painted in ascending rank.
+    chunking : Chunking
+    touched : bool
+    spec_hash : bytes
+        Enters every fingerprint.
+    """
+
+    rings: Rings
+    zone_id: npt.NDArray[np.uint32]
+    paint_rank: Ints
+    chunking: Chunking
+    touched: bool
+    spec_hash: bytes
+
+
+def part_boxes(rings: Rings) -> npt.NDArray[np.float64]:
+    """Bounding boxes of the parts, (n_parts, 4) float64: u min, v min, u max, v max, pixels."""
+    if rings.part_zone.size == 0:
+        return np.empty((0, 4), np.float64)
+    first = rings.ring_offsets[rings.part_offsets[:-1]]
+    return np.stack(
+        [
+            np.minimum.reduceat(rings.u, first),
+            np.minimum.reduceat(rings.v, first),
+            np.maximum.reduceat(rings.u, first),
+            np.maximum.reduceat(rings.v, first),
+        ],
+        axis=1,
+    )
+
+
+def _sorted_records(
+    source: ManifestInput, parts: Ints, rows: tuple[int, int]
+) -> tuple[Records, npt.NDArray[np.int32]]:
+    """Records of one row of batches, and the batch of each."""
+    rings, cut = source.rings, source.chunking
+    width = cut.shape[1]
+    edges, offsets = edges_in_rows(
+        rings.u, rings.v, rings.ring_offsets, rings.part_offsets, parts, *rows, source.touched
+    )
+    part, chunk, full, edge_ptr, edge_index, toggle_ptr, toggles = partition_edges(
+        edges, offsets, *rows, width, *cut.chunks, source.touched
+    )
+    row = (rows[0] // cut.chunks[0] + chunk // cut.n_cols).astype(np.int32)
+    col = (chunk % cut.n_cols).astype(np.int32)
+    batch = np.asarray(cut.batch_of(row, col), dtype=np.int32)
+    # Stable: within a chunk the parts stay in painting order.
+    order = np.lexsort((chunk, batch))
+    edge_ptr, edges, toggle_ptr, toggles = gather_records(
+        order, edge_ptr, edge_index, edges, toggle_ptr, toggles
+    )
+    zone_id = source.zone_id[rings.part_zone[parts[part[order]]]]
+    records = Records(
+        row[order], col[order], zone_id, full[order], edge_ptr, edges, toggle_ptr, toggles
+    )
+    return records, batch[order]
+
+
+def _crossings(records: Records, chunk_height: int) -> Ints:
+    """Rows of its chunk that each record's edges cross, the measure of its work, (n,) int64."""
+    top = np.repeat(records.chunk_row.astype(np.float64) * chunk_height, np.diff(records.edge_ptr))
+    first = np.maximum(np.ceil(records.edges[:, 1] - 0.5), top)
+    end = np.minimum(np.ceil(records.edges[:, 3] - 0.5), top + chunk_height)
+    total = np.concatenate([[0], np.cumsum(np.maximum(end - first, 1.0).astype(np.int64))])
+    counts: Ints = total[records.edge_ptr[1:]] - total[records.edge_ptr[:-1]]
+    return counts
+
+
+def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> Slab:
+    """Plan one row of batches."""
+    cut = source.chunking
+    rows_per_batch = cut.chunks[0] * cut.batch
+    row0 = batch_row * rows_per_batch
+    row1 = min(row0 + rows_per_batch, cut.shape[0])
+    hits = tree.query(shapely.box(-1.0, row0 - 1.0, cut.shape[1] + 1.0, row1 + 1.0))
+    rank = source.paint_rank[source.rings.part_zone[hits]]
+    parts = hits[np.lexsort((hits, rank))].astype(np.int64)
+    records, batch = _sorted_records(source, parts, (row0, row1))
+    if batch.size == 0:
+        return Slab(records, batch, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    new = np.flatnonzero((np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0))
+    first = np.concatenate([[0], new + 1]).astype(np.int64)
+    work = np.add.reduceat(_crossings(records, cut.chunks[0]), first) + _WORK_PER_CHUNK
+    return Slab(records, batch, first, work.astype(np.int64))
+
+
+def _index_of(slab: Slab, spec_hash: bytes, row_group: int) -> pa.Table:
+    """Chunk index rows of a slab whose first batch goes to `row_group`."""
+    records, first = slab.records, slab.first
+    end = np.append(first[1:], records.zone_id.size)
+    prints = [
+        chunk_fingerprint(spec_hash, records.of_chunk(int(a), int(b - a)))
+        for a, b in zip(first, end, strict=True)
+    ]
+    batch = slab.batch[first]
+    starts = np.concatenate([[True], np.diff(batch) != 0])
+    number = np.cumsum(starts) - 1
+    batch_first = first[starts][number]
+    return pa.table(
+        [
+            batch,
+            (row_group + number).astype(np.int32),
+            records.chunk_row[first],
+            records.chunk_col[first],
+            first - batch_first,
+            (end - first).astype(np.int32),
+            slab.work,
+            pa.array(prints, pa.binary(16)),
+        ],
+        schema=INDEX_SCHEMA,
+    )
+
+
+def _slabs(source: ManifestInput, workers: int) -> Iterator[Slab]:
+    """Slabs from north to south, computed a few ahead by threads (the kernels drop the GIL)."""
+    boxes = part_boxes(source.rings)
+    tree = shapely.STRtree(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]))
+    n = source.chunking.batch_rows
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = [pool.submit(make_slab, source, tree, b) for b in range(min(workers + 1, n))]
+        for b in range(n):
+            slab = ahead.pop(0).result()
+            if b + workers + 1 < n:
+                ahead.append(pool.submit(make_slab, source, tree, b + workers + 1))
+            yield slab
+
+
+def write_manifest(
+    source: ManifestInput,
+    sink: BinaryIO,
+    *,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> pa.Table:
+    """Partition all zones and write their records to Parquet, one row group per batch.
+
+    Parameters
+    ----------
+    source : ManifestInput
+    sink : binary file
+        Receives the manifest.
+    workers : int
+        Threads.
+    progress : callable, optional
+        Called with (batch rows done, batch rows).
+
+    Returns
+    -------
+    pyarrow.Table
+        The chunk index (`INDEX_SCHEMA`), sorted by batch and chunk.
+    """
+    index, row_group = [INDEX_SCHEMA.empty_table()], 0
+    options = {
+        "compression": {"edges.list.element": "zstd"},
+        "compression_level": {"edges.list.element": 1},
+        "use_dictionary": ["chunk_row", "chunk_col", "zone_id"],
+        "write_statistics": ["chunk_row", "chunk_col", "zone_id"],
+    }
+    with pq.ParquetWriter(sink, RECORD_SCHEMA, **options) as writer:
+        for done, slab in enumerate(_slabs(source, workers), start=1):
+            if slab.first.size:
+                index.append(_index_of(slab, source.spec_hash, row_group))
+                table = slab.records.to_table()
+                cuts = np.flatnonzero(np.diff(slab.batch)) + 1
+                bounds = [0, *cuts.tolist(), slab.batch.size]
+                for a, b in itertools.pairwise(bounds):
+                    writer.write_table(table.slice(a, b - a), row_group_size=b - a)
+                row_group += len(bounds) - 1
+            if progress is not None:
+                progress(done, source.chunking.batch_rows)
+        table = pa.concat_tables(index).combine_chunks()
+        writer.add_key_value_metadata({PLAN_MARK: plan_digest(table)})
+    return table

@@ -1,0 +1,255 @@
+"""The loop over batches: plan, run, finish."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from zoneraster._build.ask import status
+from zoneraster._build.burning import run_batches
+from zoneraster._build.closing import finish_store
+from zoneraster._build.plan import PlanOptions, plan_store
+from zoneraster._build.results import (
+    BuildReport,
+    PlanSummary,
+    RunSummary,
+)
+from zoneraster._grid import Grid
+from zoneraster._zones import OnInvalid
+from zoneraster.blobs import Location, Options, StoreLike
+from zoneraster.executors import ExecutorLike, Progress
+from zoneraster.lock import lock
+
+
+def make_plan(
+    zones: object,
+    store_: StoreLike,
+    *,
+    storage_options: Options = None,
+    progress: Progress | None = None,
+    **options: Any,  # Any: the fields of PlanOptions, checked there
+) -> PlanSummary:
+    """Plan a store: which zones touch which chunk. Nothing is burned.
+
+    Parameters
+    ----------
+    zones : path, GeoDataFrame or dask-geopandas frame
+    store_ : path or URL
+    storage_options : mapping, optional
+        For fsspec.
+    progress : callable, optional
+        Called with ("read", done, 1), then with ("plan", done, total).
+    **options
+        The options of `build` that decide the store's bytes (`PlanOptions`).
+
+    Returns
+    -------
+    PlanSummary
+    """
+    location = Location.of(store_, storage_options)
+    with lock(location):
+        return plan_store(zones, location, PlanOptions(**options), progress=progress)
+
+
+def run(
+    store_: StoreLike,
+    *,
+    executor: ExecutorLike = None,
+    workers: int | None = None,
+    part: tuple[int, int] | None = None,
+    check: bool | None = None,
+    storage_options: Options = None,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Burn what the plan of a store asks for and the ledger does not have.
+
+    Parameters
+    ----------
+    store_ : path or URL
+        A planned store.
+    executor, workers
+        See `zoneraster.executors.run_tasks`.
+    part : (int, int), optional
+        Only part I of N (from 1), for job arrays.
+    check : bool, optional
+        Compare the bytes of chunks that have a receipt with it, and repair what disagrees. By
+        default on local disk only.
+    storage_options : mapping, optional
+    progress : callable, optional
+        Called with ("burn", work done, work), in crossings.
+
+    Returns
+    -------
+    RunSummary
+
+    Raises
+    ------
+    BuildInterrupted
+        After Ctrl-C, once the batches in flight are done.
+    OverlapError
+        With ``overlap="error"``, naming the pairs of zones.
+    """
+    location = Location.of(store_, storage_options)
+    with lock(location, shared=part is not None, wait=part is not None):
+        return run_batches(location, executor, workers, part, check, progress)
+
+
+def finish(
+    store_: StoreLike, *, done: RunSummary | None = None, storage_options: Options = None
+) -> BuildReport:
+    """Close a build: delete what no plan knows, add up the counts, write the zone table.
+
+    Parameters
+    ----------
+    store_ : path or URL
+    done : RunSummary, optional
+        What the run before did, for the report.
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    BuildReport
+
+    Raises
+    ------
+    IncompleteBuildError
+        Naming the batches without a receipt.
+    """
+    location = Location.of(store_, storage_options)
+    with lock(location):
+        return finish_store(location, done or RunSummary())
+
+
+def build(
+    zones: object,
+    store_: StoreLike,
+    *,
+    grid: Grid | None = None,
+    key: str | None = None,
+    overlap: str = "last",
+    priority: str | None = None,
+    all_touched: bool = False,
+    min_pixels: int = 0,
+    chunks: int | tuple[int, int] = 4000,
+    executor: ExecutorLike = None,
+    workers: int | None = None,
+    on_invalid: OnInvalid = "error",
+    integrity: str = "receipt",
+    assume_crs: object = None,
+    layer: str | None = None,
+    check: bool | None = None,
+    storage_options: Options = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Burn zones into a Zarr store: plan, run, finish. Resumes, repairs and updates.
+
+    Parameters
+    ----------
+    zones : path, GeoDataFrame or dask-geopandas frame
+        Anything that pyogrio or GeoParquet reads.
+    store_ : path or URL
+        A new or empty place, or a store to resume or update.
+    grid : Grid, optional
+        Needed for a new store.
+    key : str, optional
+        Column that names the zones. By default `zone_id`, and where there is no such column the
+        row, counted from 1.
+    overlap : {"last", "first", "error"}
+        Which zone gets a pixel that several claim: the last or first of the table, or nobody.
+    priority : str, optional
+        Numeric column: the higher is painted later.
+    all_touched : bool
+        Also burn every pixel that an edge passes through.
+    min_pixels : {0, 1}
+        1 gives a zone that holds no pixel centre the pixel under its representative point.
+    chunks : int or (int, int)
+        Rows and columns of a chunk.
+    executor, workers
+        See `zoneraster.executors.run_tasks`.
+    on_invalid : {"error", "skip", "repair"}
+        What happens to rows that cannot be burned.
+    integrity : {"receipt", "crc32c"}
+        "crc32c" adds Zarr's checksum codec, so that every zarr reader notices a flipped bit (GDAL
+        up to 3.12 cannot read it).
+    assume_crs : optional
+        Reference system of zones that declare none.
+    layer : str, optional
+        Raster of a file with several.
+    check : bool, optional
+        See `run`.
+    storage_options : mapping, optional
+        For fsspec.
+    progress : callable, optional
+        Called with (phase, done, total).
+
+    Returns
+    -------
+    BuildReport
+
+    Raises
+    ------
+    ZonesError, GridError, StoreError, OverlapError, BuildInterrupted
+
+    Examples
+    --------
+    >>> import geopandas, shapely
+    >>> import zoneraster as zr
+    >>> zones = geopandas.GeoDataFrame(geometry=[shapely.box(1, 1, 3, 2)], crs=4326)
+    >>> grid = zr.Grid.from_bounds((0, 0, 4, 4), 1)
+    >>> report = zr.build(zones, getfixture("tmp_path") / "zones.zarr", grid=grid)
+    >>> report.owned
+    2
+    """
+    location = Location.of(store_, storage_options)
+    options = PlanOptions(
+        grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
+        min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
+        assume_crs=assume_crs, layer=layer,
+    )  # fmt: skip
+    started = time.perf_counter()
+    with lock(location):
+        location.blobs().sweep()
+        plan_store(zones, location, options, progress=progress)
+        planned = time.perf_counter() - started
+        done = run_batches(location, executor, workers, None, check, progress)
+        return finish_store(location, replace(done, seconds=done.seconds + planned))
+
+
+def build_part(
+    zones: object,
+    store_: StoreLike,
+    part: tuple[int, int],
+    *,
+    executor: ExecutorLike = None,
+    workers: int | None = None,
+    check: bool | None = None,
+    storage_options: Options = None,
+    progress: Progress | None = None,
+    **options: Any,  # Any: the fields of PlanOptions, checked there
+) -> BuildReport | RunSummary:
+    """Do part I of N of a build; the part that ends last finishes the store.
+
+    Parts need no coordinator: the first one plans, the others find its plan.
+
+    Parameters
+    ----------
+    zones, store_, executor, workers, check, storage_options, progress, **options
+        As for `build`, the same in all parts.
+    part : (int, int)
+        I and N, from 1.
+
+    Returns
+    -------
+    BuildReport or RunSummary
+        A report from the part that finished the store.
+    """
+    location = Location.of(store_, storage_options)
+    with lock(location, wait=True):
+        plan_store(zones, location, PlanOptions(**options), progress=progress)
+    with lock(location, shared=True, wait=True):
+        done = run_batches(location, executor, workers, part, check, progress)
+    with lock(location, wait=True):
+        if status(location).missing:
+            return done
+        return finish_store(location, done)

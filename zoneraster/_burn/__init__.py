@@ -1,0 +1,15 @@
+"""The burn rule, compiled: edges in, runs and bytes out.
+
+`rule` says which row and column an edge decides; `edges` gathers the edges of parts; `partition`
+hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs; `frame` turns runs into
+a zstd frame. Arrays and integers only: numba and NumPy are all that is imported here.
+"""
+
+from zoneraster._burn import frame as frame
+from zoneraster._burn.centres import zones_with_centres as zones_with_centres
+from zoneraster._burn.edges import edges_in_rows as edges_in_rows
+from zoneraster._burn.edges import gather_records as gather_records
+from zoneraster._burn.overlay import contested_pairs as contested_pairs
+from zoneraster._burn.overlay import overlay_spans as overlay_spans
+from zoneraster._burn.partition import partition_edges as partition_edges
+from zoneraster._burn.spans import make_spans as make_spans

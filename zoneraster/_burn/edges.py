@@ -1,0 +1,94 @@
+"""Edges of rings, gathered and handed on: flat arrays that grow."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from zoneraster._burn.rule import first_row, touched_rows
+
+
+@nb.njit(nogil=True, cache=True)
+def grown(a, n):  # type: ignore[no-untyped-def]
+    """Copy of 1-D `a` with room for at least `n` items."""
+    out = np.empty(max(2 * a.size, n), a.dtype)
+    out[: a.size] = a
+    return out
+
+
+@nb.njit(nogil=True, cache=True)
+def _grown_edges(a, n):  # type: ignore[no-untyped-def]
+    """Copy of (m, 4) `a` with room for at least `n` rows."""
+    out = np.empty((max(2 * a.shape[0], n), 4), a.dtype)
+    out[: a.shape[0]] = a
+    return out
+
+
+@nb.njit(nogil=True, cache=True)
+def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1, touched):  # type: ignore[no-untyped-def]
+    """Edges of some parts that matter to rows ``[row0, row1)``.
+
+    Parameters
+    ----------
+    u, v : (n_vertices,) float64, global pixel coordinates
+    ring_offsets : (n_rings + 1,) int64, into `u` and `v`; rings are closed
+    part_offsets : (n_parts + 1,) int64, into `ring_offsets`
+    parts : (m,) int64, the parts wanted
+    row0, row1 : int
+    touched : bool
+        Keep edges that cross no row of centres too (``all_touched``).
+
+    Returns
+    -------
+    edges : (n, 4) float64
+    edge_offsets : (m + 1,) int64
+        ``edges[edge_offsets[i]:edge_offsets[i + 1]]`` belong to ``parts[i]``.
+    """
+    edges = np.empty((1024, 4), np.float64)
+    offsets = np.zeros(parts.size + 1, np.int64)
+    n = 0
+    for i in range(parts.size):
+        p = parts[i]
+        for ring in range(part_offsets[p], part_offsets[p + 1]):
+            for j in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
+                top, bottom = (j, j + 1) if v[j] <= v[j + 1] else (j + 1, j)
+                if touched:
+                    a, b = touched_rows(v[top], v[bottom])
+                else:
+                    a, b = first_row(v[top]), first_row(v[bottom])
+                if a >= b or b <= row0 or a >= row1:
+                    continue
+                if n == edges.shape[0]:
+                    edges = _grown_edges(edges, n + 1)
+                edges[n, 0] = u[top]
+                edges[n, 1] = v[top]
+                edges[n, 2] = u[bottom]
+                edges[n, 3] = v[bottom]
+                n += 1
+        offsets[i + 1] = n
+    return edges[:n], offsets
+
+
+@nb.njit(nogil=True, cache=True)
+def gather_records(order, e_ptr, edge_index, edges, t_ptr, toggles):  # type: ignore[no-untyped-def]
+    """Records in another order, their edges copied out.
+
+    Returns
+    -------
+    e_ptr : (m + 1,) int64, edges : (k, 4) float64, t_ptr : (m + 1,) int64, toggles : (t,) int32
+    """
+    m = order.size
+    new_e, new_t = np.zeros(m + 1, np.int64), np.zeros(m + 1, np.int64)
+    for q in range(m):
+        k = order[q]
+        new_e[q + 1] = new_e[q] + e_ptr[k + 1] - e_ptr[k]
+        new_t[q + 1] = new_t[q] + t_ptr[k + 1] - t_ptr[k]
+    out_edges, out_toggles = np.empty((new_e[m], 4), np.float64), np.empty(new_t[m], np.int32)
+    for q in range(m):
+        k = order[q]
+        n = new_e[q]
+        for i in range(e_ptr[k], e_ptr[k + 1]):
+            out_edges[n] = edges[edge_index[i]]
+            n += 1
+        out_toggles[new_t[q] : new_t[q + 1]] = toggles[t_ptr[k] : t_ptr[k + 1]]
+    return new_e, out_edges, new_t, out_toggles

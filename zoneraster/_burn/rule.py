@@ -1,0 +1,44 @@
+"""The pixel rules: which row and column an edge decides, in global pixel coordinates."""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+
+# Rows and columns are cut to this range as floats before they become integers: a coordinate of
+# 1e300 must not overflow, and nothing beyond 2**40 pixels can meet a grid.
+FAR = float(2**40)
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def first_row(v):  # type: ignore[no-untyped-def]
+    """First row whose centre line is at or below `v`: the smallest r with v <= r + 0.5."""
+    return int(math.ceil(min(max(v - 0.5, -FAR), FAR)))
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def crossing(u1, v1, u2, v2, row):  # type: ignore[no-untyped-def]
+    """Column at which an edge crosses the centre line of `row` (the formula of the module)."""
+    x = (row + 0.5 - v1) * (u2 - u1) / (v2 - v1) + u1 + 0.5
+    return int(math.floor(min(max(x, -FAR), FAR)))
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def touched_rows(v1, v2):  # type: ignore[no-untyped-def]
+    """Half-open rows whose open interior, or left half of it, an edge passes through."""
+    a = int(math.floor(min(max(v1, -FAR), FAR)))
+    return a, int(math.ceil(min(max(v2, -FAR), FAR)))
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def touched_columns(u1, v1, u2, v2, row):  # type: ignore[no-untyped-def]
+    """Half-open columns that the piece of an edge inside `row` passes through (supercover)."""
+    xa, xb = u1, u2
+    if v1 < row:
+        xa = (row - v1) * (u2 - u1) / (v2 - v1) + u1
+    if v2 > row + 1:
+        xb = (row + 1 - v1) * (u2 - u1) / (v2 - v1) + u1
+    lo, hi = min(xa, xb), max(xa, xb)
+    a = int(math.floor(min(max(lo, -FAR), FAR)))
+    return a, int(math.ceil(min(max(hi, -FAR), FAR)))

@@ -1,0 +1,18 @@
+"""Grids, windows and how they are cut: integers and fractions, no I/O.
+
+A `Grid` is a reference system, a north-up lattice and a shape; `fractions` tells which number a
+float stands for; a `Window` is rows and columns; a `Chunking` cuts a grid into chunks and batches;
+`areas` has the true area of the pixels of a row.
+"""
+
+from zoneraster._grid import grid as grid
+from zoneraster._grid.areas import row_areas as row_areas
+from zoneraster._grid.chunking import BATCH_SIDES as BATCH_SIDES
+from zoneraster._grid.chunking import MIN_BATCHES as MIN_BATCHES
+from zoneraster._grid.chunking import Chunking as Chunking
+from zoneraster._grid.fractions import SNAP_PIXELS as SNAP_PIXELS
+from zoneraster._grid.fractions import STEP_TOLERANCE as STEP_TOLERANCE
+from zoneraster._grid.fractions import exact as exact
+from zoneraster._grid.fractions import simplest as simplest
+from zoneraster._grid.grid import Grid as Grid
+from zoneraster._grid.windows import Window as Window

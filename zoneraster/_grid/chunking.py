@@ -1,0 +1,199 @@
+"""How a grid is cut into chunks, and chunks are gathered into batches: integers only."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from zoneraster._grid.fractions import counted
+from zoneraster._grid.windows import Window
+from zoneraster.errors import GridError
+
+MAX_CHUNK_BYTES = 2**31
+
+
+BATCH_SIDES = (8, 4, 2, 1)
+
+
+MIN_BATCHES = 64
+
+
+class Shaped(Protocol):
+    """Anything with a shape of rows and columns."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How a grid is cut into chunks, and chunks are gathered into square batches.
+
+    Chunks and batches are numbered from the north-west; those at the south and east edge may reach
+    beyond the grid, their windows stop there.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the grid.
+    chunks : (int, int)
+        Rows and columns of a chunk, in pixels; at most 2 GiB of uint32.
+    batch : int
+        Chunks along each side of a batch.
+
+    Raises
+    ------
+    GridError
+        For sizes below 1, or a chunk of more than 2 GiB.
+
+    Examples
+    --------
+    >>> Chunking((10, 10), (4, 4), 2).chunk_window(2, 0)
+    Window(row0=8, row1=10, col0=0, col1=4)
+    """
+
+    shape: tuple[int, int]
+    chunks: tuple[int, int]
+    batch: int
+
+    def __post_init__(self) -> None:
+        checked_shape(self.shape)
+        rows, cols = self.chunks
+        if rows < 1 or cols < 1 or self.batch < 1:
+            raise GridError(
+                f"chunks of {rows} x {cols} pixels in batches of {self.batch}: "
+                "all of these must be at least 1"
+            )
+        if rows * cols * 4 > MAX_CHUNK_BYTES:
+            raise GridError(
+                f"a chunk of {rows} x {cols} pixels takes {rows * cols * 4 / 2**30:.1f} GiB as "
+                "uint32, the limit is 2 GiB: take smaller chunks, e.g. 4000"
+            )
+
+    @classmethod
+    def of(cls, grid: Shaped, chunks: int | tuple[int, int]) -> Chunking:
+        """Cut a grid, with the largest batches of 8, 4, 2 or 1 chunks a side that leave 64 of them.
+
+        Parameters
+        ----------
+        grid : Grid, or anything with a shape
+        chunks : int or (int, int)
+            Rows and columns of a chunk, in pixels.
+        """
+        rows, cols = (chunks, chunks) if isinstance(chunks, int) else chunks
+        candidates = (cls(grid.shape, (rows, cols), batch) for batch in BATCH_SIDES)
+        enough = (chunking for chunking in candidates if chunking.n_batches >= MIN_BATCHES)
+        return next(enough, cls(grid.shape, (rows, cols), 1))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of chunks."""
+        return -(-self.shape[0] // self.chunks[0])
+
+    @property
+    def n_cols(self) -> int:
+        """Number of columns of chunks."""
+        return -(-self.shape[1] // self.chunks[1])
+
+    @property
+    def batch_rows(self) -> int:
+        """Number of rows of batches."""
+        return -(-self.n_rows // self.batch)
+
+    @property
+    def batch_cols(self) -> int:
+        """Number of columns of batches."""
+        return -(-self.n_cols // self.batch)
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches."""
+        return self.batch_rows * self.batch_cols
+
+    def chunk_window(self, i: int, j: int) -> Window:
+        """Pixels of the chunk in chunk row i and chunk column j, cut to the grid.
+
+        Raises
+        ------
+        GridError
+            For a chunk that is not there.
+        """
+        if not (0 <= i < self.n_rows and 0 <= j < self.n_cols):
+            raise GridError(
+                f"there is no chunk ({i}, {j}): rows are 0..{self.n_rows - 1}, "
+                f"columns 0..{self.n_cols - 1}"
+            )
+        return self._window(i, i + 1, j, j + 1)
+
+    @overload
+    def batch_of(self, i: int, j: int) -> int: ...
+
+    @overload
+    def batch_of(
+        self, i: npt.NDArray[np.integer], j: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.int64]: ...
+
+    def batch_of(
+        self, i: int | npt.NDArray[np.integer], j: int | npt.NDArray[np.integer]
+    ) -> int | npt.NDArray[np.int64]:
+        """Return the number of the batch that a chunk is in, row by row from 0.
+
+        Parameters
+        ----------
+        i, j : int, or integer arrays of one shape
+            Chunk row and chunk column. They are not checked.
+
+        Returns
+        -------
+        int, or int64 array
+        """
+        if isinstance(i, np.ndarray) or isinstance(j, np.ndarray):
+            # Batch numbers may not fit the dtype of the indices.
+            wide_i, wide_j = np.asarray(i, dtype=np.int64), np.asarray(j, dtype=np.int64)
+            return wide_i // self.batch * self.batch_cols + wide_j // self.batch
+        return i // self.batch * self.batch_cols + j // self.batch
+
+    def batch_chunks(self, b: int) -> tuple[int, int, int, int]:
+        """Chunks of a batch: half-open ranges of chunk rows i0, i1 and chunk columns j0, j1.
+
+        Raises
+        ------
+        GridError
+            For a batch that is not there.
+        """
+        if not 0 <= b < self.n_batches:
+            raise GridError(f"there is no batch {b}: batches are 0..{self.n_batches - 1}")
+        row, col = divmod(b, self.batch_cols)
+        i0, j0 = row * self.batch, col * self.batch
+        return i0, min(i0 + self.batch, self.n_rows), j0, min(j0 + self.batch, self.n_cols)
+
+    def batch_window(self, b: int) -> Window:
+        """Pixels of a batch, cut to the grid; errors as `batch_chunks`."""
+        return self._window(*self.batch_chunks(b))
+
+    def _window(self, i0: int, i1: int, j0: int, j1: int) -> Window:
+        (rows, cols), (height, width) = self.chunks, self.shape
+        return Window(i0 * rows, min(i1 * rows, height), j0 * cols, min(j1 * cols, width))
+
+
+MAX_SIDE = 2**31
+
+
+def checked_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns as two integers from 1 to 2**31."""
+    try:
+        rows, cols = map(operator.index, shape)
+    except (TypeError, ValueError) as err:
+        raise GridError(f"shape must be two integers (rows, cols), not {shape!r}") from err
+    if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE):
+        raise GridError(
+            f"{counted(rows)} rows x {counted(cols)} columns: each must be 1 to 2**31; "
+            "check that bounds and resolution have the same units"
+        )
+    return rows, cols

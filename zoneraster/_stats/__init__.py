@@ -1,0 +1,13 @@
+"""Values by zone: from rasters and runs to the table.
+
+`call` is the walk; `request` what is asked, `groups` which rows the table has; `runs` gives zones
+as runs, `tiles` cuts the lattice into tasks and cells; `loop` runs tasks, `task` reduces one of
+them with `bands`, `cut`, `keys` and `where`; `families` count; `partial`, `checkpoint`, `audit` and
+`table` keep, check and show what was counted.
+"""
+
+from zoneraster._stats.call import zonal_stats as zonal_stats
+from zoneraster._stats.keys import Key as Key
+from zoneraster._stats.keys import labels as labels
+from zoneraster._stats.keys import thresholds as thresholds
+from zoneraster._stats.statistics import Stat as Stat

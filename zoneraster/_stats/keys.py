@@ -1,0 +1,196 @@
+"""Labels and thresholds that split the zones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zoneraster._values import Raster, RasterLike, as_raster
+from zoneraster.arrays import Bools
+from zoneraster.errors import ValuesError
+
+# Codes of pixels that no label of a key describes; real codes lie far above.
+NODATA_CODE = -(2**62)
+UNLISTED_CODE = NODATA_CODE + 1
+BELOW_CODE = NODATA_CODE + 2
+EXCLUDED_CODE = NODATA_CODE + 3
+# Left out too, and a raster of the condition has no value there.
+UNKNOWN_CODE = EXCLUDED_CODE + 1
+# Of pixels that a condition leaves in.
+INCLUDED_CODE = 0
+_BUCKETS = ("nodata", "unlisted")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Key:
+    """A raster whose labels split the zones: what `labels` and `thresholds` give.
+
+    Parameters
+    ----------
+    raster : Raster
+    listed : tuple of numbers or None
+        Labels, or thresholds in ascending order; None takes every whole number that occurs.
+    names : tuple or None
+        What the labels are called in the result.
+    nodata, unlisted : int or str
+        What pixels without a value, and with a label that is not listed, are called in the result;
+        "error" refuses them.
+    cumulative : bool
+        The listed numbers are thresholds: a pixel counts for each one that it reaches.
+    """
+
+    raster: Raster
+    listed: tuple[float, ...] | None = None
+    names: tuple[Any, ...] | None = None  # Any: the user's names
+    nodata: int | str = -1
+    unlisted: int | str = -2
+    cumulative: bool = False
+
+    def codes(self, values: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.int64]:
+        """Codes of pixel values: positions in `listed`, or the labels themselves.
+
+        Parameters
+        ----------
+        values : (...) any number
+        nodata : number or None
+
+        Returns
+        -------
+        (...) int64
+            Beside codes from 0 on, or labels, `NODATA_CODE`, `UNLISTED_CODE` and `BELOW_CODE`.
+        """
+        missing = values != values
+        if nodata is not None:
+            missing |= values == nodata
+        # As precise as the raster: its 0.1 may be a float32.
+        listed = np.array(self.listed, values.dtype if values.dtype.kind == "f" else None)
+        if self.listed is None:
+            codes = self._observed(values, missing)
+        elif self.cumulative:
+            codes = np.searchsorted(listed, values, side="right").astype(np.int64)
+            codes[:] = np.where(codes == 0, BELOW_CODE, codes - 1)
+        else:
+            order = np.argsort(listed)
+            ascending = listed[order]
+            place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+            found = ascending[place] == values
+            codes = np.where(found, order[place], UNLISTED_CODE).astype(np.int64)
+        codes[missing] = NODATA_CODE
+        return codes
+
+    def _observed(self, values: npt.NDArray[Any], missing: Bools) -> npt.NDArray[np.int64]:
+        """Labels as they are; they have to be whole numbers."""
+        if values.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):
+                odd = ~missing & ((values != np.floor(values)) | (np.abs(values) >= 2.0**53))
+            if odd.any():
+                raise ValuesError(
+                    f"key {self.raster} holds {values[odd][0].item()!r}, labels are whole numbers: "
+                    "use zr.thresholds for ranges, or list the labels with zr.labels"
+                )
+            values = np.where(missing, 0, values)
+        elif (
+            values.dtype.itemsize == 8
+            and (~missing & ((values >= 2**61) | (values <= -(2**61)))).any()
+        ):
+            raise ValuesError(f"key {self.raster} holds labels beyond 2**61: list them instead")
+        return values.astype(np.int64)
+
+    def name_of(self, code: int) -> Any:  # Any: a number or the user's name
+        """What a code is called in the result."""
+        if code == NODATA_CODE:
+            return self.nodata
+        if code == UNLISTED_CODE:
+            return self.unlisted
+        if self.listed is None:
+            return code
+        return self.names[code] if self.names else self.listed[code]
+
+
+def labels(
+    source: RasterLike,
+    listed: Sequence[float] | Mapping[float, str] | None = None,
+    *,
+    nodata: int | str | None = None,
+    unlisted: int | str | None = None,
+) -> Key:
+    """Group by the labels of a raster.
+
+    Parameters
+    ----------
+    source : Raster, or anything a raster is opened from
+    listed : sequence of numbers or mapping of number to name, optional
+        Which labels there are; all whole numbers that occur by default.
+    nodata, unlisted : int or str, optional
+        What to call pixels without a value, and pixels with a label that is not listed: by default
+        -1 and -2, or "nodata" and "unlisted" where labels have names. "error" refuses them.
+
+    Returns
+    -------
+    Key
+
+    Examples
+    --------
+    >>> labels("loss_year.zarr", {1: "2001", 2: "2002"}).unlisted
+    'unlisted'
+    """
+    names: tuple[str, ...] | None = None
+    if isinstance(listed, Mapping):
+        names = tuple(listed.values())
+        if not all(isinstance(name, str) for name in names):
+            raise ValuesError(f"names of labels must be text, not {list(names)!r}")
+        if len(set(names)) != len(names):
+            raise ValuesError(f"two labels have one name in {list(names)!r}: add their rows after")
+    numbers: tuple[Any, ...] | None = None if listed is None else tuple(listed)
+    _check_numbers(numbers, "labels")
+    usual: tuple[int | str, int | str] = _BUCKETS if names else (-1, -2)
+    given = (
+        usual[0] if nodata is None else nodata,
+        usual[1] if unlisted is None else unlisted,
+    )
+    wanted, said = (str, "text, as the labels have names") if names else (int, "a whole number")
+    for name, what in zip(given, _BUCKETS, strict=True):
+        if name != "error" and not isinstance(name, wanted):
+            raise ValuesError(f"{what}={name!r} must be {said}, or 'error'")
+    return Key(as_raster(source), numbers, names, *given)
+
+
+def thresholds(source: RasterLike, values: Sequence[float], *, nodata: int | str = -1) -> Key:
+    """Group by cumulative thresholds: a pixel counts for every threshold that it reaches.
+
+    Parameters
+    ----------
+    source : Raster, or anything a raster is opened from
+    values : sequence of numbers
+    nodata : int or "error"
+        What to call pixels without a value.
+
+    Returns
+    -------
+    Key
+        Pixels below the lowest threshold are in no row; their number stands in the audit.
+    """
+    _check_numbers(tuple(values), "thresholds")
+    if nodata != "error" and not isinstance(nodata, int):
+        raise ValuesError(f"nodata={nodata!r} must be a whole number, or 'error'")
+    return Key(as_raster(source), tuple(sorted(values)), nodata=nodata, cumulative=True)
+
+
+def _check_numbers(numbers: tuple[Any, ...] | None, what: str) -> None:  # Any: what users give
+    if numbers is None:
+        return
+    if not numbers:
+        raise ValuesError(f"no {what} are listed: give at least one number")
+    if not all(isinstance(n, int | float | np.number) and np.isfinite(n) for n in numbers):
+        raise ValuesError(f"{what} must be finite numbers, not {list(numbers)!r}")
+    if len(set(numbers)) != len(numbers):
+        raise ValuesError(f"{what} are listed twice in {list(numbers)!r}")
+
+
+def as_key(source: RasterLike | Key) -> Key:
+    """A key; a bare raster groups by all its labels."""
+    return source if isinstance(source, Key) else labels(source)

@@ -1,0 +1,254 @@
+"""The zones of a store as runs, chunk by chunk: burned again from the manifest, or decoded.
+
+Burning a chunk's runs again takes about a millisecond and no pixel is ever painted; decoding takes
+tens of them and 64 MB. Both must give the same, so the manifest is believed only where the records
+hash to the fingerprint of the receipt and the stored bytes have the receipt's checksum. Arrays that
+zoneraster did not build, and layered ones, are decoded.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zoneraster._build import chunk_runs
+from zoneraster._grid import Chunking, Grid, Window
+from zoneraster._stats import cut
+from zoneraster._store import (
+    ARRAY,
+    ChunkReceipt,
+    Records,
+    Snapshot,
+    chunk_fingerprint,
+    expected_receipts,
+    found_receipts,
+    ledger,
+    load_spec,
+    open_snapshot,
+    refuse_missing,
+    shared_snapshot,
+)
+from zoneraster._values import ZARR_NODES, OpenRaster, Raster, get_or_none, open_raster
+from zoneraster.arrays import Ints
+from zoneraster.blobs import Location
+from zoneraster.errors import CorruptStoreError, StoreError
+
+_CHUNK_KEY = re.compile(rf"^{ARRAY}/c/((?:\d+/)*\d+)$")
+
+
+class Runs(NamedTuple):
+    """Runs of a chunk: row pointers, first columns, zone ids (0: none)."""
+
+    run_ptr: Ints
+    start: npt.NDArray[np.int32]
+    zone: Ints
+
+
+class ZoneRuns(Protocol):
+    """Zones of a store, chunk by chunk."""
+
+    grid: Grid
+    chunks: tuple[int, int]
+    n_layers: int
+
+    def positions(self) -> list[tuple[int, int]]:
+        """Chunk rows and columns that hold zones, ascending."""
+
+    def fingerprint(self, chunk: tuple[int, int]) -> bytes:
+        """What changes whenever the zones of a chunk do."""
+
+    def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
+        """Runs of a chunk, None where the layer has no zone in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRef:
+    """A store as it travels to workers.
+
+    Parameters
+    ----------
+    location : Location
+    digest : str
+        Of the spec with its plan; empty for arrays that have none.
+    opening : str
+        Names one call: an array that is written anew later is opened anew.
+    """
+
+    location: Location
+    digest: str
+    opening: str = ""
+
+    def open(self) -> ZoneRuns:
+        """The zones, opened once per process."""
+        return _open(self)
+
+
+@functools.lru_cache(maxsize=2)
+def _open(ref: StoreRef) -> ZoneRuns:
+    if ref.digest:
+        return PlannedRuns(shared_snapshot(ref.location, ref.digest))
+    return ArrayRuns(ref.location)
+
+
+def find_store(location: Location) -> StoreRef:
+    """The store at a place, finished.
+
+    Raises
+    ------
+    StoreError
+        When there is none; `IncompleteBuildError` when batches are missing.
+    """
+    blobs = location.blobs()
+    if load_spec(location, blobs) is None:
+        if all(get_or_none(blobs, name) is None for name in ZARR_NODES):
+            raise StoreError(f"no zone store at {location}: build it first")
+        ref = StoreRef(location, "", uuid.uuid4().hex)
+        ref.open()
+        return ref
+    ctx = open_snapshot(location)
+    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
+    refuse_missing(expected, have, location, cure="finish the build first")
+    return StoreRef(location, ctx.spec.digest())
+
+
+class PlannedRuns:
+    """Runs from the manifest of a store that zoneraster built."""
+
+    n_layers = 1
+
+    def __init__(self, ctx: Snapshot) -> None:
+        self.ctx = ctx
+        self.grid, self.chunks = ctx.spec.grid, ctx.spec.chunks
+        self._chunks = {(c.row, c.col): c for batch in ctx.batches.values() for c in batch}
+        self._receipts = functools.lru_cache(maxsize=64)(self._read_receipts)
+        self._records = functools.lru_cache(maxsize=4)(self._read_records)
+        self._names = expected_receipts(ctx)
+        self._spec_hash = ctx.spec.hash()
+
+    def positions(self) -> list[tuple[int, int]]:
+        """Chunks of the manifest."""
+        return sorted(self._chunks)
+
+    def fingerprint(self, chunk: tuple[int, int]) -> bytes:
+        """Fingerprint of the plan."""
+        return self._chunks[chunk].fingerprint
+
+    def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
+        """Runs burned again, once the stored bytes are found to be those of the receipt.
+
+        Raises
+        ------
+        CorruptStoreError
+            When bytes, receipt and manifest do not agree.
+        """
+        planned = self._chunks[chunk]
+        receipt = self._receipts(planned.batch).get(chunk)
+        if receipt is None or not ledger.stored_as_promised(self.ctx.blobs, receipt):
+            raise CorruptStoreError(
+                f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: run "
+                "zoneraster verify, and build again"
+            )
+        if not receipt.nbytes:
+            return None
+        records = self._records(planned.row_group)
+        own = planned.records_in(records)
+        if (
+            not receipt.fingerprint
+            == planned.fingerprint
+            == chunk_fingerprint(self._spec_hash, own)
+        ):
+            raise CorruptStoreError(
+                f"the manifest of chunk {chunk[0]}/{chunk[1]} is not what its receipt was made of: "
+                "build again with the same zones"
+            )
+        return Runs(*chunk_runs(self.ctx, records, planned))
+
+    def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
+        name = self._names[batch]
+        table = ledger.decode_receipt(name, self.ctx.blobs.get(name))
+        return {(c.row, c.col): c for c in ledger.chunk_receipts(table)}
+
+    def _read_records(self, row_group: int) -> Records:
+        return self.ctx.manifest.records(row_group)
+
+
+class ArrayRuns:
+    """Runs of any integer Zarr array named `zone`, (y, x) or (layer, y, x)."""
+
+    def __init__(self, location: Location) -> None:
+        layer = Raster(location.url, variable=ARRAY, nodata=None)
+        self._raster: OpenRaster = open_raster(layer)
+        if self._raster.dtype.kind not in "iu":
+            raise StoreError(f"zones of {location} are {self._raster.dtype}: they must be integers")
+        if len(self._raster.dims) > 1:
+            raise StoreError(
+                f"zones of {location} have dimensions {(*self._raster.dims, 'y', 'x')}: "
+                "(y, x) or (layer, y, x) is needed"
+            )
+        self.grid = self._raster.grid
+        self.n_layers = self._raster.coords[0].size if self._raster.dims else 1
+        stored = _stored_chunks(location)
+        if stored is None:
+            depth, rows, cols = (1, *self._raster.chunks[-2:])
+            cut = Chunking(self.grid.shape, (rows, cols), 1)
+            places = itertools.product(range(self.n_layers), range(cut.n_rows), range(cut.n_cols))
+            self._stored = frozenset(places)
+        else:
+            (depth, rows, cols), self._stored = stored
+        self.chunks, self._depth = (rows, cols), depth
+
+    def positions(self) -> list[tuple[int, int]]:
+        """Chunks that are stored in any layer."""
+        return sorted({(place[1], place[2]) for place in self._stored})
+
+    def fingerprint(self, chunk: tuple[int, int]) -> bytes:
+        """Identity of the stored chunks."""
+        return self._raster.identity(self._window(chunk))
+
+    def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
+        """Runs of the decoded pixels."""
+        if (layer // self._depth, *chunk) not in self._stored:
+            return None
+        lanes = (slice(layer, layer + 1),) if self._raster.dims else ()
+        window = self._window(chunk)
+        pixels = self._raster.read(lanes, window).reshape(window.shape)
+        if pixels.dtype.kind == "i" and pixels.min() < 0:
+            raise StoreError(
+                f"chunk {chunk[0]}/{chunk[1]} of the zones holds {pixels.min()}: zone ids are "
+                "positive, 0 is no zone"
+            )
+        return Runs(*cut.runs_of_pixels(pixels))
+
+    def _window(self, chunk: tuple[int, int]) -> Window:
+        return Chunking(self.grid.shape, self.chunks, 1).chunk_window(*chunk)
+
+
+def _stored_chunks(
+    location: Location,
+) -> tuple[tuple[int, int, int], frozenset[tuple[int, int, int]]] | None:
+    """Shape of the stored objects of a Zarr v3 array, (layers, rows, cols), and which there are.
+
+    None for other formats and key encodings: any chunk may be there.
+    """
+    blobs = location.blobs()
+    try:
+        said = json.loads(blobs.get(f"{ARRAY}/zarr.json"))
+        shape = tuple(said["chunk_grid"]["configuration"]["chunk_shape"])
+        encoding = said["chunk_key_encoding"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if encoding.get("name") != "default" or encoding["configuration"].get("separator") != "/":
+        return None
+    keys = [_CHUNK_KEY.match(key) for key, _ in blobs.list(f"{ARRAY}/c")]
+    found = [tuple(map(int, match[1].split("/"))) for match in keys if match]
+    flat = len(shape) == 2
+    places = frozenset((0, *place) if flat else place for place in found)
+    return (1, *shape) if flat else shape, places  # type: ignore[return-value]

@@ -1,0 +1,53 @@
+"""What a store holds, one file format a room.
+
+`spec` (options), `manifest` and `records` (which zone has which edges in which chunk), `ledger`
+(what is done), `ids` and `zone_table` (zones), `zarr_meta` (the Zarr array); `snapshot` opens those
+that belong together. Who writes them, and when, is the business of the floor above.
+"""
+
+from zoneraster._store import ledger as ledger
+from zoneraster._store.ids import are_ids as are_ids
+from zoneraster._store.ids import assign_ids as assign_ids
+from zoneraster._store.ids import id_dtype as id_dtype
+from zoneraster._store.ids import known_ids as known_ids
+from zoneraster._store.ids import remember_ids as remember_ids
+from zoneraster._store.ledger import ChunkReceipt as ChunkReceipt
+from zoneraster._store.ledger import crc32c as crc32c
+from zoneraster._store.manifest import INDEX_SCHEMA as INDEX_SCHEMA
+from zoneraster._store.manifest import PLAN_MARK as PLAN_MARK
+from zoneraster._store.manifest import Manifest as Manifest
+from zoneraster._store.manifest import plan_digest as plan_digest
+from zoneraster._store.parquet import get_table as get_table
+from zoneraster._store.parquet import put_table as put_table
+from zoneraster._store.records import RECORD_SCHEMA as RECORD_SCHEMA
+from zoneraster._store.records import Records as Records
+from zoneraster._store.records import chunk_fingerprint as chunk_fingerprint
+from zoneraster._store.snapshot import BatchChunk as BatchChunk
+from zoneraster._store.snapshot import Snapshot as Snapshot
+from zoneraster._store.snapshot import expected_receipts as expected_receipts
+from zoneraster._store.snapshot import found_receipts as found_receipts
+from zoneraster._store.snapshot import is_done as is_done
+from zoneraster._store.snapshot import open_snapshot as open_snapshot
+from zoneraster._store.snapshot import plan_is_whole as plan_is_whole
+from zoneraster._store.snapshot import refuse_missing as refuse_missing
+from zoneraster._store.snapshot import shared_snapshot as shared_snapshot
+from zoneraster._store.snapshot import stray_chunks as stray_chunks
+from zoneraster._store.spec import INDEX_KEY as INDEX_KEY
+from zoneraster._store.spec import MANIFEST_KEY as MANIFEST_KEY
+from zoneraster._store.spec import PLAN_KEY as PLAN_KEY
+from zoneraster._store.spec import REPORT_KEY as REPORT_KEY
+from zoneraster._store.spec import SPEC_KEY as SPEC_KEY
+from zoneraster._store.spec import Spec as Spec
+from zoneraster._store.spec import check_same as check_same
+from zoneraster._store.spec import load_spec as load_spec
+from zoneraster._store.spec import require_spec as require_spec
+from zoneraster._store.zarr_meta import ARRAY as ARRAY
+from zoneraster._store.zarr_meta import chunk_key as chunk_key
+from zoneraster._store.zarr_meta import write_zarr as write_zarr
+from zoneraster._store.zarr_meta import zarr_objects as zarr_objects
+from zoneraster._store.zone_table import COUNTS as COUNTS
+from zoneraster._store.zone_table import ZONES_KEY as ZONES_KEY
+from zoneraster._store.zone_table import key_column as key_column
+from zoneraster._store.zone_table import make_zone_table as make_zone_table
+from zoneraster._store.zone_table import put_zone_table as put_zone_table
+from zoneraster._store.zone_table import read_zone_table as read_zone_table

@@ -1,0 +1,130 @@
+"""The ledger: what is done. One immutable receipt per batch, put after the batch's chunks.
+
+A receipt's name holds the batch number and a hash of the fingerprints of its chunks, so that one
+listing tells which batches of a plan are done; its rows tell what bytes to expect where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zoneraster._store.zarr_meta import chunk_key
+from zoneraster.blobs import PRIVATE, Blobs
+from zoneraster.errors import CorruptStoreError
+
+LEDGER = f"{PRIVATE}ledger/"
+SCHEMA = pa.schema(
+    [
+        ("chunk_row", pa.int32()),
+        ("chunk_col", pa.int32()),
+        ("fingerprint", pa.binary(16)),
+        ("nbytes", pa.int64()),
+        ("crc32c", pa.uint32()),
+        ("zone_id", pa.uint32()),
+        ("claimed", pa.int64()),
+        ("owned", pa.int64()),
+        ("contested", pa.int64()),
+        ("area_m2", pa.float64()),
+    ]
+)
+
+
+class ChunkReceipt(NamedTuple):
+    """What one chunk holds.
+
+    Parameters
+    ----------
+    row, col : int
+    fingerprint : bytes
+    nbytes : int
+        Stored bytes; 0 when no pixel is owned and so nothing is stored.
+    crc32c : int
+        Of the stored bytes.
+    zones : tuple of (zone id, claimed, owned, contested, area)
+        Pixels, and the owned area in square metres.
+    """
+
+    row: int
+    col: int
+    fingerprint: bytes
+    nbytes: int
+    crc32c: int
+    zones: tuple[tuple[int, int, int, int, float], ...]
+
+    def agrees(self, data: bytes) -> bool:
+        """The bytes are those of the receipt."""
+        return len(data) == self.nbytes and crc32c(data) == self.crc32c
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli) of bytes."""
+    return int(google_crc32c.value(data))
+
+
+def receipt_name(batch: int, fingerprints: Iterable[bytes]) -> str:
+    """Key of the receipt of a batch whose chunks have these fingerprints."""
+    digest = hashlib.blake2b(b"".join(fingerprints), digest_size=8).hexdigest()
+    return f"{LEDGER}{batch}-{digest}.parquet"
+
+
+def batch_of_name(key: str) -> int:
+    """Batch number in a receipt's key."""
+    return int(key.removeprefix(LEDGER).partition("-")[0])
+
+
+def encode_receipt(chunks: Sequence[ChunkReceipt]) -> bytes:
+    """Parquet bytes of a receipt, one row per chunk and zone; equal content, equal bytes."""
+    rows = [(chunk[:5], zone) for chunk in chunks for zone in (chunk.zones or ((0, 0, 0, 0, 0.0),))]
+    columns = list(zip(*((*chunk, *zone) for chunk, zone in rows), strict=True))
+    table = pa.Table.from_arrays(
+        [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_statistics=False)
+    return sink.getvalue()
+
+
+def decode_receipt(key: str, data: bytes) -> pa.Table:
+    """Arrow table of a receipt.
+
+    Raises
+    ------
+    CorruptStoreError
+        When the bytes are no receipt.
+    """
+    try:
+        return pq.read_table(pa.BufferReader(data), schema=SCHEMA)
+    except (pa.ArrowException, OSError) as err:
+        raise CorruptStoreError(
+            f"receipt {key} cannot be read ({err}): delete it and build again, "
+            "its batch is then burned anew"
+        ) from err
+
+
+def chunk_receipts(table: pa.Table) -> Iterator[ChunkReceipt]:
+    """Chunks of a receipt's table, in its order."""
+    if not table.num_rows:
+        return
+    columns = [column.to_pylist() for column in table.columns]
+    rows = list(zip(*columns, strict=True))
+    row, col = table["chunk_row"].to_numpy(), table["chunk_col"].to_numpy()
+    cuts = (np.flatnonzero((np.diff(row) != 0) | (np.diff(col) != 0)) + 1).tolist()
+    for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+        zones = tuple(r[5:] for r in rows[a:b] if r[5])
+        yield ChunkReceipt._make((*rows[a][:5], zones))
+
+
+def stored_as_promised(blobs: Blobs, chunk: ChunkReceipt) -> bool:
+    """The store holds exactly the bytes of a receipt (or nothing, where it says so)."""
+    try:
+        return chunk.agrees(blobs.get(chunk_key(chunk.row, chunk.col)))
+    except FileNotFoundError:
+        return chunk.nbytes == 0

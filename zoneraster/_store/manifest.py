@@ -1,0 +1,127 @@
+"""The manifest: which zones touch which chunk, and with which edges.
+
+`write_manifest` sweeps the grid one row of batches at a time: an STRtree over the boxes of the
+parts names those that can matter there, the partition hands their edges to chunks, and the records
+go to one Parquet row group per batch. A worker reads its row group and nothing else; no worker ever
+holds all polygons. The *chunk index*, a small table beside it, has one row per chunk with its
+fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zoneraster._burn import make_spans
+from zoneraster._grid import Chunking, Window
+from zoneraster._store.records import Records
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("batch", pa.int32()),
+        ("row_group", pa.int32()),
+        ("chunk_row", pa.int32()),
+        ("chunk_col", pa.int32()),
+        ("first_record", pa.int64()),
+        ("n_records", pa.int32()),
+        ("work", pa.int64()),
+        ("fingerprint", pa.binary(16)),
+    ]
+)
+# Footer entry that ties a manifest and its index to the plan named in the spec.
+PLAN_MARK = "zoneraster:plan"
+
+
+def plan_digest(index: pa.Table) -> str:
+    """Hash over the fingerprints of all chunks, hex: equal plans, equal stores."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("chunk_row", "chunk_col"):
+        digest.update(index[name].to_numpy().astype("<i4").tobytes())
+    digest.update(b"".join(index["fingerprint"].to_pylist()))
+    return digest.hexdigest()
+
+
+class Manifest:
+    """The manifest of a store, opened for questions.
+
+    Parameters
+    ----------
+    source : binary file of the records
+    index : pyarrow.Table
+        The chunk index.
+    chunking : Chunking
+    touched : bool
+        The store burns ``all_touched``.
+    """
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        index: pa.Table,
+        *,
+        chunking: Chunking,
+        touched: bool = False,
+    ) -> None:
+        self._file = pq.ParquetFile(source)
+        self.index = index
+        self.chunking = chunking
+        self.touched = touched
+
+    @property
+    def plan(self) -> str:
+        """Digest of the plan that the records belong to."""
+        marks = self._file.metadata.metadata or {}
+        return str(marks.get(PLAN_MARK.encode(), b"").decode())
+
+    def records(self, row_group: int) -> Records:
+        """Records of one batch."""
+        return Records.from_table(self._file.read_row_group(row_group, use_threads=False))
+
+    def chunk_window(self, row: int, col: int) -> tuple[int, int, int, int]:
+        """Corner and size of a chunk, cut to the grid: row0, col0, height, width."""
+        window = self.chunking.chunk_window(row, col)
+        return window.row0, window.col0, window.height, window.width
+
+    def zones_in(self, window: Window | tuple[int, int, int, int]) -> npt.NDArray[np.uint32]:
+        """Ids of the zones that claim a pixel of a window.
+
+        Parameters
+        ----------
+        window : Window, or (row0, row1, col0, col1)
+
+        Returns
+        -------
+        (n,) uint32, ascending
+        """
+        wanted = window if isinstance(window, Window) else Window(*window)
+        (height, width), found = self.chunking.chunks, [np.zeros(0, np.uint32)]
+        row, col = self.index["chunk_row"].to_numpy(), self.index["chunk_col"].to_numpy()
+        hit = (row * height < wanted.row1) & ((row + 1) * height > wanted.row0)
+        hit &= (col * width < wanted.col1) & ((col + 1) * width > wanted.col0)
+        chunks = self.index.filter(pa.array(hit))
+        for row_group in np.unique(chunks["row_group"].to_numpy()):
+            records = self.records(int(row_group))
+            for item in chunks.filter(
+                pa.array(chunks["row_group"].to_numpy() == row_group)
+            ).to_pylist():
+                one = records.of_chunk(item["first_record"], item["n_records"])
+                found.append(self._claiming(one, item["chunk_row"], item["chunk_col"], wanted))
+        return np.unique(np.concatenate(found))
+
+    def _claiming(
+        self, records: Records, row: int, col: int, wanted: Window
+    ) -> npt.NDArray[np.uint32]:
+        """Ids of the records with a span inside the wanted window."""
+        window = self.chunk_window(row, col)
+        number = np.arange(records.zone_id.size)
+        row_ptr, first, end, zone = make_spans(number, *records[3:], window, self.touched)
+        span_row = np.repeat(np.arange(row_ptr.size - 1), np.diff(row_ptr)) + window[0]
+        hit = (span_row >= wanted.row0) & (span_row < wanted.row1)
+        hit &= (first + window[1] < wanted.col1) & (end + window[1] > wanted.col0)
+        claiming: npt.NDArray[np.uint32] = records.zone_id[np.unique(zone[hit])]
+        return claiming

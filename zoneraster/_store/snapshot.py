@@ -1,0 +1,163 @@
+"""What fits together in a store: spec, plan, manifest and ledger of one moment."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zoneraster._store.ledger import LEDGER, batch_of_name, receipt_name
+from zoneraster._store.manifest import PLAN_MARK, Manifest, plan_digest
+from zoneraster._store.parquet import get_table
+from zoneraster._store.records import Records
+from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, require_spec
+from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
+from zoneraster.blobs import Blobs, Location
+from zoneraster.errors import IncompleteBuildError, StoreError, name_some
+
+
+def load_index(blobs: Blobs) -> pa.Table:
+    """The chunk index of a store's plan."""
+    try:
+        return get_table(blobs, INDEX_KEY)
+    except (FileNotFoundError, pa.ArrowException) as err:
+        raise StoreError("the plan is not readable: build again with the same zones") from err
+
+
+def plan_is_whole(blobs: Blobs, digest: str) -> bool:
+    """Manifest and chunk index are there and belong to the plan of the spec."""
+    if not digest:
+        return False
+    try:
+        with blobs.open(MANIFEST_KEY) as file:
+            marks = pq.ParquetFile(file).metadata.metadata or {}
+        blobs.get(PLAN_KEY)
+        return (
+            marks.get(PLAN_MARK.encode(), b"").decode() == digest
+            and plan_digest(load_index(blobs)) == digest
+        )
+    except (FileNotFoundError, pa.ArrowException, StoreError, OSError):
+        return False
+
+
+class BatchChunk(NamedTuple):
+    """A row of the chunk index."""
+
+    batch: int
+    row_group: int
+    row: int
+    col: int
+    first_record: int
+    n_records: int
+    work: int
+    fingerprint: bytes
+
+    def records_in(self, batch: Records) -> Records:
+        """The chunk's own among the records of its batch."""
+        return batch.of_chunk(self.first_record, self.n_records)
+
+
+class Snapshot:
+    """What all tasks of a plan share in one process; files are opened once per thread."""
+
+    def __init__(self, location: Location, digest: str) -> None:
+        self.blobs = location.blobs()
+        self.spec = require_spec(location, self.blobs)
+        if self.spec.digest() != digest:
+            raise StoreError(
+                f"the plan of {location} has changed while it was being built: run the build again"
+            )
+        self.index = load_index(self.blobs)
+        rows = (BatchChunk(*row) for row in zip(*self.index.to_pydict().values(), strict=True))
+        self.batches = {b: tuple(c) for b, c in itertools.groupby(rows, lambda row: row.batch)}
+        self._local = threading.local()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The open manifest of the calling thread."""
+        opened: Manifest | None = getattr(self._local, "manifest", None)
+        if opened is None:
+            opened = Manifest(
+                self.blobs.open(MANIFEST_KEY),
+                self.index,
+                chunking=self.spec.chunking,
+                touched=self.spec.all_touched,
+            )
+            if opened.plan != self.spec.plan:
+                raise StoreError("manifest and spec belong to different plans: build again")
+            self._local.manifest = opened
+        return opened
+
+
+@functools.lru_cache(maxsize=2)
+def shared_snapshot(location: Location, digest: str) -> Snapshot:
+    """The shared context of a plan, opened once per process."""
+    return Snapshot(location, digest)
+
+
+def expected_receipts(ctx: Snapshot) -> dict[int, str]:
+    """Receipt name of every batch of the plan."""
+    return {
+        batch: receipt_name(batch, (chunk.fingerprint for chunk in chunks))
+        for batch, chunks in ctx.batches.items()
+    }
+
+
+def found_receipts(blobs: Blobs) -> dict[int, list[str]]:
+    """Receipts in the ledger, by batch."""
+    found: dict[int, list[str]] = {}
+    for key, _ in blobs.list(LEDGER):
+        found.setdefault(batch_of_name(key), []).append(key)
+    return found
+
+
+def is_done(batch: int, expected: Mapping[int, str], have: Mapping[int, Sequence[str]]) -> bool:
+    """The ledger has the receipt that the plan asks for."""
+    return expected[batch] in have.get(batch, ())
+
+
+def refuse_missing(
+    expected: Mapping[int, str],
+    have: Mapping[int, Sequence[str]],
+    location: Location,
+    *,
+    cure: str,
+) -> None:
+    """Raise unless every batch of the plan has its receipt.
+
+    Raises
+    ------
+    IncompleteBuildError
+        Naming the batches, and the cure.
+    """
+    missing = [b for b in sorted(expected) if not is_done(b, expected, have)]
+    if missing:
+        raise IncompleteBuildError(
+            f"{len(missing):,} of {len(expected):,} batches of {location} have no receipt "
+            f"(batches {name_some(missing)}): {cure}"
+        )
+
+
+def open_snapshot(location: Location) -> Snapshot:
+    """The context of a store's present plan."""
+    blobs = location.blobs()
+    spec = require_spec(location, blobs)
+    if not plan_is_whole(blobs, spec.plan):
+        raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
+    return shared_snapshot(location, spec.digest())
+
+
+def stray_chunks(ctx: Snapshot) -> list[str]:
+    """Chunk keys that the plan does not know."""
+    planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
+    stray = []
+    for key, _ in ctx.blobs.list(f"{ARRAY}/c"):
+        place = parse_chunk_key(key)
+        if place is not None and place not in planned:
+            stray.append(key)
+    return stray

@@ -1,0 +1,188 @@
+"""The store: plain Zarr v3 with CF georeferencing. The only module that imports zarr."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zoneraster._grid import Chunking, Grid
+from zoneraster.blobs import Blobs
+
+ARRAY = "zone"
+_CHUNK_KEY = re.compile(rf"^{ARRAY}/c/(\d+)/(\d+)$")
+_CONVENTIONS = [
+    {
+        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "name": "proj:",
+        "spec_url": "https://github.com/zarr-conventions/proj/blob/v1/README.md",
+    },
+    {
+        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "name": "spatial:",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+    },
+]
+
+
+def chunk_key(row: int, col: int) -> str:
+    """Key of a chunk of the zone array."""
+    return f"{ARRAY}/c/{row}/{col}"
+
+
+def parse_chunk_key(key: str) -> tuple[int, int] | None:
+    """Chunk row and column of a key, None when it is not a chunk of the zone array."""
+    match = _CHUNK_KEY.match(key)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _array_attributes(grid: Grid) -> dict[str, Any]:  # Any: JSON
+    """CF attributes carry the load; the proj: and spatial: conventions are added."""
+    a, b, c, d, e, f = list(grid.transform)[:6]
+    attributes: dict[str, Any] = {
+        "long_name": "zone id, 0 = no zone",
+        "grid_mapping": "spatial_ref",
+        "coordinates": "spatial_ref",
+        "zarr_conventions": _CONVENTIONS,
+        "proj:wkt2": grid.crs.to_wkt(),
+        "spatial:dimensions": ["y", "x"],
+        "spatial:transform": [a, b, c, d, e, f],
+        "spatial:bbox": list(grid.bounds),
+        "spatial:shape": list(grid.shape),
+        "spatial:registration": "pixel",
+    }
+    authority = grid.crs.to_authority()
+    if authority:
+        attributes["proj:code"] = ":".join(authority)
+    return attributes
+
+
+def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON
+    """CF attributes of the y and x coordinates."""
+    if grid.is_geographic:
+        return (
+            {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+            {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+        )
+    unit = grid.crs.axis_info[0].unit_name if grid.crs.axis_info else "metre"
+    return (
+        {"standard_name": "projection_y_coordinate", "units": unit, "axis": "Y"},
+        {"standard_name": "projection_x_coordinate", "units": unit, "axis": "X"},
+    )
+
+
+def zarr_objects(
+    grid: Grid, chunking: Chunking, dtype: np.dtype[Any], *, crc32c: bool
+) -> dict[str, bytes]:
+    """All keys of an empty zone store but for its chunks.
+
+    Parameters
+    ----------
+    grid : Grid
+    chunking : Chunking
+    dtype : uint8, uint16 or uint32
+    crc32c : bool
+        Add Zarr's crc32c codec behind zstd.
+
+    Returns
+    -------
+    dict of key to bytes
+        Made by the zarr library in memory, so that what is stored is what zarr itself writes.
+    """
+    import zarr  # noqa: PLC0415 - a slow import that only planning needs
+    from zarr.codecs import Crc32cCodec, ZstdCodec  # noqa: PLC0415
+    from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
+    from zarr.core.sync import sync  # noqa: PLC0415
+    from zarr.storage import MemoryStore  # noqa: PLC0415
+
+    memory = MemoryStore()
+    title = {"Conventions": "CF-1.11", "title": "zone raster"}
+    group = zarr.create_group(memory, zarr_format=3, attributes=title)
+    compressors: list[Any] = [ZstdCodec(level=1)]  # Any: codecs share no public base class
+    if crc32c:
+        compressors.append(Crc32cCodec())
+    group.create_array(
+        ARRAY,
+        shape=grid.shape,
+        chunks=chunking.chunks,
+        dtype=dtype,
+        compressors=compressors,
+        filters=None,
+        fill_value=0,
+        dimension_names=("y", "x"),
+        attributes=_array_attributes(grid),
+    )
+    _put_coordinates(group, grid)
+    _put_grid_mapping(group, grid)
+    with warnings.catch_warnings():
+        # Consolidated metadata is not in the v3 specification yet; readers use it all the same.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(memory)
+    prototype = default_buffer_prototype()
+
+    async def read() -> dict[str, bytes]:
+        found = {}
+        async for key in memory.list():
+            value = await memory.get(key, prototype)
+            if value is not None:
+                found[key] = value.to_bytes()
+        return found
+
+    return dict(sorted(sync(read()).items()))
+
+
+def _put_coordinates(group: Any, grid: Grid) -> None:  # Any: a zarr group, imported lazily
+    """Pixel centres as 1-D arrays: what GDAL takes the transform from."""
+    from zarr.codecs import BloscCodec  # noqa: PLC0415
+
+    coordinates = (("y", grid.y_centres()), ("x", grid.x_centres()))
+    for (name, values), attributes in zip(coordinates, _axis_attributes(grid), strict=True):
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            chunks=values.shape,
+            dtype="float64",
+            # Shuffle is right here: neighbouring coordinates share their high bytes.
+            compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=8)],
+            filters=None,
+            dimension_names=(name,),
+            attributes=attributes,
+        )
+        array[:] = values
+
+
+def _put_grid_mapping(group: Any, grid: Grid) -> None:  # Any: a zarr group, imported lazily
+    """The CF grid mapping variable."""
+    with warnings.catch_warnings():
+        # Some projections have parameters that CF cannot say; the WKT beside it says them.
+        warnings.simplefilter("ignore")
+        named = grid.crs.to_cf()
+    a, b, c, d, e, f = list(grid.transform)[:6]
+    mapping = {
+        **named,
+        "crs_wkt": grid.crs.to_wkt(),
+        "spatial_ref": grid.crs.to_wkt(),
+        "GeoTransform": " ".join(repr(float(n)) for n in (c, a, b, f, d, e)),
+    }
+    reference = group.create_array(
+        "spatial_ref", shape=(), dtype="int32", compressors=None, attributes=_plain(mapping)
+    )
+    reference[...] = 0
+
+
+def _plain(mapping: Mapping[str, object]) -> dict[str, Any]:
+    """JSON-able copy: pyproj gives tuples and numpy numbers."""
+    plain: dict[str, Any] = json.loads(json.dumps(mapping, default=float))
+    return plain
+
+
+def write_zarr(blobs: Blobs, objects: Mapping[str, bytes]) -> None:
+    """Put the metadata of a store, its root last: a store with a root is complete."""
+    for key, data in objects.items():
+        if key != "zarr.json":
+            blobs.put(key, data)
+    blobs.put("zarr.json", objects["zarr.json"])

@@ -1,0 +1,200 @@
+"""A value raster and how to read it, and the conditions that comparing it makes.
+
+Pure records. Nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from zoneraster.errors import ValuesError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# What can be opened as a raster.
+SourceLike: TypeAlias = "str | os.PathLike[str] | xr.DataArray | xr.Dataset"
+RasterLike: TypeAlias = "SourceLike | Raster"
+
+COMPARISONS = (">=", ">", "<=", "<", "==", "!=")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raster:
+    """A value raster, and how to read it.
+
+    Parameters
+    ----------
+    source : path, URL, xarray.DataArray or xarray.Dataset
+        Zarr, GeoTIFF or COG; arrays in memory or backed by dask.
+    variable : str, optional
+        Which variable of a Zarr group or Dataset with several.
+    band : int, optional
+        Which band, from 1, of a raster file with several.
+    nodata : number, optional
+        The value that means "no value", in stored units; by default what the raster declares. NaN
+        always means it.
+    units : str, optional
+        Such as "Mg/ha"; by default the attribute `units`. Decides whether sums or area sums make
+        sense.
+    crs : optional
+        Reference system to take in place of the declared one.
+    raw : bool
+        Leave a declared scale and offset alone.
+    resample : str, optional
+        How a raster on another lattice is brought to the store's: "nearest", "average", ...
+
+    Notes
+    -----
+    Comparisons (``raster >= 30``) give conditions for ``where=``; so do `isin` and `is_valid`.
+
+    Examples
+    --------
+    >>> (Raster("tcd.zarr") >= 30) | Raster("mangrove.zarr").isin([1, 2])
+    (tcd.zarr >= 30 | mangrove.zarr isin (1, 2))
+    """
+
+    source: SourceLike
+    variable: str | None = field(default=None, kw_only=True)
+    band: int | None = field(default=None, kw_only=True)
+    nodata: float | None = field(default=None, kw_only=True)
+    units: str | None = field(default=None, kw_only=True)
+    crs: object = field(default=None, kw_only=True)
+    raw: bool = field(default=False, kw_only=True)
+    resample: str | None = field(default=None, kw_only=True)
+
+    def __ge__(self, value: float) -> Predicate:
+        return Comparison(self, ">=", value)
+
+    def __gt__(self, value: float) -> Predicate:
+        return Comparison(self, ">", value)
+
+    def __le__(self, value: float) -> Predicate:
+        return Comparison(self, "<=", value)
+
+    def __lt__(self, value: float) -> Predicate:
+        return Comparison(self, "<", value)
+
+    def __eq__(self, value: object) -> Predicate:  # type: ignore[override]
+        return Comparison(self, "==", value)
+
+    def __ne__(self, value: object) -> Predicate:  # type: ignore[override]
+        return Comparison(self, "!=", value)
+
+    __hash__ = object.__hash__
+
+    def isin(self, values: Sequence[float]) -> Predicate:
+        """Pixels that hold one of some values."""
+        return Comparison(self, "isin", tuple(values))
+
+    def is_valid(self) -> Predicate:
+        """Pixels that hold a value at all."""
+        return Comparison(self, "isvalid", None)
+
+    def __str__(self) -> str:
+        return label_of(self.source)
+
+
+def label_of(source: object) -> str:
+    """Name of a source for people."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "name", None)
+    return f"{type(source).__name__} {name!r}" if name else type(source).__name__
+
+
+def as_raster(source: RasterLike) -> Raster:
+    """A raster, with the defaults where only a source is given."""
+    return source if isinstance(source, Raster) else Raster(source)
+
+
+class Predicate:
+    """A condition on pixels; combine with ``&``, ``|`` and ``~``. Made by comparing a `Raster`."""
+
+    __slots__ = ()
+
+    def __and__(self, other: Predicate) -> Predicate:
+        return Combination("&", self, other)
+
+    def __or__(self, other: Predicate) -> Predicate:
+        return Combination("|", self, other)
+
+    def __invert__(self) -> Predicate:
+        return Negation(self)
+
+    def __bool__(self) -> bool:
+        raise ValuesError(
+            "a condition on pixels is neither true nor false: combine conditions with & | ~, not "
+            "with and, or, not, and put comparisons in parentheses"
+        )
+
+    def bound(self, number: Callable[[Raster], int]) -> Predicate:
+        """The same condition with numbers in place of rasters: what travels to workers."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison(Predicate):
+    """A raster against a number; false where the raster has no value.
+
+    Parameters
+    ----------
+    raster : Raster, or its number once it is bound
+    how : one of `COMPARISONS`, "isin" or "isvalid"
+    value : number, numbers, or None
+    """
+
+    raster: Raster | int
+    how: str
+    value: Any  # Any: a number, several, or None
+
+    def __post_init__(self) -> None:
+        values = {"isvalid": (), "isin": self.value}.get(self.how, (self.value,))
+        if not all(isinstance(n, int | float | np.number) and n == n for n in values):
+            raise ValuesError(
+                f"{self.raster} {self.how} {self.value!r}: a raster is compared with numbers; "
+                "is_valid() tells pixels with a value, & and | join conditions of two rasters"
+            )
+
+    def bound(self, number: Callable[[Raster], int]) -> Predicate:
+        """With the number of the raster."""
+        assert isinstance(self.raster, Raster)
+        return replace(self, raster=number(self.raster))
+
+    def __repr__(self) -> str:
+        return f"{self.raster} {self.how}" + ("" if self.value is None else f" {self.value!r}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Combination(Predicate):
+    """Two conditions joined by ``&`` or ``|``."""
+
+    how: str
+    left: Predicate
+    right: Predicate
+
+    def bound(self, number: Callable[[Raster], int]) -> Predicate:
+        """With numbers on both sides."""
+        return replace(self, left=self.left.bound(number), right=self.right.bound(number))
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} {self.how} {self.right!r})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Negation(Predicate):
+    """Everything else; pixels without a value too."""
+
+    of: Predicate
+
+    def bound(self, number: Callable[[Raster], int]) -> Predicate:
+        """With numbers inside."""
+        return replace(self, of=self.of.bound(number))
+
+    def __repr__(self) -> str:
+        return f"~{self.of!r}"

@@ -1,0 +1,234 @@
+"""Open vector files and frames: attributes, keys and geometry as they are stored."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from zoneraster._zones.wkb import wkb_of
+from zoneraster.arrays import Objects
+from zoneraster.errors import ZonesError
+
+# Others, such as reference://, lead from one URL to any other file.
+URL_SCHEMES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
+SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
+READABLE = "GeoParquet, GeoPackage, Shapefile, FlatGeobuf or GeoJSON"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a source holds; `geometry` only where it comes as objects already."""
+
+    label: str
+    table: pa.Table
+    wkb: pa.LargeBinaryArray
+    crs: CRS | None
+    geometry: Objects | None = None
+    is_spherical: bool = False
+
+    def zone(self, key: str, row: int) -> str:
+        """How a message names a row."""
+        if key not in self.table.column_names:
+            return f"row {row}"
+        return f"row {row} (key {self.table[key][row].as_py()!r})"
+
+
+def open_source(source: object, layer: str | None) -> Source:
+    """Open a path, URL or frame; nothing is checked yet but that it can be read."""
+    if isinstance(source, (str, os.PathLike)):
+        return _open_path(os.fspath(source), layer)
+    if layer is not None:
+        raise ZonesError(f"layer={layer!r} is for files with several layers, not for a frame")
+    import geopandas  # noqa: PLC0415 - whoever has a frame has it already
+
+    given: Any = source  # Any: duck-typed frames
+    for method in ("compute", "to_geopandas"):
+        # Not on a GeoDataFrame: a column may be called "compute".
+        if hasattr(given, method) and not isinstance(given, geopandas.GeoDataFrame):
+            given = getattr(given, method)()
+    if not isinstance(given, geopandas.GeoDataFrame):
+        raise ZonesError(
+            f"cannot read zones from a {type(source).__name__}: give the path of a file "
+            f"({READABLE}), a GeoDataFrame or a dask-geopandas frame"
+        )
+    return _from_frame(given)
+
+
+def _open_path(path: str, layer: str | None) -> Source:
+    if "://" in path:
+        return _from_url(path, layer)
+    if not Path(path).exists():
+        raise ZonesError(f"{path}: no such file")
+    if Path(path).is_dir():
+        raise ZonesError(f"{path} is a folder: give one file, or a dask-geopandas frame of many")
+    with Path(path).open("rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"PAR1"):
+        _no_layers(path, layer)
+        return _from_parquet(path, path)
+    # GDAL runs what a VRT or a pipeline tells it to, whatever the file is called. So the content
+    # chooses the driver; GeoJSON, which has no magic bytes, by GDAL's own prefix.
+    suffix = Path(path).suffix.lower()
+    if head.startswith(SHAPEFILE_MAGIC) and suffix == ".shp":
+        declared, size = 2 * int.from_bytes(head[24:28], "big"), Path(path).stat().st_size
+        if size < declared:
+            raise ZonesError(
+                f"{path} is truncated: {size} bytes, its header says {declared}; copy it again"
+            )
+        return _from_ogr(path, path, layer)
+    is_package = head.startswith(b"SQLite format 3") and suffix == ".gpkg"
+    if is_package or head.startswith(b"fgb"):
+        return _from_ogr(path, path, layer)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return _from_ogr(path, f"GEOJSON:{path}", layer)
+    raise ZonesError(
+        f"{path} is not {READABLE} (it begins with {head[:16]!r}): convert it to one of these, "
+        "e.g. with ogr2ogr; unpack archives; of a Shapefile give the .shp"
+    )
+
+
+def _from_url(url: str, layer: str | None) -> Source:
+    import fsspec  # noqa: PLC0415 - only needed here
+
+    # A URL may carry a password or a signature.
+    label = url.split("?", maxsplit=1)[0].rpartition("/")[2] or "URL"
+    if "::" in url:
+        raise ZonesError(f"{label}: chained URLs (::) are not followed; give the file's own URL")
+    scheme = url.partition("://")[0]
+    if scheme not in URL_SCHEMES:
+        raise ZonesError(
+            f"{label}: no scheme {scheme!r} here; download the file, "
+            f"or use one of {', '.join(URL_SCHEMES)}"
+        )
+    _no_layers(label, layer)
+    try:
+        with fsspec.open(url, "rb") as file:
+            if file.read(4) != b"PAR1":
+                raise ZonesError(f"{label} is not GeoParquet: download it and give its path")
+            file.seek(0)
+            return _from_parquet(file, label)
+    except (OSError, ValueError, ImportError) as err:
+        if isinstance(err, ZonesError):
+            raise
+        raise ZonesError(f"{label} cannot be opened ({type(err).__name__}): check the URL") from err
+
+
+def _no_layers(label: str, layer: str | None) -> None:
+    if layer is not None:
+        raise ZonesError(f"{label} is Parquet and has no layers: leave out layer={layer!r}")
+
+
+def _from_parquet(source: Any, label: str) -> Source:  # Any: path or file object
+    try:
+        file = pq.ParquetFile(source)
+    except (pa.ArrowException, OSError) as err:
+        raise ZonesError(f"{label} is not readable Parquet: {err}") from err
+    schema = file.schema_arrow
+    primary, column, left_out = _geo_metadata(schema, label)
+    is_spherical = column.get("edges") == "spherical"
+    crs = parsed_crs(column.get("crs"), label)
+    names = [name for name in schema.names if name not in left_out]
+    if column.get("encoding", "WKB") == "WKB":
+        try:
+            table = file.read(columns=names)
+        except (pa.ArrowException, OSError) as err:
+            raise ZonesError(f"{label} is not readable Parquet: {err}") from err
+        wkb = _combined(table[primary])
+        return Source(label, table.drop_columns([primary]), wkb, crs, None, is_spherical)
+    import geopandas  # noqa: PLC0415 - rarely needed, and slow to import
+
+    table = file.read(columns=[name for name in names if name != primary])
+    if hasattr(source, "seek"):
+        source.seek(0)
+    geometry = np.asarray(geopandas.read_parquet(source, columns=[primary]).geometry, dtype=object)
+    return Source(label, table, wkb_of(geometry), crs, geometry, is_spherical)
+
+
+def _geo_metadata(schema: pa.Schema, label: str) -> tuple[str, dict[str, Any], set[str]]:
+    """Name and description (JSON, hence Any) of the geometry column, and columns to leave out."""
+    if b"geo" in (schema.metadata or {}):
+        geo = json.loads(schema.metadata[b"geo"])
+        primary, columns = geo["primary_column"], geo["columns"]
+        covering = [column.get("covering", {}).get("bbox", {}) for column in columns.values()]
+        boxes = {path[0] for box in covering for path in box.values()}
+        # A CRS that is absent is OGC:CRS84; one that is null is unknown.
+        description = {"crs": "OGC:CRS84", **columns[primary]}
+        return primary, description, (boxes | set(columns)) - {primary}
+    for field in schema:
+        if (field.metadata or {}).get(b"ARROW:extension:name") == b"geoarrow.wkb":
+            said = json.loads(field.metadata.get(b"ARROW:extension:metadata") or "{}")
+            return field.name, {"crs": said.get("crs")}, set()
+    raise ZonesError(
+        f"{label} has no 'geo' metadata, so it is not GeoParquet: write it with "
+        f"GeoDataFrame.to_parquet (columns: {', '.join(schema.names)})"
+    )
+
+
+def _from_ogr(label: str, dataset: str, layer: str | None) -> Source:
+    import pyogrio  # noqa: PLC0415 - loads GDAL
+    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
+
+    try:
+        layers = [name for name, kind in pyogrio.list_layers(dataset) if kind is not None]
+        if (layer is None and len(layers) > 1) or layer not in (None, *layers):
+            wish = (
+                "has several layers" if layer is None else f"has no layer {layer!r} of geometries"
+            )
+            raise ZonesError(f"{label} {wish}: choose one with layer= (--layer): {layers}")
+        if not layers:
+            raise ZonesError(f"{label} has no layer with geometries: zones must be polygons")
+        meta, table = pyogrio.read_arrow(dataset, layer=layer or layers[0])
+    except (DataSourceError, DataLayerError, pa.ArrowException) as err:
+        raise ZonesError(f"{label} cannot be read: {err}") from err
+    geometry = meta["geometry_name"] or "wkb_geometry"
+    wkb = _combined(table[geometry])
+    return Source(label, table.drop_columns([geometry]), wkb, parsed_crs(meta["crs"], label))
+
+
+def _from_frame(frame: Any) -> Source:  # Any: geopandas has no types
+    label = "GeoDataFrame"
+    try:
+        geometry = np.array(frame.geometry, dtype=object)
+    except AttributeError as err:
+        raise ZonesError("GeoDataFrame has no active geometry: call set_geometry first") from err
+    is_geometry = [str(dtype) == "geometry" for dtype in frame.dtypes]
+    attributes = frame.loc[:, [not one for one in is_geometry]]
+    named = [name for name in frame.index.names if name is not None]
+    if named and not set(named) & set(frame.columns):
+        attributes = attributes.reset_index(level=named)
+    try:
+        columns = [pa.array(attributes[name], from_pandas=True) for name in attributes.columns]
+    except (pa.ArrowException, TypeError) as err:
+        raise ZonesError(f"{label}: a column mixes types ({err}): convert it to one type") from err
+    names = [str(name) for name in attributes.columns]
+    table = pa.Table.from_arrays(columns, names=names)
+    return Source(label, table, wkb_of(geometry), parsed_crs(frame.crs, label), geometry)
+
+
+def parsed_crs(crs: object, label: str) -> CRS | None:
+    """A reference system, or None where none is declared."""
+    try:
+        return None if crs is None else CRS.from_user_input(crs)
+    except CRSError as err:
+        raise ZonesError(f"{label}: unknown CRS {str(crs)[:200]!r}: {err}") from err
+
+
+def _combined(column: pa.ChunkedArray) -> pa.LargeBinaryArray:
+    """One array with 64-bit offsets, so that no file is too large for it."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = pa.chunked_array(
+            [chunk.storage for chunk in column.chunks], column.type.storage_type
+        )
+    column = column.cast(pa.large_binary())
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks or [pa.array([], pa.large_binary())])
