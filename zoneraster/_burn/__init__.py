@@ -6,6 +6,8 @@ a zstd frame. Arrays and integers only: numba and NumPy are all that is imported
 """
 
 from zoneraster._burn import frame as frame
+from zoneraster._burn.cache import inlined as inlined
+from zoneraster._burn.cache import kernel as kernel
 from zoneraster._burn.centres import zones_with_centres as zones_with_centres
 from zoneraster._burn.edges import edges_in_rows as edges_in_rows
 from zoneraster._burn.edges import gather_records as gather_records

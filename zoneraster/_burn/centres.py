@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from zoneraster._burn.cache import kernel
 from zoneraster._burn.edges import edges_in_rows
 from zoneraster._burn.rule import crossing, first_row
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _holds_a_centre(edges, height, width):  # type: ignore[no-untyped-def]
     """Whether a part claims any pixel of the grid; stops at the first row that it does."""
     top, end = height, 0
@@ -31,7 +31,7 @@ def _holds_a_centre(edges, height, width):  # type: ignore[no-untyped-def]
     return False
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def zones_with_centres(u, v, ring_offsets, part_offsets, part_zone, n_zones, height, width):  # type: ignore[no-untyped-def]
     """Which zones claim at least one pixel of the grid, (n_zones,) bool."""
     found = np.zeros(n_zones, np.bool_)

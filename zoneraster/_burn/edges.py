@@ -1,14 +1,14 @@
-"""Edges of rings, gathered and handed on: flat arrays that grow."""
+"""Edges of rings, gathered for some rows and handed on in another order."""
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from zoneraster._burn.cache import kernel
 from zoneraster._burn.rule import first_row, touched_rows
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def grown(a, n):  # type: ignore[no-untyped-def]
     """Copy of 1-D `a` with room for at least `n` items."""
     out = np.empty(max(2 * a.size, n), a.dtype)
@@ -16,7 +16,7 @@ def grown(a, n):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _grown_edges(a, n):  # type: ignore[no-untyped-def]
     """Copy of (m, 4) `a` with room for at least `n` rows."""
     out = np.empty((max(2 * a.shape[0], n), 4), a.dtype)
@@ -24,7 +24,7 @@ def _grown_edges(a, n):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1, touched):  # type: ignore[no-untyped-def]
     """Edges of some parts that matter to rows ``[row0, row1)``.
 
@@ -69,7 +69,7 @@ def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1, touched):
     return edges[:n], offsets
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def gather_records(order, e_ptr, edge_index, edges, t_ptr, toggles):  # type: ignore[no-untyped-def]
     """Records in another order, their edges copied out.
 

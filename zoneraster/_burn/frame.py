@@ -16,10 +16,11 @@ from __future__ import annotations
 import struct
 from typing import TypeAlias
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 import zstandard
+
+from zoneraster._burn.cache import inlined, kernel
 
 BLOCK = 128 * 1024
 # Level of `encode_bands`: label images gain nothing from higher ones.
@@ -101,7 +102,7 @@ _TABLES = (
 )
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _value_above(run, end, start, x, stop):  # type: ignore[no-untyped-def]
     """Advance `run` to the one that holds column `x`; return it and where it stops."""
     while run + 1 < end and start[run + 1] <= x:
@@ -109,7 +110,7 @@ def _value_above(run, end, start, x, stop):  # type: ignore[no-untyped-def]
     return run, start[run + 1] if run + 1 < end else stop
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def sequences(run_ptr, start, value, width, itemsize):  # type: ignore[no-untyped-def]
     """Describe a chunk as literals and matches.
 
@@ -181,7 +182,7 @@ def sequences(run_ptr, start, value, width, itemsize):  # type: ignore[no-untype
     return literals[:n_lit], n_literals[:n], match[:n], above[:n], pending
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _high_bit(value):  # type: ignore[no-untyped-def]
     """Position of the highest bit of a value below 2**32."""
     high = 0
@@ -192,7 +193,7 @@ def _high_bit(value):  # type: ignore[no-untyped-def]
     return high
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _flush(out, n, bits, n_bits):  # type: ignore[no-untyped-def]
     """Write the whole bytes of a bit buffer; return the end and what is left.
 
@@ -204,7 +205,7 @@ def _flush(out, n, bits, n_bits):  # type: ignore[no-untyped-def]
     return n + whole, bits >> np.uint64(8 * whole), n_bits & 7
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _repeat_offset(distance, n_literals, repeat):  # type: ignore[no-untyped-def]
     """Offset value of a match (RFC 8878, 3.1.1.5), updating the three repeat offsets."""
     r1, r2, r3 = repeat[0], repeat[1], repeat[2]
@@ -220,7 +221,7 @@ def _repeat_offset(distance, n_literals, repeat):  # type: ignore[no-untyped-def
     return distance + 3
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _put(out, n, value, size):  # type: ignore[no-untyped-def]
     """Write `size` little-endian bytes."""
     for b in range(size):
@@ -228,7 +229,7 @@ def _put(out, n, value, size):  # type: ignore[no-untyped-def]
     return n + size
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _put_bitstream(out, n, seq, count, tables):  # type: ignore[no-untyped-def]
     """Write the sequences of a block, last one first, as an FSE bitstream.
 
@@ -281,7 +282,7 @@ def _put_bitstream(out, n, seq, count, tables):  # type: ignore[no-untyped-def]
     return n + 1 if n_bits else n
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _put_block(out, n, literals, seq, count, content, is_last, tables):  # type: ignore[no-untyped-def]
     """Write one compressed block; return -1 where it is not smaller than its content."""
     head = n
@@ -312,12 +313,15 @@ def _put_block(out, n, literals, seq, count, content, is_last, tables):  # type:
     return n
 
 
-@nb.njit(nogil=True, cache=True)
-def blocks(literals, n_literals, match, above, tail, row_bytes, itemsize, tables, out, n):  # type: ignore[no-untyped-def]
-    """Cut sequences into blocks of at most 128 KiB of content and write them to `out` at `n`.
+@kernel
+def blocks(parts, row_bytes, itemsize, tables, out, n):  # type: ignore[no-untyped-def]
+    """Cut `parts`, as `sequences` gives them, into blocks of at most 128 KiB of content.
+
+    Blocks are written to `out` from `n` on.
 
     Returns the end in `out`, or -1 where a block would not be smaller than its content.
     """
+    literals, n_literals, match, above, tail = parts
     seq = np.empty((3, BLOCK // _MIN_MATCH + 1), np.int64)
     repeat = np.array([1, 4, 8])
     s, n_seq, lit = 0, match.size, 0
@@ -391,7 +395,7 @@ def encode_runs(
     # and the last store of the bitstream reaches 8 bytes further.
     room = parts[0].size + 10 * (parts[2].size + n_blocks) + 32 * n_blocks + 8
     out = np.empty(room, np.uint8)
-    end = blocks(*parts, row_bytes, itemsize, _TABLES, out, 0)
+    end = blocks(parts, row_bytes, itemsize, _TABLES, out, 0)
     if end < 0:
         return None
     return _header(n_bytes, row_bytes) + out[:end].tobytes()
@@ -434,7 +438,7 @@ def encode(
     return frame
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def paint(run_ptr, start, value, row0, out):  # type: ignore[no-untyped-def]
     """Write the runs of rows ``row0 ...`` into the pixels of `out`.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.spans import sort_stretch
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _settle(zones, n_active, n_pixels, claimed, contested):  # type: ignore[no-untyped-def]
     """Count one stretch of pixels that several spans cover; return its owner."""
     owner = zones[0]
@@ -29,7 +29,7 @@ def _settle(zones, n_active, n_pixels, claimed, contested):  # type: ignore[no-u
     return owner
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-def]
     """Let the row's pixels from column `x` on have the value `new`; return the number of runs."""
     if start[n - 1] == x:
@@ -41,7 +41,7 @@ def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-d
     return n + 1
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _retire(ends, zones, n_active, x):  # type: ignore[no-untyped-def]
     """Drop the spans that end at or before column `x`; return how many are left."""
     j = 0
@@ -54,7 +54,7 @@ def _retire(ends, zones, n_active, x):  # type: ignore[no-untyped-def]
     return n_active
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area):  # type: ignore[no-untyped-def]
     """Runs of a chunk: in each pixel the zone that was painted last.
 
@@ -131,7 +131,7 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
     return run_ptr, start[:n], value[:n], claimed, owned, contested, area
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def contested_pairs(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
     """Every pair of zones that claim the same pixels of a chunk, once per row and meeting.
 

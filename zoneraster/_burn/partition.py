@@ -1,13 +1,4 @@
-"""Edges to chunks, exactly and once: the kernels behind the manifest.
-
-An *edge* is a row ``(u1, v1, u2, v2)`` of a float64 array in global pixel coordinates, sorted so
-that ``v1 <= v2``. It crosses the centre line of pixel row ``r`` when ``v1 <= r + 0.5 < v2``, at
-
-    k = floor((r + 0.5 - v1) * (u2 - u1) / (v2 - v1) + u1 + 0.5)
-
-in this order of operations (GDAL's ``llrasterize.cpp``): pixels ``k, k + 1, ...`` lie to its right.
-Every operation is monotone in ``r``, so the crossings of an edge in a band of rows lie between the
-crossings of its first and last row there.
+"""Edges to chunks, exactly and once: the kernel behind the manifest.
 
 A part that spans many chunks is swept one chunk row at a time. Each edge goes to the chunks in
 which its crossings fall; for all chunks to the right it only *toggles* "inside at the left
@@ -19,14 +10,14 @@ whole canvas.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.edges import grown
 from zoneraster._burn.rule import crossing, first_row, touched_columns, touched_rows
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _edge_columns(edge, a, b, touched):  # type: ignore[no-untyped-def]
     """Crossing rows of an edge within [a, b), and the columns (lo, hi) it needs, both inclusive."""
     u1, v1, u2, v2 = edge[0], edge[1], edge[2], edge[3]
@@ -45,14 +36,19 @@ def _edge_columns(edge, a, b, touched):  # type: ignore[no-untyped-def]
     return ca, cb, lo, hi
 
 
-@nb.njit(nogil=True, cache=True)
-def _pieces(edges, e0, e1, row0, row1, width, chunk_h, chunk_w, touched, key, eid, tkey, ta, tb):  # type: ignore[no-untyped-def]
+@kernel
+def _pieces(edges, e0, e1, band_of_rows, touched, pieces, toggles):  # type: ignore[no-untyped-def]
     """Cut the edges of one part at chunk rows: (chunk, edge) pieces and toggles.
 
+    `band_of_rows` is (row0, row1, width, chunk height, chunk width), as `partition_edges` has them;
+    `pieces` are (key, edge) and `toggles` (key, first row, end row), written to and grown.
     A chunk's key is ``band * (n_cols + 1) + column`` with bands counted from `row0`; toggle rows
     are counted from the top of their band. Consecutive toggles of one key that share an end are
     joined on the way (interval XOR), which leaves one for a whole monotone or winding chain.
     """
+    row0, row1, width, chunk_h, chunk_w = band_of_rows
+    key, eid = pieces
+    tkey, ta, tb = toggles
     n_cols = (width + chunk_w - 1) // chunk_w
     n = t = 0
     for e in range(e0, e1):
@@ -95,10 +91,10 @@ def _pieces(edges, e0, e1, row0, row1, width, chunk_h, chunk_w, touched, key, ei
                 tkey, ta, tb = grown(tkey, t + 1), grown(ta, t + 1), grown(tb, t + 1)
             tkey[t], ta[t], tb[t] = k, x, y
             t += 1
-    return n, t, key, eid, tkey, ta, tb
+    return n, t, (key, eid), (tkey, ta, tb)
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _stable_order(key, n, n_keys):  # type: ignore[no-untyped-def]
     """Stable ascending order of ``key[:n]``: by counting when that is cheaper than comparing."""
     if n < n_keys // 8:
@@ -115,7 +111,7 @@ def _stable_order(key, n, n_keys):  # type: ignore[no-untyped-def]
     return order
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _xor_rows(state, n, new, m, out):  # type: ignore[no-untyped-def]
     """Symmetric difference of two row lists (`state` sorted and distinct, `new` any) into `out`."""
     fresh = np.sort(new[:m])
@@ -137,7 +133,7 @@ def _xor_rows(state, n, new, m, out):  # type: ignore[no-untyped-def]
     return k
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _event_rows(tkey, ta, tb, order, j, t, k, rows):  # type: ignore[no-untyped-def]
     """Collect both ends of every toggle with key `k`, from position `j` of `order` on."""
     m = 0
@@ -150,13 +146,13 @@ def _event_rows(tkey, ta, tb, order, j, t, k, rows):  # type: ignore[no-untyped-
     return j, m, rows
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _column_in_band(key, band, n_cols):  # type: ignore[no-untyped-def]
     """Chunk column of a key; the end of the band when it belongs to a later one."""
     return key - band * (n_cols + 1) if key // (n_cols + 1) == band else n_cols
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _appended(out, n, more):  # type: ignore[no-untyped-def]
     """`out` with `more` behind its first `n` items, grown where needed."""
     if n + more.size > out.size:
@@ -165,7 +161,7 @@ def _appended(out, n, more):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, touched):  # type: ignore[no-untyped-def]
     """Hand the edges of parts to the chunks of rows ``[row0, row1)``.
 
@@ -199,14 +195,16 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, to
     full = np.empty(1024, np.bool_)
     e_ptr, t_ptr = np.zeros(1025, np.int64), np.zeros(1025, np.int64)
     out_edges, out_rows = np.empty(1024, np.int64), np.empty(1024, np.int32)
-    key, eid = np.empty(1024, np.int64), np.empty(1024, np.int64)
-    tkey, ta, tb = np.empty(64, np.int64), np.empty(64, np.int32), np.empty(64, np.int32)
+    pieces = (np.empty(1024, np.int64), np.empty(1024, np.int64))
+    toggles = (np.empty(64, np.int64), np.empty(64, np.int32), np.empty(64, np.int32))
     rows = np.empty(64, np.int32)
     for p in range(edge_offsets.size - 1):
-        n, t, key, eid, tkey, ta, tb = _pieces(
-            edges, edge_offsets[p], edge_offsets[p + 1], row0, row1, width, chunk_h, chunk_w,
-            touched, key, eid, tkey, ta, tb,
+        n, t, pieces, toggles = _pieces(
+            edges, edge_offsets[p], edge_offsets[p + 1], (row0, row1, width, chunk_h, chunk_w),
+            touched, pieces, toggles,
         )  # fmt: skip
+        key, eid = pieces
+        tkey, ta, tb = toggles
         if n == 0 and t == 0:
             continue
         order = _stable_order(key, n, n_bands * (n_cols + 1))

@@ -1,37 +1,50 @@
-"""The pixel rules: which row and column an edge decides, in global pixel coordinates."""
+"""The pixel rules: which rows an edge decides, and at which column, ties included.
+
+An *edge* is a row ``(u1, v1, u2, v2)`` of a float64 array in global pixel coordinates, sorted so
+that ``v1 <= v2``. By the centre rule it crosses the centre line of pixel row ``r`` when
+``v1 <= r + 0.5 < v2``, at
+
+    k = floor((r + 0.5 - v1) * (u2 - u1) / (v2 - v1) + u1 + 0.5)
+
+in this order of operations (GDAL's ``llrasterize.cpp``): pixels ``k, k + 1, ...`` lie to its right.
+So a centre on a left or bottom edge is out, on a right or top edge in. Every operation is monotone
+in ``r``, so the crossings of an edge in a band of rows lie between those of its first and last row.
+
+By ``all_touched`` an edge also has the pixels whose inside it passes through (its supercover).
+"""
 
 from __future__ import annotations
 
 import math
 
-import numba as nb
+from zoneraster._burn.cache import inlined
 
 # Rows and columns are cut to this range as floats before they become integers: a coordinate of
 # 1e300 must not overflow, and nothing beyond 2**40 pixels can meet a grid.
 FAR = float(2**40)
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def first_row(v):  # type: ignore[no-untyped-def]
     """First row whose centre line is at or below `v`: the smallest r with v <= r + 0.5."""
     return int(math.ceil(min(max(v - 0.5, -FAR), FAR)))
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def crossing(u1, v1, u2, v2, row):  # type: ignore[no-untyped-def]
     """Column at which an edge crosses the centre line of `row` (the formula of the module)."""
     x = (row + 0.5 - v1) * (u2 - u1) / (v2 - v1) + u1 + 0.5
     return int(math.floor(min(max(x, -FAR), FAR)))
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def touched_rows(v1, v2):  # type: ignore[no-untyped-def]
     """Half-open rows whose open interior, or left half of it, an edge passes through."""
     a = int(math.floor(min(max(v1, -FAR), FAR)))
     return a, int(math.ceil(min(max(v2, -FAR), FAR)))
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def touched_columns(u1, v1, u2, v2, row):  # type: ignore[no-untyped-def]
     """Half-open columns that the piece of an edge inside `row` passes through (supercover)."""
     xa, xb = u1, u2

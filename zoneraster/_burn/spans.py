@@ -10,16 +10,16 @@ Zones are dense local numbers ``0 .. n - 1`` in painting order here; the caller 
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.rule import crossing, first_row, touched_columns, touched_rows
 
 # Below this many items an insertion sort beats the general one.
 _SHORT = 24
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def sort_stretch(a, start, end):  # type: ignore[no-untyped-def]
     """Sort ``a[start:end]`` in place."""
     if end - start > _SHORT:
@@ -34,7 +34,7 @@ def sort_stretch(a, start, end):  # type: ignore[no-untyped-def]
         a[j + 1] = x
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _rows_of(edge, row0, height, touched):  # type: ignore[no-untyped-def]
     """Rows of the chunk that an edge crosses, or touches."""
     if touched:
@@ -44,7 +44,7 @@ def _rows_of(edge, row0, height, touched):  # type: ignore[no-untyped-def]
     return max(a - row0, 0), min(b - row0, height)
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _room(full, e_ptr, edges, t_ptr, toggles, row0, height, touched):  # type: ignore[no-untyped-def]
     """Upper bounds: crossings of the busiest record, spans of all records."""
     busiest = spans = 0
@@ -63,7 +63,7 @@ def _room(full, e_ptr, edges, t_ptr, toggles, row0, height, touched):  # type: i
     return busiest, spans
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _cross(e_ptr, edges, t_ptr, toggles, k, window, cross, rows):  # type: ignore[no-untyped-def]
     """Crossings of record `k`, bucketed by row and sorted within each.
 
@@ -108,7 +108,7 @@ def _cross(e_ptr, edges, t_ptr, toggles, k, window, cross, rows):  # type: ignor
     return ra, rb
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _touch(edge, window, zone, out, n):  # type: ignore[no-untyped-def]
     """Append the pixels that an edge passes through as spans."""
     row0, col0, height, width = window
@@ -123,7 +123,7 @@ def _touch(edge, window, zone, out, n):  # type: ignore[no-untyped-def]
     return n
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _by_row(out, n, height):  # type: ignore[no-untyped-def]
     """Spans bucketed by row, their order within a row kept."""
     row, first, end, zones = out
@@ -140,7 +140,7 @@ def _by_row(out, n, height):  # type: ignore[no-untyped-def]
     return ptr[: height + 1], a, b, z
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def make_spans(zone, full, e_ptr, edges, t_ptr, toggles, window, touched):  # type: ignore[no-untyped-def]
     """Spans of a chunk's records, by row and in painting order within a row.
 

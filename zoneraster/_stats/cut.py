@@ -11,15 +11,16 @@ the corner of the block that was read, in lattice pixels.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
+
+from zoneraster._burn import inlined, kernel
 
 # Hash tables are kept at most this full: one half.
 _ROOM = 2
 NO_SLOT = -1
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _place(parent, code, mask):  # type: ignore[no-untyped-def]
     """Where to look first for a pair in a hash table (the mixer of splitmix64, signed)."""
     x = np.int64(code) ^ (np.int64(parent) * np.int64(-7046029254386353131))
@@ -28,7 +29,7 @@ def _place(parent, code, mask):  # type: ignore[no-untyped-def]
     return (x ^ (x >> np.int64(31))) & mask
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def find(parent, code, places, entries, n):  # type: ignore[no-untyped-def]
     """Number of a pair (parent, code); a new one gets number `n` and the caller counts it.
 
@@ -47,7 +48,7 @@ def find(parent, code, places, entries, n):  # type: ignore[no-untyped-def]
         i = (i + 1) & mask
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def ensure_room(places, entries, n, more):  # type: ignore[no-untyped-def]
     """Grow a table of pairs until `more` new ones fit.
 
@@ -80,7 +81,7 @@ def ensure_room(places, entries, n, more):  # type: ignore[no-untyped-def]
     return table, bigger
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def zone_runs(run_ptr, start, zone, window, fine, places, entries, n):  # type: ignore[no-untyped-def]
     """Runs of a cell with the slots of their zones, from the runs of a chunk.
 
@@ -132,7 +133,7 @@ def zone_runs(run_ptr, start, zone, window, fine, places, entries, n):  # type: 
     return ptr, begin[:m], slot[:m], places, entries, n
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def runs_of_pixels(pixels):  # type: ignore[no-untyped-def]
     """Runs of an array of zone ids.
 
@@ -164,13 +165,13 @@ def runs_of_pixels(pixels):  # type: ignore[no-untyped-def]
     return run_ptr, start, zone
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _code_of(label, lut, lowest):  # type: ignore[no-untyped-def]
     """Code of a label, looked up unless it is one itself."""
     return lut[np.int64(label) - lowest] if lut.size else np.int64(label)
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def join_codes(numbers, labels, corner, ranks, lowest, n):  # type: ignore[no-untyped-def]
     """Append a key to the numbers of some pixels: ``number * n + rank of the label``.
 
@@ -192,7 +193,7 @@ def join_codes(numbers, labels, corner, ranks, lowest, n):  # type: ignore[no-un
             out[c] = out[c] * n + ranks[np.int64(row[c]) - lowest]
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _equal_ahead(row, first, stop):  # type: ignore[no-untyped-def]
     """How many pixels behind the first one equal it, in steps of 16: one instruction each."""
     label = row[first]
@@ -207,7 +208,7 @@ def _equal_ahead(row, first, stop):  # type: ignore[no-untyped-def]
     return i - first - 1
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def refine(ptr, begin, slot, width, labels, place, lut, lowest, keep, places, entries, n):  # type: ignore[no-untyped-def]
     """Cut runs where the label of a key changes; new slots are pairs (old slot, code).
 

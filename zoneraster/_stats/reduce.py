@@ -6,13 +6,13 @@ run. Runs, slots and the places of rasters are those of `cut`.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from zoneraster._burn import inlined, kernel
 from zoneraster._stats.cut import ensure_room, find
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def count_pixels(ptr, begin, slot, width, row_area, pixels, area):  # type: ignore[no-untyped-def]
     """Add the pixels of each slot, and their area; return the pixels without a zone.
 
@@ -37,13 +37,13 @@ def count_pixels(ptr, begin, slot, width, row_area, pixels, area):  # type: igno
     return outside
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _is_valid(x, nodata, has_nodata):  # type: ignore[no-untyped-def]
     """Neither NaN nor the nodata value."""
     return (x == x) & ((x != nodata) | (not has_nodata))
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _sum(row, a, b, zero):  # type: ignore[no-untyped-def]
     """Sum of a stretch of a row.
 
@@ -63,7 +63,7 @@ def _sum(row, a, b, zero):  # type: ignore[no-untyped-def]
     return s
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _sum_valid(row, a, b, nodata, has_nodata, zero):  # type: ignore[no-untyped-def]
     """`_sum` of the valid pixels."""
     s0 = s1 = s2 = s3 = zero
@@ -82,7 +82,7 @@ def _sum_valid(row, a, b, nodata, has_nodata, zero):  # type: ignore[no-untyped-
     return s
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _fold_run(row, a, b, nodata, has_nodata, zero, high, low):  # type: ignore[no-untyped-def]
     """Count, sum, minimum and maximum of the valid pixels of a stretch of a row.
 
@@ -112,7 +112,7 @@ def _fold_run(row, a, b, nodata, has_nodata, zero, high, low):  # type: ignore[n
     return n, s, lowest, highest
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _fold_wide(row, a, b, origin, k, nodata, has_nodata, zero, high, low):  # type: ignore[no-untyped-def]
     """`_fold_run` where a pixel of the raster is `k` columns wide."""
     n, s, lowest, highest = 0, zero, high, low
@@ -129,7 +129,7 @@ def _fold_wide(row, a, b, origin, k, nodata, has_nodata, zero, high, low):  # ty
     return n, s, lowest, highest
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _squares(row, a, b, origin, k, nodata, has_nodata, mean):  # type: ignore[no-untyped-def]
     """Sum of the squared deviations of valid pixels from `mean`."""
     if k > 1:
@@ -160,7 +160,7 @@ def _squares(row, a, b, origin, k, nodata, has_nodata, mean):  # type: ignore[no
     return (q0 + q1) + (q2 + q3)
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def accumulate(ptr, begin, slot, width, values, place, nodata, limits, row_area, into):  # type: ignore[no-untyped-def]
     """Add the values of some rows of a cell to the accumulators of their slots.
 
@@ -228,13 +228,13 @@ def accumulate(ptr, begin, slot, width, values, place, nodata, limits, row_area,
                 area_total[g] += row_area[r] * s
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _ordered(bits, top):  # type: ignore[no-untyped-def]
     """Bits of a float as an integer that sorts as the float does."""
     return np.int64(bits) if bits >= 0 else np.int64(bits ^ top)
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def tally(ptr, begin, slot, width, values, bits, place, nodata, shift, wanted, skip, counts, table):  # type: ignore[no-untyped-def]
     """Count how often each value occurs in each slot.
 
@@ -303,7 +303,7 @@ def tally(ptr, begin, slot, width, values, bits, place, nodata, shift, wanted, s
     return counts, places, entries, n
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def gather(ptr, begin, slot, width, values, place, nodata, row_area, n_slots):  # type: ignore[no-untyped-def]
     """Valid values of some rows, slot by slot, with the areas of their pixels.
 
@@ -341,7 +341,7 @@ def gather(ptr, begin, slot, width, values, place, nodata, row_area, n_slots):  
     return offset[: n_slots + 1], value, area
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def fold_rows(group, n, total, lost, lowest, highest, mean, m2, area, area_total, out):  # type: ignore[no-untyped-def]
     """Merge rows of accumulators into groups, one after the other.
 
