@@ -16,9 +16,10 @@ import xarray as xr
 
 import zoneraster as zr
 from tests.stats.samples import CLASSES, GRID, VALUES, build, moved, raster, write_zones
-from zoneraster._stats.audit import Layout, check_closure
+from zoneraster._stats.audit import check_closure
+from zoneraster._stats.families import parse_stats
 from zoneraster._stats.partial import Partial, decode_partial
-from zoneraster._stats.statistics import parse_stats
+from zoneraster._stats.request import Layout
 from zoneraster._values.align import place, relation
 
 LAYER = zr.Raster("tcd.zarr")
@@ -238,7 +239,7 @@ def test_an_unknown_unit_of_areas_is_refused(store: Path) -> None:
 
 def test_keys_must_have_names(store: Path) -> None:
     with pytest.raises(
-        zr.ValuesError, match=r"by=DataArray 'value' is no mapping of names to layers: by="
+        zr.ValuesError, match=r"by=DataArray 'value' is no mapping of names to rasters: by="
     ):
         stats(store, by=raster(CLASSES))
 
@@ -362,7 +363,7 @@ def test_an_interrupted_call_says_what_is_safe(store: Path, tmp_path: Path) -> N
 
 def test_pixels_that_do_not_add_up_are_reported() -> None:
     one = np.array([1])
-    partial = Partial(np.array([[0, 1]]), one, one * 1.0, (), (), (), 3, 1, ())
+    partial = Partial(np.array([[0, 1]]), one, one * 1.0, (), 3, 1, ())
     layout = Layout(parse_stats("count", has_values=False), (), {}, {}, "m2", (), (), 1)
     zones = pa.table({"zone_id": [1], "owned": [1]})
     with pytest.raises(

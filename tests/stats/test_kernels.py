@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoneraster._stats import cut, reduce
+from zoneraster._stats import cut
+from zoneraster._stats.families.custom import gather
+from zoneraster._stats.families.moments import accumulate, fold_rows
+from zoneraster._stats.families.tally import tally
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # hashes wrap
 
@@ -35,7 +38,7 @@ def painted(ptr: Any, begin: Any, slot: Any, width: int) -> np.ndarray:
 def slots_of(zones: np.ndarray) -> tuple[Any, Any, Any, Table]:
     """Runs and slots of a whole image."""
     height, width = zones.shape
-    found = cut.zone_runs(*cut.runs_of_pixels(zones), (0, height, 0, width), 1, *table())
+    found = cut.zone_runs(cut.runs_of_pixels(zones), (0, height, 0, width), 1, table())
     return (*found[:3], found[3:])
 
 
@@ -57,7 +60,7 @@ def test_runs_of_a_window_are_those_of_the_image(seed: int, fine: int) -> None:
     row1 = int(rng.integers(row0 + 1, 6 * fine + 1))
     col1 = int(rng.integers(col0 + 1, 11 * fine + 1))
     window = (row0, row1, col0, col1)
-    *runs, _, entries, n = cut.zone_runs(*cut.runs_of_pixels(zones), window, fine, *table())
+    *runs, _, entries, n = cut.zone_runs(cut.runs_of_pixels(zones), window, fine, table())
     image = painted(*runs, col1 - col0)
     big = np.repeat(np.repeat(zones, fine, 0), fine, 1)[row0:row1, col0:col1]
     found = np.where(image < 0, 0, entries[np.maximum(image, 0), 1]) if n else np.zeros_like(big)
@@ -75,7 +78,7 @@ def test_refined_runs_pair_slots_with_codes(seed: int, k: int) -> None:
     lut = rng.integers(7, 9, 5).astype(np.int64) if seed % 2 else NO_LUT
     origin = (int(rng.integers(0, 3)), int(rng.integers(0, 3)))
     *runs, _, entries, n = cut.refine(
-        ptr, begin, slot, 40, labels, (*origin, k), lut, -2, NO_KEEP, *found
+        (ptr, begin, slot, 40), labels, (*origin, k), (lut, -2), NO_KEEP, found
     )
     at = np.ix_((origin[0] + np.arange(6)) // k, (origin[1] + np.arange(40)) // k)
     codes = lut[labels[at].astype(int) + 2] if lut.size else labels[at]
@@ -95,7 +98,7 @@ def test_runs_with_a_code_to_keep_are_left_alone() -> None:
     ptr, begin, slot, found = slots_of(np.array([[1, 1, 1, 2, 2, 2]], np.uint32))
     labels = np.array([[0, 1, 0, 1, 0, 1]], np.uint8)
     keep = (int(found[1][0, 1]), -5)  # the code of the first zone
-    *runs, _, _, n = cut.refine(ptr, begin, slot, 6, labels, (0, 0, 1), NO_LUT, 0, keep, *found)
+    *runs, _, _, n = cut.refine((ptr, begin, slot, 6), labels, (0, 0, 1), (NO_LUT, 0), keep, found)
     assert runs[1].tolist() == [0, 3, 4, 5]
     assert n == 4
 
@@ -138,12 +141,14 @@ def test_values_are_accumulated_by_slot(seed: int, k: int, dtype: str) -> None:
     )  # fmt: skip
     into = accumulators(n, float if is_float else np.int64)
     areas = rng.random(6)
-    reduce.accumulate(ptr, begin, slot, 40, values, (1, 2, k), nodata, limits, areas, into)
+    runs = (ptr, begin, slot, 40)
+    accumulate(runs, values, (1, 2, k), nodata, limits, areas, into)
     big = values[np.ix_((1 + np.arange(6)) // k, (2 + np.arange(40)) // k)]
     valid = (big == big) & ~((big == 3) & nodata[1])
     pixels, area = np.zeros(n, np.int64), np.zeros(n)
-    outside = reduce.count_pixels(ptr, begin, slot, 40, areas, pixels, area)
-    assert outside == (zones == 0).sum()
+    no_zone, active = cut.count_pixels(runs, areas, np.zeros(n, bool), pixels, area)
+    assert no_zone == (zones == 0).sum()
+    assert active == (zones > 0).sum()
     area_of = np.broadcast_to(areas[:, None], zones.shape)
     for g in range(n):
         zone = zones == entries[g, 1]
@@ -159,9 +164,7 @@ def test_values_are_accumulated_by_slot(seed: int, k: int, dtype: str) -> None:
             assert m2 == pytest.approx(((own - own.mean()) ** 2).sum(), abs=1e-9)
             assert own_area == pytest.approx(area_of[zone & valid].sum())
             assert area_total == pytest.approx((area_of[zone & valid] * own).sum())
-    offset, gathered, gathered_areas = reduce.gather(
-        ptr, begin, slot, 40, values, (1, 2, k), nodata, areas, n
-    )
+    offset, gathered, gathered_areas = gather(runs, values, (1, 2, k), nodata, areas, n)
     for g in range(n):
         own = (zones == entries[g, 1]) & valid
         part = slice(offset[g], offset[g + 1])
@@ -176,12 +179,11 @@ def test_what_is_not_wanted_and_skipped_slots_are_left_alone() -> None:
     into = (skip, n, total, np.zeros(2), none, none, none, none, none, none)
     limits = (np.float64(0), np.inf, -np.inf)
     values = np.array([[1.0, 2.0, 4.0, 8.0]])
-    reduce.accumulate(
-        ptr, begin, slot, 4, values, (0, 0, 1), (0.0, False), limits, np.ones(1), into
-    )
+    runs = (ptr, begin, slot, 4)
+    accumulate(runs, values, (0, 0, 1), (0.0, False), limits, np.ones(1), into)
     assert (n.tolist(), total.tolist()) == ([2, 0], [3.0, 0.0])
     pixels = np.zeros(2, np.int64)
-    assert reduce.count_pixels(ptr, begin, slot, 4, np.ones(1), pixels, none) == 0
+    assert cut.count_pixels(runs, np.ones(1), skip, pixels, none) == (0, 2)
     assert pixels.tolist() == [2, 2]
 
 
@@ -199,10 +201,10 @@ def test_values_are_tallied_by_slot(seed: int, k: int, is_float: bool) -> None:
     top, skip = 2**31 - 1, np.zeros(n, bool)
     everything = (np.zeros(0, np.int64), np.zeros(0, np.int64))
     nodata = (values.dtype.type(2), True)
-    counts, _, pairs, m = reduce.tally(
-        ptr, begin, slot, 40, values, bits, (1, 2, k), nodata, (0, 0, is_float, top),
-        everything, skip, np.zeros(0, np.int64), table(),
-    )  # fmt: skip
+    runs, into = (ptr, begin, slot, 40), (np.zeros(0, np.int64), *table())
+    counts, _, pairs, m = tally(
+        runs, (values, bits), (1, 2, k), nodata, (0, 0, is_float, top), everything, skip, into
+    )
     big = values[np.ix_((1 + np.arange(6)) // k, (2 + np.arange(40)) // k)]
     valid = (big == big) & (big != 2)
     found = {
@@ -223,10 +225,10 @@ def test_values_are_tallied_by_slot(seed: int, k: int, is_float: bool) -> None:
     # Only the values with a wanted prefix, cut to it.
     first = code(-3.0)
     wanted = (np.arange(n + 1), np.full(n, first >> 4))
-    counts, _, pairs, m = reduce.tally(
-        ptr, begin, slot, 40, values, bits, (1, 2, k), nodata, (2, 4, is_float, top),
-        wanted, skip, np.zeros(0, np.int64), table(),
-    )  # fmt: skip
+    into = (np.zeros(0, np.int64), *table())
+    counts, _, pairs, m = tally(
+        runs, (values, bits), (1, 2, k), nodata, (2, 4, is_float, top), wanted, skip, into
+    )
     below = [t for (_, v), t in expected.items() if code(v) >> 4 == first >> 4]
     assert int(counts[:m].sum()) == sum(below)
     assert {int(c) for c in pairs[:m, 1]} <= {code(v) >> 2 for _, v in expected}
@@ -239,9 +241,8 @@ def test_rows_are_folded_in_order() -> None:
     mean, m2 = np.array([3.0, 0.0, 1.0, 2.0]), np.array([2.0, 0.0, 4.0, 0.0])
     area = np.array([1.0, 0.0, 2.0, 4.0])
     out = list(accumulators(1, float)[1:])
-    reduce.fold_rows(
-        np.zeros(4, np.int64), n, total, lost, low, high, mean, m2, area, 10 * area, tuple(out)
-    )
+    rows = (n, total, lost, low, high, mean, m2, area, 10 * area)
+    fold_rows(np.zeros(4, np.int64), rows, tuple(out))
     count, sums, lacking, lowest, highest, average, squares, areas, area_totals = (
         a[0] for a in out
     )
@@ -258,6 +259,6 @@ def test_a_table_grows_and_keeps_its_numbers() -> None:
     assert n == 200
     assert entries[slot, 1].tolist() == zones.ravel().tolist()
     assert places.size >= 2 * n
-    again = cut.zone_runs(*cut.runs_of_pixels(zones), (0, 2, 0, 100), 1, places, entries, n)
+    again = cut.zone_runs(cut.runs_of_pixels(zones), (0, 2, 0, 100), 1, (places, entries, n))
     assert again[5] == n
     assert np.array_equal(again[2], slot)

@@ -7,7 +7,7 @@ them with `bands`, `cut`, `keys` and `where`; `families` count; `partial`, `chec
 """
 
 from zoneraster._stats.call import zonal_stats as zonal_stats
+from zoneraster._stats.families import Stat as Stat
 from zoneraster._stats.keys import Key as Key
 from zoneraster._stats.keys import labels as labels
 from zoneraster._stats.keys import thresholds as thresholds
-from zoneraster._stats.statistics import Stat as Stat

@@ -1,86 +1,25 @@
-"""What a table of statistics is made of, and the audit of every pixel behind it."""
+"""The audit: where every pixel that was read has gone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from zoneraster._stats.keys import (
-    BELOW_CODE,
-    EXCLUDED_CODE,
-    NODATA_CODE,
-    UNKNOWN_CODE,
-    UNLISTED_CODE,
-    Key,
-)
+from zoneraster._stats.groups import is_excluded
+from zoneraster._stats.keys import BELOW_CODE, NODATA_CODE, UNKNOWN_CODE, UNLISTED_CODE
 from zoneraster._stats.partial import Partial
-from zoneraster._stats.statistics import Wanted
+from zoneraster._stats.request import Layout
+from zoneraster.arrays import Bools
 from zoneraster.errors import ClosureError
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureInfo:
-    """A measure as the table shows it.
-
-    Parameters
-    ----------
-    name : str
-    dtype : numpy.dtype
-    area_unit : str
-        Of area sums.
-    """
-
-    name: str
-    dtype: np.dtype[Any]
-    area_unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What rows and columns of the table there are.
-
-    Parameters
-    ----------
-    wanted : Wanted
-    measures : tuple of MeasureInfo
-        None for pixels and areas alone.
-    keys : mapping of name to Key
-    dims : mapping of name to (n,) coordinates
-        Extra dimensions.
-    area_unit : str
-    roll_up, attributes : tuple of str
-        Columns of the zone table: to merge zones by, and to show.
-    fine : int
-        Lattice pixels along a pixel of the store.
-    """
-
-    wanted: Wanted
-    measures: tuple[MeasureInfo, ...]
-    keys: Mapping[str, Key]
-    dims: Mapping[str, npt.NDArray[Any]]
-    area_unit: str
-    roll_up: tuple[str, ...]
-    attributes: tuple[str, ...]
-    fine: int
-
-
-def _is_unknown(partial: Partial) -> npt.NDArray[np.bool_]:
-    """Rows left out although a layer of the predicate has no value there."""
+def _is_unknown(partial: Partial) -> Bools:
+    """Rows left out although a raster of the condition has no value there."""
     if partial.index.shape[1] == 2:
         return np.zeros(partial.n_rows, bool)
     return np.asarray(partial.index[:, 2] == UNKNOWN_CODE)
-
-
-def is_excluded(partial: Partial) -> npt.NDArray[np.bool_]:
-    """Rows that a predicate leaves out."""
-    if partial.index.shape[1] == 2:
-        return np.zeros(partial.n_rows, bool)
-    return np.isin(partial.index[:, 2], (EXCLUDED_CODE, UNKNOWN_CODE))
 
 
 def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str, Any]:
@@ -92,7 +31,7 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         JSON-able, the same whoever ran the tasks.
     """
     first = partial.index[:, 0] == 0
-    excluded = is_excluded(partial)
+    excluded = is_excluded(partial.index)
     in_zones = int(partial.pixels[first].sum())
     if in_zones + partial.no_zone != partial.read:
         raise ClosureError(
@@ -109,16 +48,14 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         "pixels_per_store_pixel": layout.fine**2,
     }
     kept = int(partial.pixels[first & ~excluded].sum())
-    n_lanes = max(1, int(np.prod([c.size for c in layout.dims.values()], dtype=np.int64)))
+    n_lanes = layout.n_lanes
     audit["measures"] = {
-        info.name: {
-            "valid": int(moments.n.sum()),
-            "nodata": kept * n_lanes - int(moments.n.sum()),
+        measure.name: {
+            "valid": int(partial.valid(m).sum()),
+            "nodata": kept * n_lanes - int(partial.valid(m).sum()),
             "outside": outside * n_lanes,
         }
-        for info, moments, outside in zip(
-            layout.measures, partial.moments, partial.outside, strict=True
-        )
+        for m, (measure, outside) in enumerate(zip(layout.measures, partial.outside, strict=True))
     }
     audit["keys"] = {
         name: {
@@ -132,9 +69,7 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
     return audit
 
 
-def _compare_with_build(
-    partial: Partial, layout: Layout, zones: pa.Table, first: npt.NDArray[np.bool_]
-) -> None:
+def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first: Bools) -> None:
     """Raise unless each zone has just the pixels that the build says it owns."""
     if "owned" not in zones.column_names:
         return

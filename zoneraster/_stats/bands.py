@@ -1,114 +1,34 @@
-"""Cells as bands of runs: what is read once, and cut by predicates and keys."""
+"""Cells as bands of runs, cut by the condition and the keys: a run has one group in the end."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from zoneraster._stats import cut
-from zoneraster._stats.keys import EXCLUDED_CODE, INCLUDED_CODE, NODATA_CODE, UNKNOWN_CODE, Key
+from zoneraster._stats.blocks import Blocks, Held
+from zoneraster._stats.families import Band, Place
+from zoneraster._stats.keys import (
+    EXCLUDED_CODE,
+    INCLUDED_CODE,
+    NODATA_CODE,
+    UNKNOWN_CODE,
+    Key,
+)
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.runs import Runs
 from zoneraster._stats.slots import Joint, Slots
 from zoneraster._stats.tiles import Cell
 from zoneraster._stats.where import holds
-from zoneraster._values import Predicate, hull
-from zoneraster.arrays import Ints
+from zoneraster._values import Block, Predicate
+from zoneraster.arrays import Bools, Ints
 
-Place: TypeAlias = tuple[int, int, int]
-Lanes: TypeAlias = tuple[slice, ...]
 # Pixels of the rows that are cut by keys at a time: their labels and runs stay in the cache.
 _BAND_PIXELS = 2**20
 _EVERYWHERE = 2**40  # a pixel that covers any cell
-
-
-class Band(NamedTuple):
-    """Rows of a cell as runs of slots."""
-
-    row: int
-    ptr: Ints
-    begin: npt.NDArray[np.int32]
-    slot: npt.NDArray[np.int32]
-
-
-class Block(NamedTuple):
-    """What was read of a raster for a cell: (lanes, rows, cols), and where the cell lies in it."""
-
-    pixels: npt.NDArray[Any]
-    place: Place
-
-
-class Blocks:
-    """What a task has read and still needs: blocks of rasters, runs of chunks.
-
-    Parameters
-    ----------
-    task : StatsTask
-    cells : sequence of Cell
-        All cells of the task; what the last of them needs is dropped after it.
-    """
-
-    def __init__(self, task: StatsTask, cells: list[Cell]) -> None:
-        self._task = task
-        self._zones = task.request.store.open()
-        self._within = hull([window for _, window in task.parts])
-        self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
-        self._chunk_uses = Counter(cell.chunk for cell in cells)
-        self._blocks: dict[tuple[int, tuple[int, int]], dict[Any, npt.NDArray[Any]]] = {}
-        self._runs: dict[tuple[int, int], list[Runs | None]] = {}
-
-    def runs(self, cell: Cell) -> list[Runs | None]:
-        """Runs of the chunk of a cell, layer by layer."""
-        chunk = cell.chunk
-        if chunk not in self._runs:
-            layers = range(self._zones.n_layers)
-            self._runs[chunk] = [self._zones.runs(chunk, layer) for layer in layers]
-        return self._runs[chunk]
-
-    def get(self, cell: Cell, number: int, lanes: Lanes = ()) -> Block | None:
-        """The block of a raster that a cell lies in; None outside of the raster."""
-        block = cell.blocks[number]
-        if block is None:
-            return None
-        placement = self._task.request.placements[number]
-        window = placement.block_window(block, self._within)
-        known = self._blocks.setdefault((number, block), {})
-        key = tuple((s.start, s.stop) for s in lanes)
-        if key not in known:
-            pixels = self._task.rasters[number].read(lanes, window)
-            known[key] = pixels.reshape(-1, *window.shape)
-        k = placement.factor
-        row = cell.window.row0 - placement.row - window.row0 * k
-        col = cell.window.col0 - placement.col - window.col0 * k
-        return Block(known[key], (row, col, k))
-
-    def forget(self, cell: Cell, number: int, lanes: Lanes) -> None:
-        """Drop some lanes of a block early, where no other cell needs them."""
-        block = cell.blocks[number]
-        if block is not None and self._uses[number, block] == 1:
-            self._blocks[number, block].pop(tuple((s.start, s.stop) for s in lanes), None)
-
-    def drop_keys(self, cell: Cell) -> None:
-        """Drop blocks of rasters that are no measures, where no later cell needs them."""
-        for number, block in enumerate(cell.blocks):
-            is_key = number not in self._task.request.measures
-            if block is not None and is_key and self._uses[number, block] == 1:
-                self._blocks.pop((number, block), None)
-
-    def done_with(self, cell: Cell) -> None:
-        """Drop what no later cell needs."""
-        for number, block in enumerate(cell.blocks):
-            if block is not None:
-                self._uses[number, block] -= 1
-                if not self._uses[number, block]:
-                    self._blocks.pop((number, block), None)
-        self._chunk_uses[cell.chunk] -= 1
-        if not self._chunk_uses[cell.chunk]:
-            self._runs.pop(cell.chunk, None)
+# For `cut.refine`: labels that are codes already.
+_AS_THEY_ARE = (np.zeros(0, np.int64), 0)
 
 
 class Cutter:
@@ -149,7 +69,7 @@ class Cutter:
             window.row0 - chunk.row0, window.row1 - chunk.row0,
             window.col0 - chunk.col0, window.col1 - chunk.col0,
         )  # fmt: skip
-        found = cut.zone_runs(*runs, inside, request.fine, *self._slots.table)
+        found = cut.zone_runs(tuple(runs), inside, request.fine, self._slots.table)
         return Band(0, *self._slots.take(found))
 
     def bands(self, cell: Cell, runs: Runs) -> Iterator[Band]:
@@ -179,13 +99,13 @@ class Cutter:
         rows, width = band.ptr.size - 1, cell.window.width
         unknown = np.zeros((rows, width), bool)
 
-        def read(number: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        def read(number: int) -> tuple[Block, Bools]:
             block, raster = self._blocks.get(cell, number), self._task.rasters[number]
             if block is None:
                 unknown[:] = True
                 return np.zeros((rows, width), raster.dtype), np.zeros((rows, width), bool)
             pixels = _on_lattice(block, band.row, rows, width)
-            valid: npt.NDArray[np.bool_] = pixels == pixels
+            valid: Bools = pixels == pixels
             if raster.nodata is not None:
                 valid &= pixels != raster.nodata
             unknown[~valid] = True
@@ -194,7 +114,7 @@ class Cutter:
         found = np.ascontiguousarray(holds(where, read)).view(np.uint8)
         found = np.where(unknown & (found == 0), np.uint8(2), found)
         lut = np.array([EXCLUDED_CODE, INCLUDED_CODE, UNKNOWN_CODE], np.int64)
-        return self._refined(band, width, found, (0, 0, 1), lut, 0)
+        return self._refined(band, width, found, (0, 0, 1), (lut, 0))
 
     def _split_jointly(self, cell: Cell, band: Band, joint: Joint) -> Band:
         """Cut runs by the labels of all keys at once."""
@@ -213,7 +133,7 @@ class Cutter:
             lowest = int(np.iinfo(block.pixels.dtype).min)
             corner = (row + band.row, col)
             cut.join_codes(numbers, block.pixels[0], corner, ranks, lowest, distinct.size)
-        return self._refined(band, width, numbers, (0, 0, 1), np.zeros(0, np.int64), 0)
+        return self._refined(band, width, numbers, (0, 0, 1), _AS_THEY_ARE)
 
     def _split(self, cell: Cell, band: Band, number: int) -> Band:
         """Cut runs by the labels of a key."""
@@ -222,42 +142,35 @@ class Cutter:
         if block is None:
             lut = np.array([NODATA_CODE], np.int64)
             nothing = np.zeros((1, 1), np.uint8)
-            return self._refined(band, width, nothing, (0, 0, _EVERYWHERE), lut, 0)
+            return self._refined(band, width, nothing, (0, 0, _EVERYWHERE), (lut, 0))
         nodata, (row, col, k) = self._task.rasters[raster_number].nodata, block.place
         pixels = block.pixels[0]
         of_values = self._codes[number]
         if of_values is not None:
             place, lowest = (row + band.row, col, k), int(np.iinfo(pixels.dtype).min)
-            return self._refined(band, width, pixels, place, of_values, lowest)
+            return self._refined(band, width, pixels, place, (of_values, lowest))
         rows = band.ptr.size - 1
         r0, r1 = (row + band.row) // k, (row + band.row + rows - 1) // k + 1
         c0, c1 = col // k, (col + width - 1) // k + 1
         codes = key.codes(pixels[r0:r1, c0:c1], nodata)
         place = (row + band.row - r0 * k, col - c0 * k, k)
-        return self._refined(band, width, codes, place, np.zeros(0, np.int64), 0)
+        return self._refined(band, width, codes, place, _AS_THEY_ARE)
 
     def _refined(
-        self, band: Band, width: int, labels: npt.NDArray[Any], place: Place, lut: Ints, lowest: int
+        self, band: Band, width: int, labels: Block, place: Place, codes: tuple[Ints, int]
     ) -> Band:
-        found = cut.refine(
-            *band[1:],
-            width,
-            labels,
-            place,
-            lut,
-            lowest,
-            (EXCLUDED_CODE, UNKNOWN_CODE),
-            *self._slots.table,
-        )
+        """Cut runs where the code of a label changes."""
+        keep = (EXCLUDED_CODE, UNKNOWN_CODE)
+        found = cut.refine((*band[1:], width), labels, place, codes, keep, self._slots.table)
         return Band(band.row, *self._slots.take(found))
 
 
-def _on_lattice(block: Block, row0: int, rows: int, width: int) -> npt.NDArray[Any]:
+def _on_lattice(block: Held, row0: int, rows: int, width: int) -> Block:
     """Pixels of a band, repeated where a pixel of the raster covers several of the lattice."""
     row, col, k = block.place
     row += row0
     if k == 1:
         return block.pixels[0, row : row + rows, col : col + width]
     at_row, at_col = (row + np.arange(rows)) // k, (col + np.arange(width)) // k
-    pixels: npt.NDArray[Any] = block.pixels[0][at_row[:, None], at_col[None, :]]
+    pixels: Block = block.pixels[0][at_row[:, None], at_col[None, :]]
     return pixels

@@ -1,23 +1,13 @@
-"""The loop over tasks: zonal statistics of value rasters, chunk by chunk."""
+"""The walk from a call to its table: open, place, plan, count, show."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from zoneraster._grid import Grid, Window
-from zoneraster._stats.audit import Layout, MeasureInfo
+from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint
-from zoneraster._stats.inputs import Rasters, gather_rasters, open_measures
-from zoneraster._stats.keys import Key, as_key
-from zoneraster._stats.loop import Loop, empty_partial
-from zoneraster._stats.partial import Partial
-from zoneraster._stats.quantiles import narrowed, passes_of, refined
-from zoneraster._stats.request import Digits, Request, Tasks
-from zoneraster._stats.runs import StoreRef, find_store
-from zoneraster._stats.statistics import (
+from zoneraster._stats.families import (
     AREA_UNITS,
     DEFAULT,
     DEFAULT_WITHOUT_VALUES,
@@ -27,6 +17,12 @@ from zoneraster._stats.statistics import (
     parse_stats,
     rate_unit,
 )
+from zoneraster._stats.groups import Groups
+from zoneraster._stats.inputs import Rasters, gather_rasters, open_measures
+from zoneraster._stats.keys import Key, as_key
+from zoneraster._stats.loop import Loop
+from zoneraster._stats.request import Layout, Measure, Request, Tasks
+from zoneraster._stats.runs import StoreRef, find_store
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
 from zoneraster._store import read_zone_table
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
 ValuesLike: TypeAlias = "RasterLike | Mapping[str, RasterLike] | None"
 # With no more values than this, quantiles count whole values at once.
 _FEW_PIXELS = 2**20
-_CATEGORY_METHOD = "nearest"
 
 
 def zonal_stats(
@@ -140,22 +135,23 @@ def zonal_stats(
         check_method(resample)
     if by is not None and (hasattr(by, "data_vars") or not isinstance(by, Mapping)):
         raise ValuesError(
-            f"by={label_of(by)} is no mapping of names to layers: by={{'year': layer}}"
+            f"by={label_of(by)} is no mapping of names to rasters: by={{'year': raster}}"
         )
     found = find_store(location)
     zones = found.open()
     measures = [] if values is None else open_measures(values)
     rasters = gather_rasters(zones.grid, zones.chunks, measures, by or {}, where, resample)
-    layout = _layout(wanted, measures, rasters, by or {}, unit, roll_up, attributes)
-    request, tasks = _plan(found, rasters, layout)
+    layout = _layout(wanted, measures, rasters, by or {}, unit, _Names.of(roll_up, attributes))
+    request, tasks = _plan(found, rasters, layout, exact=exact)
     table, key = read_zone_table(location)
     _check_columns(table, layout, key)
+    groups = Groups.of(layout, table, key)
     store_of_partials = None
     if checkpoint is not None:
         store_of_partials = Checkpoint.open(Location.of(checkpoint, storage_options))
     loop = Loop(store_of_partials, executor, workers, progress)
-    # Not kept by a name here, so that it can be let go while the table is made.
-    return make_table(_passes(loop, request, tasks, layout, exact=exact), layout, table, key)
+    # Not kept by a name here, so that what was counted can be let go while the table is made.
+    return make_table(*loop.count(request, tasks, groups), layout, request.families, table)
 
 
 def _area_unit(area: str | None) -> str:
@@ -164,31 +160,45 @@ def _area_unit(area: str | None) -> str:
     return area or "m2"
 
 
+class _Names(NamedTuple):
+    """Columns of the zone table: to merge zones by, and to show."""
+
+    roll_up: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, roll_up: str | Sequence[str] | None, attributes: str | Sequence[str]) -> _Names:
+        """As they were given, one or several."""
+        rolled = (roll_up,) if isinstance(roll_up, str) else tuple(roll_up or ())
+        shown = (attributes,) if isinstance(attributes, str) else tuple(attributes)
+        if rolled and shown:
+            raise ValuesError("roll_up= has rows for groups of zones, which have no attributes=")
+        return cls(rolled, shown)
+
+
 def _layout(
     wanted: Wanted,
     measures: Sequence[tuple[OpenRaster, Raster]],
     rasters: Rasters,
     by: Mapping[str, RasterLike | Key],
     unit: str,
-    roll_up: str | Sequence[str] | None,
-    attributes: Sequence[str],
+    columns: _Names,
 ) -> Layout:
+    """What the table is to have; refuses what means nothing."""
     infos = []
     for (raster, _), number in zip(measures, rasters.measures, strict=True):
         factor = rasters.placements[number].factor
-        check_units(wanted, raster.name, raster.units, factor=factor)
+        check_units(wanted.names, raster.name, raster.units, factor=factor)
         dtype = rasters.rasters[number].dtype
-        infos.append(MeasureInfo(raster.name, dtype, rate_unit(raster.units) or unit))
+        infos.append(Measure(raster.name, dtype, rate_unit(raster.units) or unit))
     dims = dict(zip(measures[0][0].dims, measures[0][0].coords, strict=True)) if measures else {}
     names = [*dims, *by]
     if len(set(names)) != len(names):
         raise ValuesError(f"a key is named like an extra dimension: {', '.join(names)}")
-    rolled = (roll_up,) if isinstance(roll_up, str) else tuple(roll_up or ())
-    if rolled and attributes:
-        raise ValuesError("roll_up= has rows for groups of zones, which have no attributes=")
-    shown = (attributes,) if isinstance(attributes, str) else tuple(attributes)
     keys = {name: as_key(key) for name, key in by.items()}
-    return Layout(wanted, tuple(infos), keys, dims, unit, rolled, shown, rasters.fine)
+    return Layout(
+        wanted, tuple(infos), keys, dims, unit, columns.roll_up, columns.attributes, rasters.fine
+    )
 
 
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table
@@ -208,23 +218,19 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
         raise ValuesError(f"two columns would be named {', '.join(sorted(twice))!r}")
 
 
-# ---- tasks -------------------------------------------------------------------------------------
-
-
-def _plan(store: StoreRef, rasters: Rasters, layout: Layout) -> tuple[Request, Tasks]:
-    """The request without passes, and its tasks."""
+def _plan(
+    store: StoreRef, rasters: Rasters, layout: Layout, *, exact: bool
+) -> tuple[Request, Tasks]:
+    """The request of the first pass, and its tasks."""
     zones, fine = store.open(), rasters.fine
-    grid = zones.grid
-    if fine > 1:
-        (step_x, step_y), (west, north) = grid.resolution, grid.origin
-        transform = (step_x / fine, 0, west, 0, -step_y / fine, north)
-        grid = Grid(grid.crs, transform, (grid.height * fine, grid.width * fine))
+    grid = _lattice(zones.grid, fine)
     chunks = (zones.chunks[0] * fine, zones.chunks[1] * fine)
     tiling = Tiling.of(grid.shape, chunks, rasters.placements)
-    parts: dict[int, list[tuple[tuple[int, int], Window]]] = {}
-    for chunk in zones.positions():
-        for number, window in tiling.tasks_of(*chunk):
-            parts.setdefault(number, []).append((chunk, window))
+    tasks = Tasks(rasters.rasters, rasters.placements, tiling.tasks_of(zones.positions()))
+    few = sum(tasks.work.values()) * layout.n_lanes <= _FEW_PIXELS
+    families = [
+        layout.wanted.families(measure.dtype, few=few, exact=exact) for measure in layout.measures
+    ]
     request = Request(
         store=store,
         grid=grid,
@@ -232,61 +238,19 @@ def _plan(store: StoreRef, rasters: Rasters, layout: Layout) -> tuple[Request, T
         tiling=tiling,
         placements=rasters.placements,
         measures=rasters.measures,
+        families=tuple(families),
         keys=rasters.keys,
         where=rasters.where,
-        wanted=layout.wanted,
         dims=tuple(c.size for c in layout.dims.values()),
-        moments=True,
-        digits=(),
+        with_area=layout.with_area,
     )
-    frozen = {number: tuple(own) for number, own in parts.items()}
-    return request, Tasks(rasters.rasters, rasters.placements, frozen)
+    return request, tasks
 
 
-# ---- the loop ----------------------------------------------------------------------------------
-
-
-# ---- passes ------------------------------------------------------------------------------------
-
-
-def _passes(loop: Loop, request: Request, tasks: Tasks, layout: Layout, *, exact: bool) -> Partial:
-    """All passes over the values: one, but for exact quantiles of wide values."""
-    n_lanes = math.prod(request.dims)
-    pixels = sum(w.height * w.width for parts in tasks.parts.values() for _, w in parts)
-    lows = [
-        passes_of(info.dtype, layout.wanted, pixels * n_lanes <= _FEW_PIXELS, exact)
-        for info in layout.measures
-    ]
-    digits: tuple[Digits | None, ...] = tuple(Digits(low[0]) if low else None for low in lows)
-    request = replace(request, digits=digits)
-    partial = loop.run(request, tasks, empty_partial(request, tasks.rasters))
-    tallies = [
-        t and replace(t, code=t.code << low[0])
-        for t, low in zip(partial.tallies, lows, strict=True)
-    ]
-    quantiles = list(layout.wanted.quantiles.values())
-    for step in range(1, max(map(len, lows), default=0)):
-        more = [
-            Digits(
-                low[step], low[step - 1], narrowed(t, partial.index, m.n, quantiles, low[step - 1])
-            )
-            if len(low) > step and t is not None
-            else None
-            for low, t, m in zip(lows, tallies, partial.moments, strict=True)
-        ]
-        again = replace(request, moments=False, digits=tuple(more))
-        finer = loop.run(again, tasks, empty_partial(again, tasks.rasters))
-        tallies = [
-            t
-            if t is None or d is None or f is None
-            else refined(t, partial.index, d, f, finer.index)
-            for t, d, f in zip(tallies, more, finer.tallies, strict=True)
-        ]
-    if not exact:
-        tallies = [
-            t and replace(t, code=t.code + (1 << low[-1] >> 1) if low[-1] else t.code)
-            for t, low in zip(tallies, lows, strict=True)
-        ]
-    if loop.checkpoint is not None:
-        loop.checkpoint.sweep()
-    return replace(partial, tallies=tuple(tallies))
+def _lattice(grid: Grid, fine: int) -> Grid:
+    """A grid with `fine` pixels along each of its own."""
+    if fine == 1:
+        return grid
+    (step_x, step_y), (west, north) = grid.resolution, grid.origin
+    transform = (step_x / fine, 0, west, 0, -step_y / fine, north)
+    return Grid(grid.crs, transform, (grid.height * fine, grid.width * fine))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import types
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,7 +26,7 @@ _MARK = "checkpoint.json"
 _FOLDER = "partials/"
 FORMAT_VERSION = 1
 # Raised whenever equal inputs would give other partials.
-REDUCE_VERSION = 1
+REDUCE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def partial_name(task: StatsTask) -> str:
     for chunk, window in task.parts:
         digest.update(repr((chunk, window)).encode())
         digest.update(zones.fingerprint(chunk))
-    windows = [window for _, window in task.parts]
+    windows = [part.window for part in task.parts]
     for raster, placement in zip(task.rasters, request.placements, strict=True):
         met = pixels_under(placement, windows)
         digest.update(b"outside" if met is None else raster.identity(met))
@@ -143,31 +142,16 @@ def partial_name(task: StatsTask) -> str:
 @functools.lru_cache(maxsize=4)
 def _request_digest(request: Request) -> tuple[bytes, bytes]:
     """Hash of all options that decide partials, and of what earlier passes found."""
-    wanted = request.wanted
+    families = [family for own in request.families for family in own]
     said: list[Any] = [  # Any: whatever has a stable repr
         REDUCE_VERSION, request.grid.to_dict(), request.fine, request.tiling, request.placements,
-        request.measures, request.where, request.dims, request.moments, tuple(wanted.parts),
-        "pixel_area" in wanted.names,
+        request.measures, request.where, request.dims, request.with_area,
         [(i, k.listed, k.cumulative, k.nodata == "error", k.unlisted == "error")
          for i, k in request.keys],
-        [(stat.name, *map(_code_of, (stat.init, stat.update, stat.combine)))
-         for stat in wanted.custom],
-        [digits and (digits.low, digits.high) for digits in request.digits],
+        [[family.said() for family in own] for own in request.families],
     ]  # fmt: skip
     options = hashlib.blake2b(repr(said).encode(), digest_size=8).digest()
     digest = hashlib.blake2b(digest_size=16)
-    for digits in request.digits:
-        if digits is not None and digits.prefixes is not None:
-            for row, prefixes in sorted(digits.prefixes.items()):
-                digest.update(repr(row).encode() + prefixes.tobytes())
+    for family in families:
+        digest.update(family.found())
     return options, digest.digest()
-
-
-def _code_of(function: Any) -> Any:  # Any: a callable; what it does as far as that can be told
-    """What a function does, as far as its code, defaults and closure tell."""
-    code = getattr(function, "__code__", function)
-    if not isinstance(code, types.CodeType):
-        return getattr(function, "__qualname__", type(function).__qualname__)
-    consts = [_code_of(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    cells = [repr(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
-    return code.co_code.hex(), consts, code.co_names, getattr(function, "__defaults__", None), cells

@@ -2,7 +2,10 @@
 
 A *group* is a zone, or a zone with a combination of labels; *slots* number the groups that a task
 meets. Runs are stretches of a row that belong to one slot (-1 where there is no zone). Key rasters
-and predicates only cut the runs finer; `reduce` then adds up the values below each run.
+and predicates only cut the runs finer; the families then count the values below each run.
+
+Kernels take runs as (ptr, begin, slot, width): pointers of the rows, first columns and slots of the
+runs, columns of the cell; and tables of pairs as (places, entries, n), see `ensure_room`.
 
 Columns count from the left edge of a cell. A raster whose pixels are ``k`` lattice pixels wide is
 read at ``(origin + r) // k, (origin + c) // k``, where the origin is the cell's corner seen from
@@ -82,21 +85,19 @@ def ensure_room(places, entries, n, more):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def zone_runs(run_ptr, start, zone, window, fine, places, entries, n):  # type: ignore[no-untyped-def]
+def zone_runs(chunk, window, fine, table):  # type: ignore[no-untyped-def]
     """Runs of a cell with the slots of their zones, from the runs of a chunk.
 
     Parameters
     ----------
-    run_ptr : (height + 1,) int64
-    start : (m,) int32
-    zone : (m,) int64
+    chunk : (run_ptr (height + 1,) int64, start (m,) int32, zone (m,) int64)
         Runs of the chunk, 0 where there is no zone.
     window : (row0, row1, col0, col1) int
         The cell on the lattice, counted from the chunk's corner.
     fine : int
         Lattice pixels along a pixel of the store.
-    places, entries, n
-        Table of slots.
+    table : (places, entries, n)
+        Of slots.
 
     Returns
     -------
@@ -106,7 +107,9 @@ def zone_runs(run_ptr, start, zone, window, fine, places, entries, n):  # type: 
         `NO_SLOT` where there is no zone.
     places, entries, n
     """
+    run_ptr, start, zone = chunk
     row0, row1, col0, col1 = window
+    places, entries, n = table
     room = 0
     for r in range(row0, row1):
         room += run_ptr[r // fine + 1] - run_ptr[r // fine]
@@ -209,31 +212,31 @@ def _equal_ahead(row, first, stop):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def refine(ptr, begin, slot, width, labels, place, lut, lowest, keep, places, entries, n):  # type: ignore[no-untyped-def]
+def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-def]
     """Cut runs where the label of a key changes; new slots are pairs (old slot, code).
 
     Parameters
     ----------
-    ptr, begin, slot
-        Runs of some rows of a cell.
-    width : int
-        Columns of the cell.
+    runs : (ptr, begin, slot, width)
+        Of some rows of a cell.
     labels : (h, w) any integer
         Pixels of the key, or codes.
     place : (row origin, column origin, k) int
         Where the labels are, see the module.
-    lut : (q,) int64
+    codes : (lut (q,) int64, lowest int)
         Code of label ``lowest + i``; empty where labels are codes themselves.
-    lowest : int
     keep : (int, int)
         Runs whose slot was made with one of these codes stay as they are.
-    places, entries, n
-        Table of slots.
+    table : (places, entries, n)
+        Of slots.
 
     Returns
     -------
     ptr, begin, slot, places, entries, n
     """
+    ptr, begin, slot, width = runs
+    lut, lowest = codes
+    places, entries, n = table
     row_origin, col_origin, k = place
     rows = ptr.size - 1
     new_ptr = np.zeros(rows + 1, np.int64)
@@ -278,3 +281,37 @@ def refine(ptr, begin, slot, width, labels, place, lut, lowest, keep, places, en
                 c = end
         new_ptr[r + 1] = m
     return new_ptr, new_begin[:m], new_slot[:m], places, entries, n
+
+
+@kernel
+def count_pixels(runs, row_area, skip, pixels, area):  # type: ignore[no-untyped-def]
+    """Add the pixels of each slot, and their area.
+
+    Parameters
+    ----------
+    runs : (ptr, begin, slot, width)
+        Of some rows.
+    row_area : (rows,) float64
+    skip : (slots,) bool
+    pixels : (slots,) int64, area : (slots,) float64
+        Added to in place; no area where it has no entries.
+
+    Returns
+    -------
+    no_zone, active : int
+        Pixels without a zone, and those of slots that are not skipped.
+    """
+    ptr, begin, slot, width = runs
+    no_zone = active = 0
+    for r in range(ptr.size - 1):
+        for i in range(ptr[r], ptr[r + 1]):
+            stop = begin[i + 1] if i + 1 < ptr[r + 1] else width
+            if slot[i] < 0:
+                no_zone += stop - begin[i]
+            else:
+                pixels[slot[i]] += stop - begin[i]
+                if not skip[slot[i]]:
+                    active += stop - begin[i]
+                if area.size:
+                    area[slot[i]] += row_area[r] * (stop - begin[i])
+    return no_zone, active

@@ -1,32 +1,27 @@
-"""The loop over tasks, and partials merged in their order."""
+"""The loop over tasks, pass after pass, and their partials merged in the order of tasks."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from zoneraster._stats.checkpoint import Checkpoint, run_and_keep
-from zoneraster._stats.partial import Moments, Partial, fold
-from zoneraster._stats.ragged import Ragged
+from zoneraster._stats.families import Family
+from zoneraster._stats.groups import Groups
+from zoneraster._stats.partial import Partial, blank, fold
 from zoneraster._stats.request import Request, StatsTask, Tasks
-from zoneraster._stats.statistics import (
-    Stat,
-)
 from zoneraster._stats.task import run_task
-from zoneraster._values import OpenRaster
 from zoneraster.errors import BuildInterrupted
 from zoneraster.executors import ExecutorLike, Progress, run_tasks
 
-if TYPE_CHECKING:
-    pass
-
-
 # Partials that wait to be merged are merged when they have this many rows.
 _FOLD_ROWS = 2**18
+# Families of each measure, None for those that need no other pass.
+Narrowed: TypeAlias = tuple[tuple[Family | None, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +33,39 @@ class Loop:
     workers: int | None
     progress: Progress | None
 
-    def run(self, request: Request, tasks: Tasks, empty: Partial) -> Partial:
+    def count(self, request: Request, tasks: Tasks, groups: Groups) -> tuple[Partial, Groups]:
+        """Count in as many passes over the values as the families need.
+
+        Parameters
+        ----------
+        request : Request
+            With the families of the first pass.
+        tasks : Tasks
+        groups : Groups
+            Rows of the table.
+
+        Returns
+        -------
+        Partial, Groups
+            What was counted, not yet merged into the rows of the table; and those rows, with the
+            zones that were met where no table names them.
+        """
+        partial = self._pass(request, tasks)
+        groups = groups.knowing(partial.index[:, 1])
+        again = _again(request.families, partial, groups)
+        while any(family is not None for own in again for family in own):
+            families = tuple(tuple(f for f in own if f is not None) for own in again)
+            finer = self._pass(replace(request, families=families, with_area=False), tasks)
+            partial = _refined(partial, again, finer)
+            again = _again(again, partial, groups)
+        if self.checkpoint is not None:
+            self.checkpoint.sweep()
+        return partial, groups
+
+    def _pass(self, request: Request, tasks: Tasks) -> Partial:
         """Run all tasks of a request and merge their partials in the order of tasks."""
-        custom = [stat for _ in request.measures for stat in request.wanted.custom]
-        custom = custom if request.moments else []
-        merger = _Merger(empty, custom, sorted(tasks.parts))
-        work = {
-            number: sum(w.height * w.width for _, w in parts)
-            for number, parts in tasks.parts.items()
-        }
+        merger = _Merger(request, sorted(tasks.parts))
+        work = tasks.work
         total, done = sum(work.values()), 0
         self._tick(done, total)
         queue: Iterable[StatsTask] = tasks.of(request)
@@ -65,26 +84,63 @@ class Loop:
                 done += work[number]
                 self._tick(done, total)
         except KeyboardInterrupt:
-            close = getattr(results, "close", None)
-            if close is not None:
-                close()
-            safe = "give checkpoint= to keep what is done"
-            if self.checkpoint is not None:
-                safe = f"what is done is safe in {self.checkpoint.location}"
-            share = f"{done / total:.0%}" if total else "all"
-            raise BuildInterrupted(f"stopped after {share} of the pixels; {safe}") from None
+            self._stop(results, done, total)
         return merger.result()
+
+    def _stop(self, results: Iterator[object], done: int, total: int) -> None:
+        """Wait for the tasks in flight, and say what is safe."""
+        close = getattr(results, "close", None)
+        if close is not None:
+            close()
+        safe = "give checkpoint= to keep what is done"
+        if self.checkpoint is not None:
+            safe = f"what is done is safe in {self.checkpoint.location}"
+        share = f"{done / total:.0%}" if total else "all"
+        raise BuildInterrupted(f"stopped after {share} of the pixels; {safe}") from None
 
     def _tick(self, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress("stats", done, total)
 
 
+def _again(families: Narrowed, partial: Partial, groups: Groups) -> Narrowed:
+    """Families of another pass, None for those that know everything."""
+    if not any(family is not None and family.has_more for own in families for family in own):
+        return tuple(tuple(None for _ in own) for own in families)
+    members = groups.members(partial.index)
+    return tuple(
+        tuple(
+            family.again(rows, partial.index, members) if family and family.has_more else None
+            for family, rows in zip(own, counted, strict=True)
+        )
+        for own, counted in zip(families, partial.counted, strict=True)
+    )
+
+
+def _refined(partial: Partial, again: Narrowed, finer: Partial) -> Partial:
+    """What was counted, made sharper by another pass."""
+    counted = []
+    for own, columns, found in zip(again, partial.counted, finer.counted, strict=True):
+        more = iter(found)
+        counted.append(
+            tuple(
+                rows
+                if family is None
+                else family.refined(rows, partial.index, next(more), finer.index)
+                for family, rows in zip(own, columns, strict=True)
+            )
+        )
+    return replace(partial, counted=tuple(counted))
+
+
 class _Merger:
     """Merges partials in the order of tasks, whatever order they come in."""
 
-    def __init__(self, empty: Partial, stats: Sequence[Stat], numbers: Sequence[int]) -> None:
-        self._merged, self._stats = empty, stats
+    def __init__(self, request: Request, numbers: Sequence[int]) -> None:
+        columns = 2 + max(len(request.keys), request.where is not None)
+        nothing = np.zeros((0, columns), np.int64)
+        self._families = request.families
+        self._merged = blank(nothing, request.families, with_area=False)
         self._order = list(numbers)
         self._next = 0
         self._early: dict[int, Partial] = {}
@@ -100,30 +156,10 @@ class _Merger:
             self._fold()
 
     def _fold(self) -> None:
-        self._merged = fold([self._merged, *self._waiting], self._stats)
+        self._merged = fold([self._merged, *self._waiting], self._families)
         self._waiting = []
 
     def result(self) -> Partial:
         """Everything merged."""
         self._fold()
         return self._merged
-
-
-def empty_partial(request: Request, rasters: Sequence[OpenRaster]) -> Partial:
-    """The partial of no task."""
-    n_stats = len(request.measures) * len(request.wanted.custom) if request.moments else 0
-    none = np.zeros(0, np.int64)
-    return Partial(
-        np.zeros((0, 2 + max(len(request.keys), request.where is not None)), np.int64),
-        none,
-        np.zeros(0),
-        tuple(
-            Moments.empty((0,), request.wanted.parts, is_integer=rasters[i].dtype.kind in "iu")
-            for i in request.measures
-        ),
-        tuple(d and Ragged(np.zeros(1, np.int64), none, none) for d in request.digits),
-        tuple([] for _ in range(n_stats)),
-        0,
-        0,
-        (0,) * len(request.measures),
-    )

@@ -1,4 +1,4 @@
-"""Partials: accumulators of groups that can be merged, in memory and as Parquet.
+"""Partials: what tasks have counted, merged in a fixed order, and kept as Parquet.
 
 A partial has one row per group and *lane* (one combination of the coordinates of extra dimensions).
 `fold` merges the rows of a group from left to right, so that the result depends on the order of
@@ -11,85 +11,31 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zoneraster._stats import reduce
-from zoneraster._stats.ragged import Ragged, _take_ragged, group_numbers, ragged_of, stacked
-from zoneraster._stats.statistics import Parts, Stat
+from zoneraster._stats.families import (
+    Family,
+    Lists,
+    Rows,
+    group_numbers,
+    join_rows,
+    take_rows,
+)
 from zoneraster.arrays import Floats, Ints, Numbers
 from zoneraster.errors import CorruptStoreError
 
-FORMAT_VERSION = "1"
-_LOW_BITS = 32
-
-
-class Moments(NamedTuple):
-    """Accumulators of one measure, one entry per row (see `reduce.accumulate`).
-
-    `total` and `lost` are a float sum and what rounding took from it, or for integers the lower 32
-    bits of an exact sum and the rest. What no statistic needs has no entries.
-    """
-
-    n: Ints
-    total: Numbers
-    lost: Numbers
-    lowest: Numbers
-    highest: Numbers
-    mean: Floats
-    m2: Floats
-    area: Floats
-    area_total: Floats
-
-    @classmethod
-    def empty(cls, shape: tuple[int, ...], parts: Parts, *, is_integer: bool) -> Moments:
-        """Accumulators that nothing was added to."""
-        none = (*shape[:-1], 0)
-        extremes = shape if parts.extremes else none
-        squares, areas = shape if parts.squares else none, shape if parts.areas else none
-        kind: type[Any] = np.int64 if is_integer else np.float64  # Any: a scalar type
-        high = np.iinfo(np.int64).max if is_integer else np.inf
-        low = np.iinfo(np.int64).min if is_integer else -np.inf
-        return cls(
-            np.zeros(shape, np.int64), np.zeros(shape, kind), np.zeros(shape, kind),
-            np.full(extremes, high, kind), np.full(extremes, low, kind),
-            np.zeros(squares), np.zeros(squares), np.zeros(areas), np.zeros(areas),
-        )  # fmt: skip
-
-    def take(self, rows: Ints) -> Moments:
-        """Some rows, in a given order."""
-        return Moments._make(a[rows] if a.size else a for a in self)
-
-    @property
-    def is_integer(self) -> bool:
-        """Sums are exact integers."""
-        return self.total.dtype.kind == "i"
-
-    def carry(self) -> None:
-        """Move what exceeds 32 bits from `total` to `lost`, in place; integers only."""
-        np.add(self.lost, self.total >> _LOW_BITS, out=self.lost)
-        np.bitwise_and(self.total, (1 << _LOW_BITS) - 1, out=self.total)
-
-    def sums(self) -> Numbers:
-        """Final sums: int64 where all fit, else float64."""
-        if not self.is_integer:
-            with np.errstate(invalid="ignore"):
-                # Of an infinite sum nothing can be lost.
-                return np.where(np.isfinite(self.total), self.total + self.lost, self.total)
-        exact = [
-            (int(high) << _LOW_BITS) + int(low)
-            for high, low in zip(self.lost, self.total, strict=True)
-        ]
-        fits = all(-(2**63) <= n < 2**63 for n in exact)
-        return np.array(exact, np.int64 if fits else np.float64)
+# Families of each measure.
+Families: TypeAlias = tuple[tuple[Family, ...], ...]
+FORMAT_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partial:
-    """What a task found, or several together.
+    """What a task counted, or several together.
 
     Parameters
     ----------
@@ -98,12 +44,8 @@ class Partial:
     pixels, area : (rows,) int64, float64
         All pixels of the group, with a value or not; where that is wanted also their area in square
         metres.
-    moments : tuple of Moments
-        One per measure.
-    tallies : tuple of Ragged or None
-        How often each value occurs, one per measure.
-    states : tuple of lists of float64 arrays
-        States of custom statistics, one list per statistic and measure.
+    counted : tuple of tuple of Rows
+        Accumulators of each measure's families.
     read, no_zone : int
         Lattice pixels of the cells, and those without a zone.
     outside : tuple of int
@@ -113,17 +55,21 @@ class Partial:
     index: Ints
     pixels: Ints
     area: Floats
-    moments: tuple[Moments, ...]
-    tallies: tuple[Ragged | None, ...]
-    states: tuple[list[Floats], ...]
-    read: int
-    no_zone: int
-    outside: tuple[int, ...]
+    counted: tuple[tuple[Rows, ...], ...]
+    read: int = 0
+    no_zone: int = 0
+    outside: tuple[int, ...] = ()
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
         return int(self.index.shape[0])
+
+    def valid(self, measure: int) -> Ints:
+        """Pixels of each row with a value of a measure: the moments, which come first, know."""
+        n = self.counted[measure][0]["n"]
+        assert not isinstance(n, Lists)
+        return n
 
     def take(self, rows: Ints) -> Partial:
         """Some rows, in a given order; the totals stay."""
@@ -132,50 +78,46 @@ class Partial:
             index=self.index[rows],
             pixels=self.pixels[rows],
             area=self.area[rows] if self.area.size else self.area,
-            moments=tuple(m.take(rows) for m in self.moments),
-            tallies=tuple(t and _take_ragged(t, rows) for t in self.tallies),
-            states=tuple([s[i] for i in rows.tolist()] for s in self.states),
+            counted=tuple(tuple(take_rows(own, rows) for own in m) for m in self.counted),
         )
 
 
-def _end_to_end(arrays: Sequence[Numbers]) -> Numbers:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+def blank(index: Ints, families: Families, *, with_area: bool) -> Partial:
+    """Rows of groups without a pixel."""
+    n = index.shape[0]
+    return Partial(
+        index,
+        np.zeros(n, np.int64),
+        np.zeros(n if with_area else 0),
+        tuple(tuple(family.blank(n) for family in own) for own in families),
+        outside=(0,) * len(families),
+    )
 
 
 def joined(partials: Sequence[Partial]) -> Partial:
     """Rows of partials one after the other, with the totals of the first."""
-    first = partials[0]
-    tallies = [
-        stacked([part for part in parts if part is not None]) if parts[0] is not None else None
-        for parts in zip(*(p.tallies for p in partials), strict=True)
-    ]
-    return Partial(
-        _end_to_end([p.index for p in partials]),
-        _end_to_end([p.pixels for p in partials]),
-        _end_to_end([p.area for p in partials]),
-        tuple(
-            Moments._make(_end_to_end(column) for column in zip(*parts, strict=True))
-            for parts in zip(*(p.moments for p in partials), strict=True)
+    if len(partials) == 1:
+        return partials[0]
+    return replace(
+        partials[0],
+        index=np.concatenate([p.index for p in partials]),
+        pixels=np.concatenate([p.pixels for p in partials]),
+        area=np.concatenate([p.area for p in partials]),
+        counted=tuple(
+            tuple(join_rows(parts) for parts in zip(*own, strict=True))
+            for own in zip(*(p.counted for p in partials), strict=True)
         ),
-        tuple(tallies),
-        tuple(
-            [state for part in parts for state in part]
-            for parts in zip(*(p.states for p in partials), strict=True)
-        ),
-        first.read,
-        first.no_zone,
-        first.outside,
     )
 
 
-def fold(partials: Sequence[Partial], stats: Sequence[Stat] = ()) -> Partial:
-    """Merge partials from left to right: one row per group.
+def fold(partials: Sequence[Partial], families: Families) -> Partial:
+    """Merge partials from left to right: one row per group, in ascending order.
 
     Parameters
     ----------
     partials : sequence of Partial, one at least
-    stats : sequence of Stat
-        Of `states`.
+    families : tuple of tuple of Family
+        Those that counted them.
     """
     rows = joined(partials)
     groups, number = group_numbers(rows.index)
@@ -184,38 +126,21 @@ def fold(partials: Sequence[Partial], stats: Sequence[Stat] = ()) -> Partial:
     np.add.at(pixels, number, rows.pixels)
     if rows.area.size:
         np.add.at(area, number, rows.area)
-    moments = []
-    for columns in rows.moments:
-        have = Parts(columns.lowest.size > 0, columns.m2.size > 0, columns.area.size > 0)
-        merged = Moments.empty((n,), have, is_integer=columns.is_integer)
-        reduce.fold_rows(number, *columns, tuple(merged))
-        if merged.is_integer:
-            merged.carry()
-        moments.append(merged)
     return Partial(
-        groups, pixels, area, tuple(moments),
-        tuple(tally and _fold_ragged(tally, number, n) for tally in rows.tallies),
+        groups,
+        pixels,
+        area,
         tuple(
-            _fold_states(states, number, n, stat)
-            for states, stat in zip(rows.states, stats, strict=True)
+            tuple(
+                family.merge(counted, number, n)
+                for family, counted in zip(own, columns, strict=True)
+            )
+            for own, columns in zip(families, rows.counted, strict=True)
         ),
-        sum(p.read for p in partials), sum(p.no_zone for p in partials),
+        sum(p.read for p in partials),
+        sum(p.no_zone for p in partials),
         tuple(map(sum, zip(*(p.outside for p in partials), strict=True))),
-    )  # fmt: skip
-
-
-def _fold_ragged(tally: Ragged, number: Ints, n: int) -> Ragged:
-    """Add counts of equal codes of a group."""
-    return ragged_of(np.repeat(number, np.diff(tally.ptr)), tally.code, tally.count, n)
-
-
-def _fold_states(states: list[Floats], number: Ints, n: int, stat: Stat) -> list[Floats]:
-    """Combine the states of a custom statistic."""
-    merged: list[Floats | None] = [None] * n
-    for g, state in zip(number.tolist(), states, strict=True):
-        old = merged[g]
-        merged[g] = state if old is None else stat.combined(old, state)
-    return [stat.initial() if state is None else state for state in merged]
+    )
 
 
 # ---- Parquet -----------------------------------------------------------------------------------
@@ -223,30 +148,19 @@ def _fold_states(states: list[Floats], number: Ints, n: int, stat: Stat) -> list
 
 def encode_partial(partial: Partial) -> bytes:
     """Parquet bytes of a partial; equal content, equal bytes."""
-    columns: dict[str, pa.Array] = {
-        "lane": pa.array(partial.index[:, 0]),
-        "zone_id": pa.array(partial.index[:, 1]),
-    }
-    for k in range(partial.index.shape[1] - 2):
-        columns[f"key{k}"] = pa.array(partial.index[:, 2 + k])
+    index = {f"index{k}": column for k, column in enumerate(partial.index.T)}
+    columns: dict[str, pa.Array] = {name: pa.array(column) for name, column in index.items()}
     columns["pixels"] = pa.array(partial.pixels)
-    numbers: dict[str, Numbers] = {"area": partial.area}
-    for m, moments in enumerate(partial.moments):
-        numbers |= {f"m{m}_{name}": values for name, values in moments._asdict().items()}
-    # What no statistic needs has no column.
-    columns |= {name: pa.array(v) for name, v in numbers.items() if v.size == partial.n_rows}
-    for m, ragged in enumerate(partial.tallies):
-        if ragged is not None:
-            for name, values in (("code", ragged.code), ("count", ragged.count)):
-                columns[f"m{m}_{name}"] = pa.LargeListArray.from_arrays(
-                    pa.array(ragged.ptr), pa.array(values)
-                )
-    for s, states in enumerate(partial.states):
-        columns[f"s{s}"] = pa.array([state.tolist() for state in states], pa.list_(pa.float64()))
+    if partial.area.size == partial.n_rows:
+        columns["area"] = pa.array(partial.area)
+    for m, own in enumerate(partial.counted):
+        for f, rows in enumerate(own):
+            for name, column in rows.items():
+                columns |= _encoded(f"m{m}.{f}.{name}", column)
     said = {
         "read": partial.read, "no_zone": partial.no_zone, "outside": partial.outside,
-        "keys": partial.index.shape[1] - 2, "measures": len(partial.moments),
-        "tallied": [t is not None for t in partial.tallies], "states": len(partial.states),
+        "columns": [[[[name, len(c.values) if isinstance(c, Lists) else 0]
+                      for name, c in rows.items()] for rows in own] for own in partial.counted],
     }  # fmt: skip
     table = pa.table(columns).replace_schema_metadata(
         {"zoneraster:partial": FORMAT_VERSION, "zoneraster:totals": json.dumps(said)}
@@ -256,6 +170,16 @@ def encode_partial(partial: Partial) -> bytes:
         table, sink, compression="zstd", write_statistics=False, write_page_checksum=True
     )
     return sink.getvalue()
+
+
+def _encoded(name: str, column: Numbers | Lists) -> dict[str, pa.Array]:
+    """A column; of lists one for each of the parallel arrays."""
+    if not isinstance(column, Lists):
+        return {name: pa.array(column)}
+    return {
+        f"{name}.{v}": pa.LargeListArray.from_arrays(pa.array(column.ptr), pa.array(values))
+        for v, values in enumerate(column.values)
+    }
 
 
 def decode_partial(key: str, data: bytes) -> Partial:
@@ -275,47 +199,33 @@ def decode_partial(key: str, data: bytes) -> Partial:
             raise CorruptStoreError(f"partial {key} has another format version: delete it")
         said = json.loads(metadata[b"zoneraster:totals"])
         columns = {name: table[name].combine_chunks() for name in table.column_names}
+        index = [name for name in columns if name.startswith("index")]
+        return Partial(
+            np.stack([_numbers(columns[name]) for name in index], axis=1),
+            _numbers(columns["pixels"]),
+            _numbers(columns["area"]) if "area" in columns else np.zeros(0),
+            tuple(
+                tuple(
+                    {name: _decoded(columns, f"m{m}.{f}.{name}", n_lists) for name, n_lists in rows}
+                    for f, rows in enumerate(own)
+                )
+                for m, own in enumerate(said["columns"])
+            ),
+            said["read"],
+            said["no_zone"],
+            tuple(said["outside"]),
+        )
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as err:
         raise CorruptStoreError(f"partial {key} cannot be read ({err}): delete it") from err
 
-    def numbers(name: str, kind: Any = np.float64) -> Any:  # Any: int64 or float64
-        if name not in columns:
-            return np.zeros(0, kind)
-        return np.array(columns[name].to_numpy(zero_copy_only=False))
 
-    names = ["lane", "zone_id", *(f"key{k}" for k in range(said["keys"]))]
-    return Partial(
-        np.stack([numbers(name) for name in names], axis=1),
-        numbers("pixels"),
-        numbers("area").astype(np.float64),
-        tuple(
-            Moments._make(
-                # Extremes that were not wanted are still of the type of the sum.
-                numbers(
-                    f"m{m}_{name}",
-                    numbers(f"m{m}_total").dtype if name in {"lowest", "highest"} else np.float64,
-                )
-                for name in Moments._fields
-            )
-            for m in range(said["measures"])
-        ),
-        tuple(
-            _decode_ragged(columns[f"m{m}_code"], columns[f"m{m}_count"]) if tallied else None
-            for m, tallied in enumerate(said["tallied"])
-        ),
-        tuple(
-            [np.array(state, np.float64) for state in columns[f"s{s}"].to_pylist()]
-            for s in range(said["states"])
-        ),
-        said["read"],
-        said["no_zone"],
-        tuple(said["outside"]),
-    )
+def _decoded(columns: dict[str, pa.Array], name: str, n_lists: int) -> Numbers | Lists:
+    if not n_lists:
+        numbers: Numbers = _numbers(columns[name])
+        return numbers
+    lists = [columns[f"{name}.{v}"] for v in range(n_lists)]
+    return Lists(_numbers(lists[0].offsets), tuple(_numbers(one.values) for one in lists))
 
 
-def _decode_ragged(code: pa.LargeListArray, count: pa.LargeListArray) -> Ragged:
-    return Ragged(
-        np.array(code.offsets.to_numpy(), np.int64),
-        np.array(code.values.to_numpy(), np.int64),
-        np.array(count.values.to_numpy(), np.int64),
-    )
+def _numbers(column: pa.Array) -> Any:  # Any: int64 or float64, as was written
+    return np.array(column.to_numpy(zero_copy_only=False))

@@ -1,34 +1,77 @@
-"""What is asked of the tasks of the statistics: records that travel to workers."""
+"""What is asked: of the table, and of the tasks that count for it. Records that travel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from zoneraster._grid import Grid, Window
+from zoneraster._stats.families import Family, Wanted
 from zoneraster._stats.keys import Key
 from zoneraster._stats.runs import StoreRef
-from zoneraster._stats.statistics import Wanted
-from zoneraster._stats.tiles import Tiling
+from zoneraster._stats.tiles import Part, Tiling
 from zoneraster._values import OpenRaster, Placement, Predicate, pixels_under
-from zoneraster.arrays import Ints
 
 
-class Digits(NamedTuple):
-    """Which bits of the ordered values a pass counts (see `reduce.tally`).
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure as the table shows it.
 
     Parameters
     ----------
-    low, high : int
-        Bits left out below, in this pass and in the one before.
-    prefixes : dict of (lane, zone id, codes...) to (m,) int64, or None
-        What the pass before narrowed each group down to.
+    name : str
+    dtype : numpy.dtype
+        Of its values.
+    rate_unit : str
+        Unit of areas in area sums.
     """
 
-    low: int
-    high: int = 0
-    prefixes: dict[tuple[int, ...], Ints] | None = None
+    name: str
+    dtype: np.dtype[Any]
+    rate_unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What rows and columns the table is to have.
+
+    Parameters
+    ----------
+    wanted : Wanted
+    measures : tuple of Measure
+        None for pixels and areas alone.
+    keys : mapping of name to Key
+    dims : mapping of name to (n,) coordinates
+        Extra dimensions.
+    area_unit : str
+    roll_up, attributes : tuple of str
+        Columns of the zone table: to merge zones by, and to show.
+    fine : int
+        Lattice pixels along a pixel of the store.
+    """
+
+    wanted: Wanted
+    measures: tuple[Measure, ...]
+    keys: Mapping[str, Key]
+    dims: Mapping[str, npt.NDArray[Any]]  # Any: numbers, dates or text
+    area_unit: str
+    roll_up: tuple[str, ...]
+    attributes: tuple[str, ...]
+    fine: int
+
+    @property
+    def with_area(self) -> bool:
+        """Areas of all pixels are shown, with a value or not."""
+        return not self.measures or "pixel_area" in self.wanted.names
+
+    @property
+    def n_lanes(self) -> int:
+        """Combinations of the coordinates of extra dimensions."""
+        return max(1, int(np.prod([c.size for c in self.dims.values()], dtype=np.int64)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,18 +89,17 @@ class Request:
     placements : tuple of Placement
         One per raster.
     measures : tuple of int
-        Rasters whose values are reduced.
+        Rasters whose values are counted.
+    families : tuple of tuple of Family
+        What counts the values of each measure in this pass.
     keys : tuple of (int, Key)
         Rasters that group, and how.
     where : Predicate or None
-        Its layers are numbers of rasters.
-    wanted : Wanted
+        Its rasters are numbers of rasters.
     dims : tuple of int
         Sizes of the extra dimensions of the measures.
-    moments : bool
-        Count and sum; a second pass over the values has no need to.
-    digits : tuple of Digits or None
-        Per measure, what to tally.
+    with_area : bool
+        Add up the areas of all pixels too.
     """
 
     store: StoreRef
@@ -66,12 +108,16 @@ class Request:
     tiling: Tiling
     placements: tuple[Placement, ...]
     measures: tuple[int, ...]
+    families: tuple[tuple[Family, ...], ...]
     keys: tuple[tuple[int, Key], ...]
     where: Predicate | None
-    wanted: Wanted
     dims: tuple[int, ...]
-    moments: bool
-    digits: tuple[Digits | None, ...]
+    with_area: bool
+
+    @property
+    def n_lanes(self) -> int:
+        """Combinations of the coordinates of extra dimensions."""
+        return int(np.prod(self.dims, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +129,7 @@ class StatsTask:
     request : Request
     number : int
         Tasks are merged in this order.
-    parts : tuple of ((int, int), Window)
-        Chunks of the store, and the lattice window of each.
+    parts : tuple of Part
     rasters : tuple of OpenRaster
         Narrowed to the task.
     keep_as : str
@@ -93,23 +138,31 @@ class StatsTask:
 
     request: Request
     number: int
-    parts: tuple[tuple[tuple[int, int], Window], ...]
+    parts: tuple[Part, ...]
     rasters: tuple[OpenRaster, ...]
     keep_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """Tasks of a request, made one at a time so that arrays in memory are cut as they are sent."""
+    """Tasks of a request, made one at a time so that arrays in memory are cut as they are sent.
+
+    Parameters
+    ----------
+    rasters : tuple of OpenRaster
+    placements : tuple of Placement
+    parts : mapping of int to tuple of Part
+        By the number of the task.
+    """
 
     rasters: tuple[OpenRaster, ...]
     placements: tuple[Placement, ...]
-    parts: Mapping[int, tuple[tuple[tuple[int, int], Window], ...]]
+    parts: Mapping[int, tuple[Part, ...]]
 
     def of(self, request: Request) -> Iterator[StatsTask]:
         """All tasks, in the order of their numbers."""
         for number in sorted(self.parts):
-            windows = [window for _, window in self.parts[number]]
+            windows = [part.window for part in self.parts[number]]
             rasters = tuple(
                 self._narrowed(raster, placement, windows)
                 for raster, placement in zip(self.rasters, self.placements, strict=True)
@@ -122,3 +175,11 @@ class Tasks:
     ) -> OpenRaster:
         met = pixels_under(placement, windows)
         return raster.narrowed(met) if met else raster
+
+    @property
+    def work(self) -> dict[int, int]:
+        """Lattice pixels of each task."""
+        return {
+            number: sum(part.window.height * part.window.width for part in parts)
+            for number, parts in self.parts.items()
+        }

@@ -1,311 +1,225 @@
-"""One task of the statistics: a pure function of zones, values and options.
+"""One task: a pure function of zones, values and options.
 
-A task walks over its cells. In each it takes the runs of the zones, cuts them by predicate and keys
-(`bands`), and adds the values to the accumulators of their slots. Every block of a raster is read
-once, when the first cell needs it, and dropped after the last one.
+cell -> bands of runs -> slots -> values -> accumulators. A task walks over its cells. In each it
+takes the runs of the zones, cuts them by condition and keys into bands whose runs have one slot
+each (`bands`), counts the pixels of the slots, and hands the values below the runs to the families.
+Every block of a raster is read once, when the first cell needs it, and dropped after the last one.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zoneraster._grid import Grid, row_areas
-from zoneraster._stats import reduce
-from zoneraster._stats.bands import Band, Blocks, Cutter, Lanes, Place
+from zoneraster._grid import row_areas
+from zoneraster._stats.bands import Cutter
+from zoneraster._stats.blocks import Blocks
+from zoneraster._stats.cut import count_pixels
+from zoneraster._stats.families import Band, Values, sorted_rows
 from zoneraster._stats.keys import NODATA_CODE, UNLISTED_CODE, Key
-from zoneraster._stats.partial import Moments, Partial
-from zoneraster._stats.ragged import sorted_rows, stacked
-from zoneraster._stats.request import Digits, StatsTask
-from zoneraster._stats.slots import Slots, Tally, bits_of, limits_of
+from zoneraster._stats.partial import Partial
+from zoneraster._stats.request import Request, StatsTask
+from zoneraster._stats.runs import Runs
+from zoneraster._stats.slots import Slots
 from zoneraster._stats.tiles import Cell, cells_of
-from zoneraster._values import OpenRaster
-from zoneraster.arrays import Floats, Ints
+from zoneraster._values import Lanes
+from zoneraster.arrays import Floats, Ints, Numbers
 from zoneraster.errors import ClosureError, ValuesError
 
 # Runs that may wait for the values of their cell: 8 bytes each.
 _WAITING_RUNS = 2**21
-_MAX_VALUES = 2**26  # pairs of group and value that a task may hold
 
 
-@functools.lru_cache(maxsize=64)
-def _areas(grid: Grid, row0: int, row1: int) -> Floats:
-    """Areas of the pixels of some lattice rows."""
-    return row_areas(grid, row0, row1)
+@dataclass(slots=True)
+class _Pixels:
+    """Pixels that a task has met: of each slot, their areas, without a zone, below no raster."""
+
+    of_slot: Ints
+    area: Floats
+    outside: list[int]
+    read: int = 0
+    no_zone: int = 0
+
+    @classmethod
+    def none(cls, request: Request) -> _Pixels:
+        """Nothing met."""
+        return cls(np.zeros(0, np.int64), np.zeros(0), [0] * len(request.measures))
 
 
-class _Reduction:
-    """The state of a task while it runs."""
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """What a task works with: what it reads, the groups it has met, what it has counted."""
 
-    def __init__(self, task: StatsTask) -> None:
-        self.task, self.request = task, task.request
-        request = task.request
-        self.cells = cells_of(task.parts, request.placements)
-        self.slots = Slots()
-        self.blocks = Blocks(task, self.cells)
-        self.cutter = Cutter(task, self.blocks, self.slots)
-        self.n_lanes = int(np.prod(request.dims, dtype=np.int64))
-        self.pixels, self.area = np.zeros(0, np.int64), np.zeros(0, np.float64)
-        parts = request.wanted.parts
-        self.moments = [
-            Moments.empty((self.n_lanes, 0), parts, is_integer=task.rasters[i].dtype.kind in "iu")
-            for i in request.measures
-        ]
-        self.tallies = [
-            [Tally() for _ in range(self.n_lanes)] if digits else None for digits in request.digits
-        ]
-        custom = request.wanted.custom if request.moments else ()
-        self.states: list[dict[tuple[int, int], Floats]] = [
-            {} for _ in itertools.product(request.measures, custom)
-        ]
-        self.prefixes: dict[int, list[Ints]] = {}
-        self.read = self.no_zone = 0
-        self.outside = [0] * len(request.measures)
+    task: StatsTask
+    blocks: Blocks
+    slots: Slots
+    cutter: Cutter
+    lane_blocks: tuple[tuple[tuple[Lanes, Ints], ...], ...]
+    pixels: _Pixels
+    # Accumulators of each measure's families.
+    accumulators: list[list[Any]] = field(default_factory=list)
 
-    def run(self) -> Partial:
-        """Reduce all cells."""
-        lane_blocks = [list(self._lane_blocks(m)) for m in range(len(self.request.measures))]
-        for cell in self.cells:
-            layers = [runs for runs in self.blocks.runs(cell) if runs is not None]
-            for left, runs in zip(range(len(layers) - 1, -1, -1), layers, strict=True):
-                self.read += cell.window.height * cell.window.width
-                self._reduce(cell, self.cutter.bands(cell, runs), lane_blocks, is_last=not left)
-            self.blocks.done_with(cell)
-        return self._partial()
 
-    def _reduce(
-        self,
-        cell: Cell,
-        bands: Iterator[Band],
-        lane_blocks: list[list[tuple[Lanes, Ints]]],
-        *,
-        is_last: bool,
-    ) -> None:
-        """Add the values of a cell, below the runs of one layer.
+def run_task(task: StatsTask) -> tuple[int, Partial]:
+    """Reduce one task.
 
-        Bands wait for the values until all are cut, so that keys and values need not be held at a
-        time; many runs wait only where values come in several blocks, each of which is read once.
-        """
-        may_wait = any(len(blocks) > 1 for blocks in lane_blocks)
-        waiting: list[Band] = []
-        for band in bands:
-            if self._count(cell, band):
-                waiting.append(band)
-            if not may_wait and sum(b.slot.size for b in waiting) > _WAITING_RUNS:
-                self._add_all(cell, waiting, lane_blocks, is_last=False)
-                waiting = []
-        if is_last:
-            self.blocks.drop_keys(cell)
-        if waiting:
-            self._add_all(cell, waiting, lane_blocks, is_last=is_last)
-        for moments in self.moments:
-            if moments.is_integer:
-                moments.carry()
+    Parameters
+    ----------
+    task : StatsTask
 
-    def _add_all(
-        self,
-        cell: Cell,
-        bands: list[Band],
-        lane_blocks: list[list[tuple[Lanes, Ints]]],
-        *,
-        is_last: bool,
-    ) -> None:
-        """Add the values of some bands to all measures and lanes."""
-        for m, blocks in enumerate(lane_blocks):
-            for lanes, numbers in blocks:
-                self._add(cell, bands, m, lanes, numbers)
-                if is_last and len(blocks) > 1:
-                    self.blocks.forget(cell, self.request.measures[m], lanes)
+    Returns
+    -------
+    number : int
+        Of the task.
+    partial : Partial
+    """
+    cells = cells_of(task.parts, task.request.placements)
+    counting = _begin(task, cells)
+    for cell in cells:
+        # An array with a dimension `layer` has several planes of runs.
+        planes = [runs for runs in counting.blocks.runs(cell) if runs is not None]
+        for left, runs in zip(range(len(planes) - 1, -1, -1), planes, strict=True):
+            _count_cell(counting, cell, runs, is_last=not left)
+        counting.blocks.done_with(cell)
+    return task.number, _partial_of(counting)
 
-    def _lane_blocks(self, measure: int) -> Iterator[tuple[Lanes, Ints]]:
-        """What is read at once of the extra dimensions, and the numbers of these lanes."""
-        dims = self.request.dims
-        raster = self.task.rasters[self.request.measures[measure]]
-        numbers = np.arange(self.n_lanes).reshape(dims)
-        ranges = [
-            [slice(a, min(a + c, n)) for a in range(0, n, c)]
-            for n, c in zip(dims, raster.chunks, strict=False)
-        ]
-        for lanes in itertools.product(*ranges):
-            yield lanes, numbers[lanes].ravel()
 
-    def _count(self, cell: Cell, band: Band) -> bool:
-        """Count pixels by slot; whether any of them is to be reduced."""
-        self._grow()
-        before = int(self.pixels[~self.excluded].sum())
-        areas = self._band_areas(cell, band)
-        self.no_zone += reduce.count_pixels(
-            *band[1:], cell.window.width, areas, self.pixels, self.area
-        )
-        n_active = int(self.pixels[~self.excluded].sum()) - before
-        for m, number in enumerate(self.request.measures):
-            if cell.blocks[number] is None:
-                self.outside[m] += n_active
-        return n_active > 0
+def _begin(task: StatsTask, cells: list[Cell]) -> _Counting:
+    """Nothing read, nothing counted."""
+    request = task.request
+    slots = Slots(len(request.keys), has_where=request.where is not None)
+    blocks = Blocks(task, cells)
+    return _Counting(
+        task,
+        blocks,
+        slots,
+        Cutter(task, blocks, slots),
+        tuple(tuple(_lane_blocks(task, number)) for number in request.measures),
+        _Pixels.none(request),
+        [[family.start(request.n_lanes) for family in own] for own in request.families],
+    )
 
-    def _band_areas(self, cell: Cell, band: Band) -> Floats:
-        row = cell.window.row0 + band.row
-        return _areas(self.request.grid, row, row + band.ptr.size - 1)
 
-    def _grow(self) -> None:
-        """Make room for the slots that have appeared."""
-        n = self.slots.n
-        if n > self.pixels.size:
-            more = max(n, 2 * self.pixels.size)
-            self.pixels = _padded(self.pixels, more, 0)
-            if not self.moments or "pixel_area" in self.request.wanted.names:
-                self.area = _padded(self.area, more, 0)
-            for m, old in enumerate(self.moments):
-                new = Moments.empty(
-                    (self.n_lanes, more), self.request.wanted.parts, is_integer=old.is_integer
-                )
-                for old_values, values in zip(old, new, strict=True):
-                    values[:, : old_values.shape[1]] = old_values
-                self.moments[m] = new
-        self.excluded = _padded(self.slots.is_excluded, self.pixels.size, fill=False)
+def _lane_blocks(task: StatsTask, raster: int) -> Iterator[tuple[Lanes, Ints]]:
+    """What is read at once of the extra dimensions, and the numbers of these lanes."""
+    dims = task.request.dims
+    numbers = np.arange(task.request.n_lanes).reshape(dims)
+    ranges = [
+        [slice(a, min(a + c, n)) for a in range(0, n, c)]
+        for n, c in zip(dims, task.rasters[raster].chunks, strict=False)
+    ]
+    for lanes in itertools.product(*ranges):
+        yield lanes, numbers[lanes].ravel()
 
-    def _add(self, cell: Cell, bands: list[Band], m: int, lanes: Lanes, numbers: Ints) -> None:
-        """Add the values of some bands and lanes to one measure."""
-        raster = self.task.rasters[self.request.measures[m]]
-        block = self.blocks.get(cell, self.request.measures[m], lanes)
-        if block is None:
-            return
-        _refuse_overflow(block.pixels, cell, raster)
-        for lane, pixels in zip(numbers.tolist(), block.pixels, strict=True):
-            for band in bands:
-                row, col, k = block.place
-                place = (row + band.row, col, k)
-                self._add_band(cell, band, m, lane, pixels, place)
 
-    def _add_band(
-        self, cell: Cell, band: Band, m: int, lane: int, pixels: npt.NDArray[Any], place: Place
-    ) -> None:
-        request, width = self.request, cell.window.width
-        raster = self.task.rasters[request.measures[m]]
-        kind = pixels.dtype.type
-        nodata = (kind(0 if raster.nodata is None else raster.nodata), raster.nodata is not None)
-        if request.moments:
-            into = (self.excluded, *(column[lane] for column in self.moments[m]))
-            areas = self._band_areas(cell, band)
-            reduce.accumulate(
-                *band[1:], width, pixels, place, nodata, limits_of(pixels.dtype), areas,
-                into,
-            )  # fmt: skip
-            if request.wanted.custom:
-                self._update_states(band, width, m, lane, pixels, place, nodata, areas)
-        digits, tallies = request.digits[m], self.tallies[m]
-        if digits is not None and tallies is not None:
-            tally = tallies[lane]
-            bits, is_float, top = bits_of(pixels)
-            found = reduce.tally(
-                *band[1:], width, pixels, bits, place, nodata,
-                (digits.low, digits.high, is_float, top), self._prefixes(digits, lane),
-                self.excluded, tally.counts, tally.table,
-            )  # fmt: skip
-            tally.counts, tally.table = found[0], found[1:]
-            if tally.table[2] > _MAX_VALUES:
-                raise ValuesError(
-                    f"{raster.label}: more than {_MAX_VALUES:,} different values in one task: "
-                    "majority, variety and the like are for rasters of classes; ask for quantiles"
-                )
+def _count_cell(counting: _Counting, cell: Cell, runs: Runs, *, is_last: bool) -> None:
+    """Count the pixels and values of a cell, below the runs of one plane.
 
-    def _prefixes(self, digits: Digits, lane: int) -> tuple[Ints, Ints]:
-        """Prefixes of all slots that exist, as `reduce.tally` takes them."""
-        if digits.prefixes is None:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        request = self.request
-        lists = self.prefixes.setdefault(lane, [])
-        more = np.arange(len(lists), self.slots.n)
-        rows = self.slots.index(more, len(request.keys), has_where=request.where is not None)
-        nothing = np.zeros(0, np.int64)
-        lists += [digits.prefixes.get((lane, *row), nothing) for row in map(tuple, rows.tolist())]
-        sizes = [0, *(p.size for p in lists)]
-        return np.cumsum(sizes), np.concatenate([nothing, *lists])
+    Bands wait for the values until all are cut, so that keys and values need not be held at a time;
+    many runs wait only where values come in several blocks, each of which is read once.
+    """
+    may_wait = any(len(blocks) > 1 for blocks in counting.lane_blocks)
+    counting.pixels.read += cell.window.height * cell.window.width
+    waiting: list[Band] = []
+    for band in counting.cutter.bands(cell, runs):
+        if _count_pixels(counting, cell, band):
+            waiting.append(band)
+        if not may_wait and sum(b.slot.size for b in waiting) > _WAITING_RUNS:
+            _add_values(counting, cell, waiting, is_last=False)
+            waiting = []
+    if is_last:
+        counting.blocks.drop_keys(cell)
+    if waiting:
+        _add_values(counting, cell, waiting, is_last=is_last)
 
-    def _update_states(
-        self, band: Band, width: int, m: int, lane: int, pixels: npt.NDArray[Any], place: Place,
-        nodata: tuple[Any, bool], areas: Floats,
-    ) -> None:  # fmt: skip
-        """Give the values of each slot to the custom statistics."""
-        offset, values, value_areas = reduce.gather(
-            *band[1:], width, pixels, place, nodata, areas, self.slots.n
-        )
-        custom = self.request.wanted.custom
-        for g in np.flatnonzero(np.diff(offset)).tolist():
-            if self.excluded[g]:
+
+def _count_pixels(counting: _Counting, cell: Cell, band: Band) -> bool:
+    """Count the pixels of a band by slot; whether any of them is to be reduced."""
+    pixels, slots, request = counting.pixels, counting.slots, counting.task.request
+    if slots.n > pixels.of_slot.size:
+        room = max(slots.n, 2 * pixels.of_slot.size)
+        pixels.of_slot = _padded(pixels.of_slot, room)
+        if request.with_area:
+            pixels.area = _padded(pixels.area, room)
+    areas = _areas(request, cell)[band.row : band.row + band.ptr.size - 1]
+    no_zone, active = count_pixels(
+        (*band[1:], cell.window.width), areas, slots.skip, pixels.of_slot, pixels.area
+    )
+    pixels.no_zone += no_zone
+    for m, number in enumerate(request.measures):
+        if cell.blocks[number] is None:
+            pixels.outside[m] += active
+    return bool(active)
+
+
+def _areas(request: Request, cell: Cell) -> Floats:
+    """Area of a pixel in each row of a cell."""
+    return row_areas(request.grid, cell.window.row0, cell.window.row1)
+
+
+def _add_values(counting: _Counting, cell: Cell, bands: Sequence[Band], *, is_last: bool) -> None:
+    """Hand the values below some bands to the families of all measures, lane by lane."""
+    task, request = counting.task, counting.task.request
+    for m, number in enumerate(request.measures):
+        if not request.families[m]:
+            continue
+        raster, blocks = task.rasters[number], counting.lane_blocks[m]
+        for lanes, lane_numbers in blocks:
+            held = counting.blocks.get(cell, number, lanes)
+            if held is None:
                 continue
-            own = slice(offset[g], offset[g + 1])
-            for s, stat in enumerate(custom):
-                states = self.states[m * len(custom) + s]
-                old = states.get((lane, g))
-                old = stat.initial() if old is None else old
-                states[lane, g] = stat.updated(old, values[own], value_areas[own])
+            for lane, pixels in zip(lane_numbers.tolist(), held.pixels, strict=True):
+                values = Values(
+                    raster.label, lane, bands, cell.window.width, pixels, held.place,
+                    raster.nodata, _areas(request, cell), counting.slots.skip,
+                    counting.slots.keys_of,
+                )  # fmt: skip
+                accumulators = counting.accumulators[m]
+                for family, into in zip(request.families[m], accumulators, strict=True):
+                    family.add(into, values)
+            if is_last and len(blocks) > 1:
+                counting.blocks.forget(cell, number, lanes)
 
-    def _partial(self) -> Partial:
-        """All accumulators, one row per lane and group."""
-        request = self.request
-        leaves = np.flatnonzero(self.pixels)
-        if int(self.pixels.sum()) + self.no_zone != self.read:
-            raise ClosureError(
-                f"task {self.task.number}: {int(self.pixels.sum()):,} pixels in zones and "
-                f"{self.no_zone:,} without make {self.read:,} read: please report this"
-            )
-        groups = self.slots.index(leaves, len(request.keys), has_where=request.where is not None)
-        _refuse_buckets(groups, request.keys)
-        lane = np.repeat(np.arange(self.n_lanes), leaves.size)
-        index = np.column_stack([lane, np.tile(groups, (self.n_lanes, 1))])
-        owner = np.full(self.slots.n, -1, np.int64)
-        owner[leaves] = np.arange(leaves.size)
-        tallies = [
-            None if lanes is None else stacked([t.ragged(owner, leaves.size) for t in lanes])
-            for lanes in self.tallies
-        ]
-        initial = [stat.initial() for _ in request.measures for stat in request.wanted.custom]
-        states = [
-            [found.get((a, g), first) for a in range(self.n_lanes) for g in leaves.tolist()]
-            for found, first in zip(self.states, initial, strict=False)
-        ]
-        partial = Partial(
-            index.astype(np.int64),
-            np.tile(self.pixels[leaves], self.n_lanes),
-            np.tile(self.area[leaves], self.n_lanes) if self.area.size else self.area,
-            tuple(
-                Moments._make(c[:, leaves].ravel() if c.size else c.ravel() for c in m)
-                for m in self.moments
-            ),
-            tuple(tallies),
-            tuple(states),
-            self.read,
-            self.no_zone,
-            tuple(self.outside),
+
+def _partial_of(counting: _Counting) -> Partial:
+    """All that was counted, one row per lane and group."""
+    pixels, slots, request = counting.pixels, counting.slots, counting.task.request
+    in_zones, leaves = int(pixels.of_slot.sum()), np.flatnonzero(pixels.of_slot)
+    if in_zones + pixels.no_zone != pixels.read:
+        raise ClosureError(
+            f"task {counting.task.number}: {in_zones:,} pixels in zones and {pixels.no_zone:,} "
+            f"without make {pixels.read:,} read: please report this"
         )
-        # Slots come in the order in which they appeared; rows are sorted.
-        return partial.take(sorted_rows(partial.index)[0])
+    groups = slots.keys_of(leaves)
+    _refuse_buckets(groups, request.keys)
+    lane = np.repeat(np.arange(request.n_lanes), leaves.size)
+    partial = Partial(
+        np.column_stack([lane, np.tile(groups, (request.n_lanes, 1))]).astype(np.int64),
+        np.tile(pixels.of_slot[leaves], request.n_lanes),
+        np.tile(pixels.area[leaves], request.n_lanes) if pixels.area.size else pixels.area,
+        tuple(
+            tuple(
+                family.rows(into, leaves, slots.n) for family, into in zip(own, done, strict=True)
+            )
+            for own, done in zip(request.families, counting.accumulators, strict=True)
+        ),
+        pixels.read,
+        pixels.no_zone,
+        tuple(pixels.outside),
+    )
+    # Slots come in the order in which they appeared; rows are sorted.
+    return partial.take(sorted_rows(partial.index)[0])
 
 
-def _padded(values: npt.NDArray[Any], size: int, fill: Any) -> npt.NDArray[Any]:
-    """`values` with `fill` behind them."""
-    out = np.full(size, fill, values.dtype)
+def _padded(values: Numbers, size: int) -> Numbers:
+    """`values` with zeros behind them."""
+    out = np.zeros(size, values.dtype)
     out[: values.size] = values
     return out
-
-
-def _refuse_overflow(pixels: npt.NDArray[Any], cell: Cell, raster: OpenRaster) -> None:
-    """Stop where a sum of 64-bit integers could leave 64 bits."""
-    if pixels.dtype != np.int64:
-        return
-    valid = pixels if raster.nodata is None else pixels[pixels != raster.nodata]
-    largest = max(abs(int(valid.min())), abs(int(valid.max()))) if valid.size else 0
-    if largest * cell.window.height * cell.window.width >= 2**62:
-        raise ValuesError(
-            f"{raster.label}: integers up to {largest:,} may overflow in sums: store them as "
-            "float64, or give their nodata value"
-        )
 
 
 def _refuse_buckets(groups: Ints, keys: tuple[tuple[int, Key], ...]) -> None:
@@ -322,19 +236,3 @@ def _refuse_buckets(groups: Ints, keys: tuple[tuple[int, Key], ...]) -> None:
                     f"{bad.size - 1:,} other groups: give these pixels a name, e.g. nodata=-1 or "
                     "unlisted=-2"
                 )
-
-
-def run_task(task: StatsTask) -> tuple[int, Partial]:
-    """Reduce one task.
-
-    Parameters
-    ----------
-    task : StatsTask
-
-    Returns
-    -------
-    number : int
-        Of the task.
-    partial : Partial
-    """
-    return task.number, _Reduction(task).run()

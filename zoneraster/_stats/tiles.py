@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zoneraster._grid import BATCH_SIDES, MIN_BATCHES, Window
 from zoneraster._values import Placement
 
 # The largest side of a task's unit: a tile of 10 degrees at 0.00025 degree.
 _MAX_UNIT = 40_000
+
+
+class Part(NamedTuple):
+    """A chunk of the store, by row and column, and the lattice window of it that is meant."""
+
+    chunk: tuple[int, int]
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +72,19 @@ class Tiling:
             row * rows, min((row + 1) * rows, height), col * cols, min((col + 1) * cols, width)
         )
 
-    def tasks_of(self, row: int, col: int) -> Iterator[tuple[int, Window]]:
-        """Tasks that hold a part of a chunk, and that part."""
-        window, (rows, cols) = self.chunk_window(row, col), self.side
-        across = -(-self.shape[1] // cols)
-        for i in range(window.row0 // rows, -(-window.row1 // rows)):
-            for j in range(window.col0 // cols, -(-window.col1 // cols)):
-                task = Window(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols)
-                part = task.intersect(window)
-                if part is not None:
-                    yield i * across + j, part
+    def tasks_of(self, chunks: Iterable[tuple[int, int]]) -> dict[int, tuple[Part, ...]]:
+        """Tasks, by number, and what they hold of some chunks."""
+        found: dict[int, list[Part]] = {}
+        (rows, cols), across = self.side, -(-self.shape[1] // self.side[1])
+        for chunk in chunks:
+            window = self.chunk_window(*chunk)
+            for i in range(window.row0 // rows, -(-window.row1 // rows)):
+                for j in range(window.col0 // cols, -(-window.col1 // cols)):
+                    task = Window(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols)
+                    part = task.intersect(window)
+                    if part is not None:
+                        found.setdefault(i * across + j, []).append(Part(chunk, part))
+        return {number: tuple(parts) for number, parts in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +106,13 @@ class Cell:
     blocks: tuple[tuple[int, int] | None, ...]
 
 
-def cells_of(
-    parts: Sequence[tuple[tuple[int, int], Window]], placements: Sequence[Placement]
-) -> list[Cell]:
+def cells_of(parts: Sequence[Part], placements: Sequence[Placement]) -> list[Cell]:
     """Cells of a task, in the order in which they are reduced.
 
     Parameters
     ----------
-    parts : sequence of (chunk, Window)
-        Chunks of the store, and what of them lies in the task.
+    parts : sequence of Part
+        Of the task.
     placements : sequence of Placement
 
     Returns

@@ -14,6 +14,8 @@ from zoneraster._values.align import relation as relation
 from zoneraster._values.grid_of import grid_like as grid_like
 from zoneraster._values.open import open_raster as open_raster
 from zoneraster._values.open import open_rasters as open_rasters
+from zoneraster._values.opened import Block as Block
+from zoneraster._values.opened import Lanes as Lanes
 from zoneraster._values.opened import OpenRaster as OpenRaster
 from zoneraster._values.pixels import ZARR_NODES as ZARR_NODES
 from zoneraster._values.pixels import FilePixels as FilePixels

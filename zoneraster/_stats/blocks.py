@@ -1,0 +1,91 @@
+"""What a task reads, each block once: pixels of rasters, and the zones of chunks as runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple, TypeAlias
+
+from zoneraster._stats.families import Place
+from zoneraster._stats.request import StatsTask
+from zoneraster._stats.runs import Runs
+from zoneraster._stats.tiles import Cell
+from zoneraster._values import Block, Lanes, hull
+
+_Ranges: TypeAlias = tuple[tuple[int, int], ...]
+
+
+class Held(NamedTuple):
+    """What was read of a raster for a cell: (lanes, rows, cols), and where the cell lies in it."""
+
+    pixels: Block
+    place: Place
+
+
+class Blocks:
+    """What a task has read and still needs: blocks of rasters, runs of chunks.
+
+    Parameters
+    ----------
+    task : StatsTask
+    cells : sequence of Cell
+        All cells of the task; what the last of them needs is dropped after it.
+    """
+
+    def __init__(self, task: StatsTask, cells: list[Cell]) -> None:
+        self._task = task
+        self._zones = task.request.store.open()
+        self._within = hull([part.window for part in task.parts])
+        self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
+        self._chunk_uses = Counter(cell.chunk for cell in cells)
+        # By raster and number of the block, then by the ranges of the lanes.
+        self._blocks: dict[tuple[int, tuple[int, int]], dict[_Ranges, Block]] = {}
+        self._runs: dict[tuple[int, int], list[Runs | None]] = {}
+
+    def runs(self, cell: Cell) -> list[Runs | None]:
+        """Runs of the chunk of a cell, plane by plane."""
+        chunk = cell.chunk
+        if chunk not in self._runs:
+            layers = range(self._zones.n_layers)
+            self._runs[chunk] = [self._zones.runs(chunk, layer) for layer in layers]
+        return self._runs[chunk]
+
+    def get(self, cell: Cell, number: int, lanes: Lanes = ()) -> Held | None:
+        """The block of a raster that a cell lies in; None outside of the raster."""
+        block = cell.blocks[number]
+        if block is None:
+            return None
+        placement = self._task.request.placements[number]
+        window = placement.block_window(block, self._within)
+        known = self._blocks.setdefault((number, block), {})
+        key = tuple((s.start, s.stop) for s in lanes)
+        if key not in known:
+            pixels = self._task.rasters[number].read(lanes, window)
+            known[key] = pixels.reshape(-1, *window.shape)
+        k = placement.factor
+        row = cell.window.row0 - placement.row - window.row0 * k
+        col = cell.window.col0 - placement.col - window.col0 * k
+        return Held(known[key], (row, col, k))
+
+    def forget(self, cell: Cell, number: int, lanes: Lanes) -> None:
+        """Drop some lanes of a block early, where no other cell needs them."""
+        block = cell.blocks[number]
+        if block is not None and self._uses[number, block] == 1:
+            self._blocks[number, block].pop(tuple((s.start, s.stop) for s in lanes), None)
+
+    def drop_keys(self, cell: Cell) -> None:
+        """Drop blocks of rasters that are no measures, where no later cell needs them."""
+        for number, block in enumerate(cell.blocks):
+            is_key = number not in self._task.request.measures
+            if block is not None and is_key and self._uses[number, block] == 1:
+                self._blocks.pop((number, block), None)
+
+    def done_with(self, cell: Cell) -> None:
+        """Drop what no later cell needs."""
+        for number, block in enumerate(cell.blocks):
+            if block is not None:
+                self._uses[number, block] -= 1
+                if not self._uses[number, block]:
+                    self._blocks.pop((number, block), None)
+        self._chunk_uses[cell.chunk] -= 1
+        if not self._chunk_uses[cell.chunk]:
+            self._runs.pop(cell.chunk, None)

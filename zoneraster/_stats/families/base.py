@@ -1,0 +1,226 @@
+"""The four steps that every family of statistics has, and what travels between them.
+
+start
+    empty accumulators of a task, for some lanes;
+add
+    the values of one lane below the runs of a cell, to the accumulators of their slots;
+merge
+    rows of accumulators that belong to one group;
+finish
+    from a merged row to the numbers of the table.
+
+The loop, the checkpoint and the table know these steps only. Between `add` and `merge` a task hands
+its accumulators up as `rows`: named columns with one entry per group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from zoneraster._burn import inlined
+from zoneraster._stats.families.rows import Rows
+from zoneraster.arrays import Bools, Floats, Ints, Numbers
+
+Block: TypeAlias = npt.NDArray[Any]  # Any: of every dtype
+Place: TypeAlias = tuple[int, int, int]
+# Columns of one statistic by what follows its name: most have one, {"": values}.
+Columns: TypeAlias = dict[str, Numbers]
+T = TypeVar("T")
+
+
+class Band(NamedTuple):
+    """Rows of a cell as runs of slots (see `cut`): first row, pointers, first columns, slots."""
+
+    row: int
+    ptr: Ints
+    begin: npt.NDArray[np.int32]
+    slot: npt.NDArray[np.int32]
+
+
+class Piece(NamedTuple):
+    """What a kernel takes of a band: its runs, and where they lie in what was read."""
+
+    runs: tuple[Ints, npt.NDArray[np.int32], npt.NDArray[np.int32], int]
+    place: Place
+    row_area: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values of one lane below the runs of a cell.
+
+    Parameters
+    ----------
+    label : str
+        How a message names the raster.
+    lane : int
+    bands : sequence of Band
+    width : int
+        Columns of the cell.
+    pixels : (h, w) any number
+        What was read.
+    place : (row, column, k) int
+        Where the cell lies in it, in lattice pixels, of which `k` make a side of its own.
+    nodata : int, float or None
+    row_area : (rows,) float64
+        Area of a pixel in each row of the cell, square metres.
+    skip : (slots,) bool
+        Slots of pixels that a condition leaves out.
+    keys_of : callable
+        Zone id and codes of some slots, (n, columns) int64.
+    """
+
+    label: str
+    lane: int
+    bands: Sequence[Band]
+    width: int
+    pixels: Block
+    place: Place
+    nodata: int | float | None
+    row_area: Floats
+    skip: Bools
+    keys_of: Callable[[Ints], Ints]
+
+    @property
+    def n_slots(self) -> int:
+        """Number of slots that may occur."""
+        return self.skip.size
+
+    @property
+    def mask(self) -> tuple[Any, bool]:
+        """The nodata value in the dtype of the pixels, and whether there is one."""
+        kind = self.pixels.dtype.type
+        return kind(0 if self.nodata is None else self.nodata), self.nodata is not None
+
+    def pieces(self) -> Iterator[Piece]:
+        """Band after band."""
+        row, col, k = self.place
+        for band in self.bands:
+            rows = slice(band.row, band.row + band.ptr.size - 1)
+            runs = (band.ptr, band.begin, band.slot, self.width)
+            yield Piece(runs, (row + band.row, col, k), self.row_area[rows])
+
+
+class Group(NamedTuple):
+    """What the table knows of its rows beside a measure's own accumulators.
+
+    Parameters
+    ----------
+    pixels : (rows,) int64
+        With a value or not.
+    area : (rows,) float64, square metres
+        Empty where nobody asked for it.
+    unit, rate_unit : float
+        Square metres of the unit of areas, and of the unit of area sums.
+    """
+
+    pixels: Ints
+    area: Floats
+    unit: float
+    rate_unit: float
+
+
+class Members(NamedTuple):
+    """Which rows of the table each counted row counts for (see `groups`).
+
+    Parameters
+    ----------
+    row, final : (m,) int64
+        Pairs; a row may count for several final ones (thresholds), or for none.
+    n : int
+        Number of final rows.
+    """
+
+    row: Ints
+    final: Ints
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic(Generic[T]):
+    """A statistic: one record in its family.
+
+    Parameters
+    ----------
+    name : str
+    formula : str
+        As in the table of docs/explanation/statistics.md.
+    finish : callable
+        Columns of the table from merged accumulators.
+    needs : str
+        Accumulators beyond those that are always there; "" for none.
+    """
+
+    name: str
+    formula: str
+    finish: Callable[[T, Group], Columns]
+    needs: str = ""
+
+
+class Family(Protocol):
+    """How the values of a measure are counted; see the module. Travels to workers."""
+
+    def start(self, n_lanes: int) -> Any:  # Any, here and below: the family's own accumulators
+        """Empty accumulators."""
+
+    def add(self, into: Any, values: Values) -> None:
+        """Add values to the accumulators of their slots."""
+
+    def rows(self, into: Any, leaves: Ints, n_slots: int) -> Rows:
+        """Rows of some slots, lane by lane."""
+
+    def blank(self, n: int) -> Rows:
+        """Rows of groups without a pixel."""
+
+    def merge(self, rows: Rows, number: Ints, n: int) -> Rows:
+        """Merge rows into groups 0 to n - 1, given by `number`, one row after the other."""
+
+    def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
+        """Columns of a statistic; None where it belongs to another family."""
+
+    @property
+    def has_more(self) -> bool:
+        """Another pass over the values is needed after this one."""
+
+    def again(self, rows: Rows, index: Ints, members: Members) -> Family:
+        """The same family in another pass: what it has to count is known from this one."""
+
+    def refined(self, rows: Rows, index: Ints, finer: Rows, finer_index: Ints) -> Rows:
+        """Rows made sharper by what `finer`, the pass that `self` made, has found."""
+
+    def said(self) -> tuple[object, ...]:
+        """What decides its rows, in plain values: part of a checkpoint's name."""
+
+    def found(self) -> bytes:
+        """Digest of what earlier passes found that decides its rows too."""
+
+
+class OnePass:
+    """What families share that know everything after one pass."""
+
+    __slots__ = ()
+
+    has_more = False
+
+    def again(self, rows: Rows, index: Ints, members: Members) -> Family:
+        """Never called."""
+        raise AssertionError("there is no second pass")
+
+    def refined(self, rows: Rows, index: Ints, finer: Rows, finer_index: Ints) -> Rows:
+        """Never called."""
+        raise AssertionError("there is no second pass")
+
+    def found(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+@inlined
+def is_valid(x, nodata, has_nodata):  # type: ignore[no-untyped-def]
+    """Neither NaN nor the nodata value."""
+    return (x == x) & ((x != nodata) | (not has_nodata))

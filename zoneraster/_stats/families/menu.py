@@ -1,0 +1,96 @@
+"""The statistics that there are: names to the families that count for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoneraster._stats.families import classes, moments
+from zoneraster._stats.families.base import Family
+from zoneraster._stats.families.classes import Classes
+from zoneraster._stats.families.custom import Custom, Stat
+from zoneraster._stats.families.moments import Moments
+from zoneraster._stats.families.order import Order, quantile_of
+from zoneraster.errors import ValuesError
+
+DEFAULT = ("count", "sum", "mean")
+DEFAULT_WITHOUT_VALUES = ("pixels", "area")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Statistics that were asked for.
+
+    Parameters
+    ----------
+    names : tuple of str
+        In the order of columns; custom ones among them.
+    custom : tuple of Stat
+    """
+
+    names: tuple[str, ...]
+    custom: tuple[Stat, ...] = ()
+
+    def families(
+        self, dtype: np.dtype[Any], *, few: bool = False, exact: bool = True
+    ) -> tuple[Family, ...]:
+        """Families that count for these statistics; the moments, which count values, come first.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Of the values.
+        few : bool
+            There are so few values that each is counted whole.
+        exact : bool
+            Quantiles of floats are exact.
+        """
+        found: list[Family] = [Moments.of(self.names, dtype)]
+        quantiles = tuple(q for q in map(quantile_of, self.names) if q is not None)
+        if any(name in classes.STATISTICS for name in self.names):
+            found.append(Classes(dtype))
+        elif quantiles:
+            found.append(Order.of(quantiles, dtype, few=few, exact=exact))
+        if self.custom:
+            found.append(Custom(self.custom))
+        return tuple(found)
+
+
+def parse_stats(stats: Sequence[str | Stat] | str | Stat, *, has_values: bool) -> Wanted:
+    """Check names of statistics.
+
+    Raises
+    ------
+    ValuesError
+        For unknown names, names given twice, and those that need values where there are none.
+    """
+    given = [stats] if isinstance(stats, str | Stat) else list(stats)
+    known = (*moments.STATISTICS, *classes.STATISTICS)
+    names, custom = [], []
+    for stat in given:
+        if isinstance(stat, Stat):
+            custom.append(stat)
+            names.append(stat.name)
+            continue
+        if stat not in known and quantile_of(stat) is None:
+            raise ValuesError(
+                f"unknown statistic {stat!r}: choose from {', '.join(known)}, "
+                "median, quantiles like q0.25, or give a zr.Stat"
+            )
+        if not has_values and stat not in moments.OF_PIXELS:
+            raise ValuesError(
+                f"statistic {stat!r} needs values, and values=None: give a raster, or ask only for "
+                f"{', '.join(moments.OF_PIXELS)}"
+            )
+        names.append(stat)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice or not names:
+        raise ValuesError(
+            f"statistics given twice: {', '.join(sorted(twice))}" if twice else "no statistics"
+        )
+    if custom and not has_values:
+        raise ValuesError(f"statistic {custom[0].name!r} needs values, and values=None")
+    return Wanted(tuple(names), tuple(custom))
