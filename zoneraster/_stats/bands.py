@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from zoneraster._grid import hull
 from zoneraster._stats import cut
 from zoneraster._stats.keys import EXCLUDED_CODE, INCLUDED_CODE, NODATA_CODE, UNKNOWN_CODE, Key
 from zoneraster._stats.request import StatsTask
@@ -16,7 +17,7 @@ from zoneraster._stats.runs import Runs
 from zoneraster._stats.slots import Joint, Slots
 from zoneraster._stats.tiles import Cell
 from zoneraster._stats.where import holds
-from zoneraster._values import Predicate, hull
+from zoneraster._values import Predicate
 from zoneraster.arrays import Ints
 
 Place: TypeAlias = tuple[int, int, int]
