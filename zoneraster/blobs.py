@@ -20,8 +20,12 @@ import fsspec
 from zoneraster.errors import StoreError
 
 PRIVATE = ".zoneraster/"
-# Schemes that name bytes elsewhere, or chains of them, could read files nobody meant to open.
-_SCHEMES = {"file", "local", "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"}
+# Schemes that name bytes elsewhere (reference://), or chains of them, could read files nobody meant
+# to open.
+_LOCAL_SCHEMES = ("file", "local")
+URL_SCHEMES = (
+    *_LOCAL_SCHEMES, "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https",
+)  # fmt: skip
 
 
 class Blobs(Protocol):
@@ -239,14 +243,14 @@ class Location:
         scheme, has_scheme, rest = url.partition("://")
         if "::" in url:
             raise StoreError("chained URLs ('::') are not accepted for stores: give a plain URL")
-        if has_scheme and scheme not in _SCHEMES:
+        if has_scheme and scheme not in URL_SCHEMES:
             raise StoreError(
                 f"cannot open a {scheme}:// store: use a local path or one of "
-                + ", ".join(sorted(_SCHEMES))
+                + ", ".join(sorted(URL_SCHEMES))
             )
         if has_scheme and "@" in rest.split("/", 1)[0]:
             raise StoreError("the store URL holds credentials: put them into the environment")
-        if scheme in {"file", "local"} and has_scheme:
+        if scheme in _LOCAL_SCHEMES and has_scheme:
             url = rest
         if "://" not in url:
             url = str(Path(url).expanduser().absolute())
@@ -266,6 +270,33 @@ class Location:
 
     def __str__(self) -> str:
         return self.url
+
+
+def get_or_none(blobs: Blobs, key: str) -> bytes | None:
+    """Bytes of a key; None where there is no such file."""
+    try:
+        return blobs.get(key)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Size (bytes) and time (ns) of a local file: they change when it is written again.
+
+    None where there is none.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def object_state(info: Mapping[str, object]) -> str:
+    """What changes when an object is written again, by what its file system says of it."""
+    said = {name.lower(): value for name, value in info.items()}
+    names = ("size", "etag", "mtime", "lastmodified", "last_modified", "updated", "created")
+    return repr([said.get(name) for name in names])
 
 
 # What names a store, and the fsspec options of its place.

@@ -26,11 +26,10 @@ import zarr
 
 import zoneraster as zr
 from tests.samples import GRID, run_python, sample_zones
-from zoneraster._grid.windows import Window
+from zoneraster._grid.windows import Window, hull
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.runs import ArrayRuns, Runs, find_store
 from zoneraster._stats.task import run_task as run_one
-from zoneraster._values.align import hull
 from zoneraster.blobs import LocalBlobs, Location
 
 Array = npt.NDArray[Any]

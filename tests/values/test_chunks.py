@@ -14,7 +14,7 @@ import zarr
 from zoneraster._grid.windows import Window
 from zoneraster._values.chunks import ChunkLayout, parse_metadata
 from zoneraster._values.open import open_raster
-from zoneraster._values.pixels import ZarrPixels
+from zoneraster._values.zarrs import ZarrPixels
 
 CODECS: dict[str, Any] = {
     "zstd": zarr.codecs.ZstdCodec(level=3),

@@ -1,4 +1,8 @@
-"""How a grid is cut into chunks, and chunks are gathered into batches: integers only."""
+"""How pixels are cut into blocks: chunks, batches, tiles, units of reading. Integers only.
+
+A *block* is one of the equal rectangles that an array is cut into from its north-western corner. A
+`Chunking` is the one of a store: a grid's chunks, and the batches that they are gathered into.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,85 @@ from zoneraster._grid.fractions import counted
 from zoneraster._grid.windows import Window
 from zoneraster.errors import GridError
 
+MAX_SIDE = 2**31
 MAX_CHUNK_BYTES = 2**31
-
-
 BATCH_SIDES = (8, 4, 2, 1)
-
-
 MIN_BATCHES = 64
+
+
+def checked_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns as two integers from 1 to 2**31."""
+    try:
+        rows, cols = map(operator.index, shape)
+    except (TypeError, ValueError) as err:
+        raise GridError(f"shape must be two integers (rows, cols), not {shape!r}") from err
+    if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE):
+        raise GridError(
+            f"{counted(rows)} rows x {counted(cols)} columns: each must be 1 to 2**31; "
+            "check that bounds and resolution have the same units"
+        )
+    return rows, cols
+
+
+def n_blocks(size: int, side: int) -> int:
+    """Number of blocks that a size is cut into; the last one may be cut short."""
+    return -(-size // side)
+
+
+def blocks_of(start: int, stop: int, side: int) -> range:
+    """Numbers of the blocks along one axis that hold a part of ``start <= pixel < stop``.
+
+    Examples
+    --------
+    >>> blocks_of(3, 9, 4)
+    range(0, 3)
+    """
+    return range(start // side, n_blocks(stop, side))
+
+
+def blocks_under(window: Window, sides: tuple[int, int]) -> tuple[range, range]:
+    """Block rows and block columns that hold a part of a window.
+
+    Parameters
+    ----------
+    window : Window
+        Counted from the corner from which the blocks are cut.
+    sides : (int, int)
+        Rows and columns of a block, in pixels.
+
+    Examples
+    --------
+    >>> blocks_under(Window(3, 9, 8, 9), (4, 4))
+    (range(0, 3), range(2, 3))
+    """
+    rows, cols = sides
+    return blocks_of(window.row0, window.row1, rows), blocks_of(window.col0, window.col1, cols)
+
+
+def block_window(block: tuple[int, int], sides: tuple[int, int], shape: tuple[int, int]) -> Window:
+    """Pixels of a block, cut to the shape of what holds it.
+
+    Parameters
+    ----------
+    block : (int, int)
+        Block row and block column.
+    sides : (int, int)
+        Rows and columns of a block, in pixels.
+    shape : (int, int)
+        Rows and columns of all, in pixels.
+
+    Raises
+    ------
+    GridError
+        For a block outside of the shape.
+
+    Examples
+    --------
+    >>> block_window((2, 0), (4, 4), (10, 10))
+    Window(row0=8, row1=10, col0=0, col1=4)
+    """
+    (i, j), (rows, cols), (height, width) = block, sides, shape
+    return Window(i * rows, min((i + 1) * rows, height), j * cols, min((j + 1) * cols, width))
 
 
 class Shaped(Protocol):
@@ -94,22 +170,22 @@ class Chunking:
     @property
     def n_rows(self) -> int:
         """Number of rows of chunks."""
-        return -(-self.shape[0] // self.chunks[0])
+        return n_blocks(self.shape[0], self.chunks[0])
 
     @property
     def n_cols(self) -> int:
         """Number of columns of chunks."""
-        return -(-self.shape[1] // self.chunks[1])
+        return n_blocks(self.shape[1], self.chunks[1])
 
     @property
     def batch_rows(self) -> int:
         """Number of rows of batches."""
-        return -(-self.n_rows // self.batch)
+        return n_blocks(self.n_rows, self.batch)
 
     @property
     def batch_cols(self) -> int:
         """Number of columns of batches."""
-        return -(-self.n_cols // self.batch)
+        return n_blocks(self.n_cols, self.batch)
 
     @property
     def n_batches(self) -> int:
@@ -129,7 +205,7 @@ class Chunking:
                 f"there is no chunk ({i}, {j}): rows are 0..{self.n_rows - 1}, "
                 f"columns 0..{self.n_cols - 1}"
             )
-        return self._window(i, i + 1, j, j + 1)
+        return block_window((i, j), self.chunks, self.shape)
 
     @overload
     def batch_of(self, i: int, j: int) -> int: ...
@@ -167,33 +243,17 @@ class Chunking:
         GridError
             For a batch that is not there.
         """
-        if not 0 <= b < self.n_batches:
-            raise GridError(f"there is no batch {b}: batches are 0..{self.n_batches - 1}")
-        row, col = divmod(b, self.batch_cols)
-        i0, j0 = row * self.batch, col * self.batch
-        return i0, min(i0 + self.batch, self.n_rows), j0, min(j0 + self.batch, self.n_cols)
+        # A batch is a block of chunks as a chunk is a block of pixels.
+        chunks = block_window(self._place(b), (self.batch, self.batch), (self.n_rows, self.n_cols))
+        return chunks.row0, chunks.row1, chunks.col0, chunks.col1
 
     def batch_window(self, b: int) -> Window:
         """Pixels of a batch, cut to the grid; errors as `batch_chunks`."""
-        return self._window(*self.batch_chunks(b))
+        rows, cols = self.chunks
+        return block_window(self._place(b), (rows * self.batch, cols * self.batch), self.shape)
 
-    def _window(self, i0: int, i1: int, j0: int, j1: int) -> Window:
-        (rows, cols), (height, width) = self.chunks, self.shape
-        return Window(i0 * rows, min(i1 * rows, height), j0 * cols, min(j1 * cols, width))
-
-
-MAX_SIDE = 2**31
-
-
-def checked_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns as two integers from 1 to 2**31."""
-    try:
-        rows, cols = map(operator.index, shape)
-    except (TypeError, ValueError) as err:
-        raise GridError(f"shape must be two integers (rows, cols), not {shape!r}") from err
-    if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE):
-        raise GridError(
-            f"{counted(rows)} rows x {counted(cols)} columns: each must be 1 to 2**31; "
-            "check that bounds and resolution have the same units"
-        )
-    return rows, cols
+    def _place(self, b: int) -> tuple[int, int]:
+        """Row and column of a batch among the batches."""
+        if not 0 <= b < self.n_batches:
+            raise GridError(f"there is no batch {b}: batches are 0..{self.n_batches - 1}")
+        return divmod(b, self.batch_cols)

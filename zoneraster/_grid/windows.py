@@ -1,7 +1,8 @@
-"""Windows of pixels, and how a grid is cut into chunks and batches: integers only."""
+"""Windows of pixels: rows and columns, integers only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zoneraster.errors import GridError
@@ -71,3 +72,25 @@ class Window:
         row0, row1 = max(self.row0, other.row0), min(self.row1, other.row1)
         col0, col1 = max(self.col0, other.col0), min(self.col1, other.col1)
         return Window(row0, row1, col0, col1) if row0 < row1 and col0 < col1 else None
+
+    def moved(self, rows: int, cols: int) -> Window:
+        """Return the window moved south and east by some pixels."""
+        return Window(self.row0 + rows, self.row1 + rows, self.col0 + cols, self.col1 + cols)
+
+    def within(self, other: Window) -> Window:
+        """Return the same pixels, counted from the north-western corner of another window.
+
+        Examples
+        --------
+        >>> Window(10, 12, 20, 25).within(Window(8, 20, 20, 30))
+        Window(row0=2, row1=4, col0=0, col1=5)
+        """
+        return self.moved(-other.row0, -other.col0)
+
+
+def hull(windows: Sequence[Window]) -> Window:
+    """The smallest window around some, of which there must be one."""
+    return Window(
+        min(w.row0 for w in windows), max(w.row1 for w in windows),
+        min(w.col0 for w in windows), max(w.col1 for w in windows),
+    )  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple, TypeAlias
 
+from zoneraster._grid import hull
 from zoneraster._stats.families import Place
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.runs import Runs
 from zoneraster._stats.tiles import Cell
-from zoneraster._values import Block, Lanes, hull
+from zoneraster._values import Block, Lanes
 
 _Ranges: TypeAlias = tuple[tuple[int, int], ...]
 

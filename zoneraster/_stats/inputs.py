@@ -4,38 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from zoneraster._grid import Grid, Window
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._values import (
-    FilePixels,
+    AlignedRaster,
     OpenRaster,
     Placement,
     Predicate,
     Raster,
     RasterLike,
-    ZarrPixels,
+    aligned,
     as_raster,
+    common_fineness,
     label_of,
     open_raster,
     open_rasters,
     place,
-    read_unit,
-    relation,
-    resampled,
+    source_key,
 )
 from zoneraster.errors import ValuesError
 
-_CATEGORY_METHOD = "nearest"
+# The average of two labels is no label.
+_LABEL_METHOD = "nearest"
 
 
 @dataclass(frozen=True, slots=True)
 class Rasters:
-    """All rasters of a call, each once, and who needs which."""
+    """All rasters of a call, each once, and who needs which.
+
+    Parameters
+    ----------
+    rasters : tuple of OpenRaster
+    placements : tuple of Placement
+        Of each of them, on the lattice.
+    fine : int
+        Lattice pixels along a pixel of the store.
+    measures : tuple of int
+        Numbers of the rasters whose values are reduced.
+    keys : tuple of (int, Key)
+        Numbers of those that split the zones, and how.
+    where : Predicate or None
+        Over numbers of rasters.
+    """
 
     rasters: tuple[OpenRaster, ...]
     placements: tuple[Placement, ...]
@@ -45,44 +58,52 @@ class Rasters:
     where: Predicate | None
 
 
+# ---- measures ----------------------------------------------------------------------------------
+
+
 def open_measures(values: RasterLike | Mapping[str, RasterLike]) -> list[tuple[OpenRaster, Raster]]:
-    """Rasters of the measures, each with the layer that it comes from."""
+    """Rasters of the measures, each with what was asked for.
+
+    Raises
+    ------
+    ValuesError
+        When there is none, and for measures of one name or of different extra dimensions.
+    """
     named: Iterable[tuple[str | None, RasterLike]] = [(None, values)]  # type: ignore[list-item]
     # A Dataset is a mapping too.
     if isinstance(values, Mapping) and not hasattr(values, "data_vars"):
         named = values.items()
     found = [
-        (raster, as_raster(source))
+        (opened, as_raster(source))
         for name, source in named
-        for raster in open_rasters(source if name is None else {name: source})
+        for opened in open_rasters(source if name is None else {name: source})
     ]
-    names = [raster.name for raster, _ in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not found:
-        raise ValuesError(
-            f"measures named twice: {', '.join(twice)}" if twice else "no value raster given"
-        )
-    dims = {raster.dims: raster for raster, _ in found}
-    if len(dims) > 1:
-        said = " and ".join(f"{r.name!r} has {d or 'none'}" for d, r in dims.items())
-        raise ValuesError(f"measures have different extra dimensions ({said}): call once for each")
-    first = found[0][0]
-    for raster, _ in found:
-        for dim, one, other in zip(raster.dims, first.coords, raster.coords, strict=True):
-            if not np.array_equal(one, other):
-                raise ValuesError(
-                    f"measures {first.name!r} and {raster.name!r} have other coordinates along "
-                    f"{dim!r}: call once for each"
-                )
+    _check_measures([opened for opened, _ in found])
     return found
 
 
-def _source_key(layer: Raster, raster: OpenRaster) -> tuple[Any, ...]:
-    """What two layers have in common that read the same pixels, whatever they are called."""
-    how = (layer.band, layer.nodata, str(layer.crs), layer.raw)
-    if isinstance(raster.pixels, ZarrPixels | FilePixels):
-        return repr(replace(raster.pixels, opening="")), *how
-    return id(layer.source), layer.variable or raster.name, *how
+def _check_measures(measures: Sequence[OpenRaster]) -> None:
+    names = [opened.name for opened in measures]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise ValuesError(
+            f"measures named twice: {', '.join(twice)}" if twice else "no value raster given"
+        )
+    dims = {opened.dims: opened for opened in measures}
+    if len(dims) > 1:
+        said = " and ".join(f"{r.name!r} has {d or 'none'}" for d, r in dims.items())
+        raise ValuesError(f"measures have different extra dimensions ({said}): call once for each")
+    first = measures[0]
+    for opened in measures:
+        for dim, one, other in zip(opened.dims, first.coords, opened.coords, strict=True):
+            if not np.array_equal(one, other):
+                raise ValuesError(
+                    f"measures {first.name!r} and {opened.name!r} have other coordinates along "
+                    f"{dim!r}: call once for each"
+                )
+
+
+# ---- everything --------------------------------------------------------------------------------
 
 
 def gather_rasters(
@@ -93,101 +114,89 @@ def gather_rasters(
     where: Predicate | None,
     resample: str | None,
 ) -> Rasters:
-    """Open keys and predicate layers, align everything, and keep each raster once."""
-    keys = {name: as_key(source) for name, source in by.items()}
-    numbers: dict[tuple[Any, ...], int] = {}
-    rasters: list[OpenRaster] = []
+    """Open rasters of keys and conditions, align all with the store, and keep each once.
 
-    def number_of(raster: OpenRaster, layer: Raster, method: str | None) -> int:
-        method = layer.resample or method
-        aligned = _aligned(raster, grid, method, of_values)
-        key = (*_source_key(layer, raster), None if aligned is raster else method)
-        if key not in numbers:
-            numbers[key] = len(rasters)
-            rasters.append(aligned)
-        return numbers[key]
+    Parameters
+    ----------
+    grid : Grid
+        Of the store.
+    chunks : (int, int)
+        Rows and columns of its chunks, in its pixels.
+    measures : sequence of (OpenRaster, Raster)
+        As `open_measures` gives them.
+    by : mapping of name to Raster or Key
+    where : Predicate or None
+    resample : str or None
+        Method for measures that do not fit the store's grid; labels then take the nearest pixel.
 
-    def number_of_label(layer: Raster) -> int:
-        raster = open_raster(layer)
-        if raster.dims:
-            raise ValuesError(
-                f"{raster.label} has extra dimensions {raster.dims}, which keys and predicates "
-                "must not have: choose, e.g. zr.Raster(..., band=1) or array.isel(...)"
-            )
-        return number_of(raster, layer, resample and _CATEGORY_METHOD)
+    Raises
+    ------
+    ValuesError
+        For what cannot be opened, `AlignmentError` for what does not fit.
+    """
+    keys = [as_key(source) for source in by.values()]
+    kept = _Kept(grid)
+    of_measures = [kept.number_of(opened, asked, resample) for opened, asked in measures]
+    # Without measures, the lattice is as fine as the labels.
+    of_values = common_fineness(kept.rasters) if measures else None
 
-    of_values: int | None = None
-    of_measures = [number_of(raster, layer, resample) for raster, layer in measures]
-    of_values = _fineness(rasters, of_measures, grid) if measures else None
+    def number_of(asked: Raster) -> int:
+        return kept.number_of(_open_flat(asked), asked, resample and _LABEL_METHOD, of_values)
+
     of_keys = [
-        (number_of_label(key.raster), replace(key, raster=Raster(label_of(key.raster.source))))
-        for key in keys.values()
+        (number_of(key.raster), replace(key, raster=Raster(label_of(key.raster.source))))
+        for key in keys
     ]
     if where is not None and not isinstance(where, Predicate):
         raise ValuesError(
-            f"where={label_of(where)} is no condition: compare a layer, e.g. zr.Raster(path) >= 30"
+            f"where={label_of(where)} is no condition: compare a raster, e.g. zr.Raster(path) >= 30"
         )
-    bound = None if where is None else where.bound(number_of_label)
-    fine = _fineness(rasters, of_measures or range(len(rasters)), grid)
-    placements = []
-    for raster in rasters:
-        rows, cols = _units(raster, grid, chunks)
-        placements.append(place(raster.grid, grid, fine, (rows, cols), label=raster.label))
-    _check_overlap(rasters, placements, of_measures, grid, fine)
-    return Rasters(
-        tuple(rasters), tuple(placements), fine, tuple(of_measures), tuple(of_keys), bound
-    )
+    bound = None if where is None else where.bound(number_of)
+    fine = common_fineness(kept.rasters) if of_values is None else of_values
+    placements = tuple(place(one, fine, chunks) for one in kept.rasters)
+    rasters = tuple(one.opened for one in kept.rasters)
+    for number in of_measures:
+        _check_overlap(rasters[number], placements[number], grid, fine)
+    return Rasters(rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound)
 
 
-def _aligned(raster: OpenRaster, grid: Grid, method: str | None, fine: int | None) -> OpenRaster:
-    """The raster itself, or resampled where it has to be and may be.
+class _Kept:
+    """Rasters that fit the store's grid, each once."""
 
-    It has to be off the store's lattice, or too fine for that of values, `fine` times finer.
-    """
-    try:
-        ratio = relation(raster.grid, grid, label=raster.label)[2]
-    except ValuesError:
-        if method is None:
-            raise
-        return resampled(raster, grid, method)
-    is_too_fine = fine is not None and fine % ratio.denominator != 0
-    return raster if method is None or not is_too_fine else resampled(raster, grid, method)
+    def __init__(self, grid: Grid) -> None:
+        self.rasters: list[AlignedRaster] = []
+        self._grid = grid
+        self._numbers: dict[tuple[object, ...], int] = {}
+
+    def number_of(
+        self, opened: OpenRaster, asked: Raster, method: str | None, fine: int | None = None
+    ) -> int:
+        """Number of a raster; what was `asked` for it goes before `method`."""
+        method = asked.resample or method
+        one = aligned(opened, self._grid, method, fine)
+        key = (*source_key(asked, opened), None if one.opened is opened else method)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.rasters)
+            self.rasters.append(one)
+        return self._numbers[key]
 
 
-def _fineness(rasters: Sequence[OpenRaster], measures: Iterable[int], grid: Grid) -> int:
-    """Lattice pixels along a pixel of the store: as fine as the values, which must all agree."""
-    fine: dict[int, str] = {}
-    for i in measures:
-        ratio = relation(rasters[i].grid, grid, label=rasters[i].label)[2]
-        fine.setdefault(max(1, ratio.denominator), rasters[i].label)
-    if len(fine) > 1:
-        said = " and ".join(f"{label} (1/{n})" for n, label in fine.items())
+def _open_flat(asked: Raster) -> OpenRaster:
+    """The raster of a key or a condition."""
+    opened = open_raster(asked)
+    if opened.dims:
         raise ValuesError(
-            f"values have pixels of different sizes below the store's: {said}: call once for each"
+            f"{opened.label} has extra dimensions {opened.dims}, which keys and predicates "
+            "must not have: choose, e.g. zr.Raster(..., band=1) or array.isel(...)"
         )
-    return next(iter(fine), 1)
+    return opened
 
 
-def _units(raster: OpenRaster, grid: Grid, chunks: tuple[int, int]) -> tuple[int, int]:
-    """Pixels of a raster to read at once: about a chunk of the store."""
-    ratio: Fraction = relation(raster.grid, grid, label=raster.label)[2]
-    near = [max(1, int(side / ratio)) for side in chunks]
-    rows, cols = raster.chunks[-2:]
-    return read_unit((rows, cols), (near[0], near[1]))
-
-
-def _check_overlap(
-    rasters: Sequence[OpenRaster],
-    placements: Sequence[Placement],
-    measures: Sequence[int],
-    grid: Grid,
-    fine: int,
-) -> None:
+def _check_overlap(opened: OpenRaster, placement: Placement, grid: Grid, fine: int) -> None:
     """Refuse values that lie elsewhere altogether: a likely mistake, and a table of nothing."""
     whole = Window(0, grid.height * fine, 0, grid.width * fine)
-    for i in measures:
-        if placements[i].extent.intersect(whole) is None:
-            raise ValuesError(
-                f"{rasters[i].label} covers {rasters[i].grid.bounds}, the store {grid.bounds}: "
-                "they do not meet; check coordinates and reference system"
-            )
+    if placement.extent.intersect(whole) is None:
+        raise ValuesError(
+            f"{opened.label} covers {opened.grid.bounds}, the store {grid.bounds}: "
+            "they do not meet; check coordinates and reference system"
+        )

@@ -36,9 +36,9 @@ from zoneraster._store import (
     refuse_missing,
     shared_snapshot,
 )
-from zoneraster._values import ZARR_NODES, OpenRaster, Raster, get_or_none, open_raster
+from zoneraster._values import ZARR_NODES, OpenRaster, Raster, open_raster
 from zoneraster.arrays import Ints
-from zoneraster.blobs import Location
+from zoneraster.blobs import Location, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError
 
 _CHUNK_KEY = re.compile(rf"^{ARRAY}/c/((?:\d+/)*\d+)$")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from zoneraster._grid import BATCH_SIDES, MIN_BATCHES, Window
+from zoneraster._grid import BATCH_SIDES, MIN_BATCHES, Window, block_window, blocks_under, n_blocks
 from zoneraster._values import Placement
 
 # The largest side of a task's unit: a tile of 10 degrees at 0.00025 degree.
@@ -63,27 +63,22 @@ class Tiling:
     @property
     def n_tasks(self) -> int:
         """Number of tasks."""
-        return math.prod(-(-n // s) for n, s in zip(self.shape, self.side, strict=True))
+        return math.prod(n_blocks(n, side) for n, side in zip(self.shape, self.side, strict=True))
 
     def chunk_window(self, row: int, col: int) -> Window:
         """A chunk of the store on the lattice, cut to the grid."""
-        (rows, cols), (height, width) = self.chunks, self.shape
-        return Window(
-            row * rows, min((row + 1) * rows, height), col * cols, min((col + 1) * cols, width)
-        )
+        return block_window((row, col), self.chunks, self.shape)
 
     def tasks_of(self, chunks: Iterable[tuple[int, int]]) -> dict[int, tuple[Part, ...]]:
         """Tasks, by number, and what they hold of some chunks."""
         found: dict[int, list[Part]] = {}
-        (rows, cols), across = self.side, -(-self.shape[1] // self.side[1])
+        across = n_blocks(self.shape[1], self.side[1])
         for chunk in chunks:
             window = self.chunk_window(*chunk)
-            for i in range(window.row0 // rows, -(-window.row1 // rows)):
-                for j in range(window.col0 // cols, -(-window.col1 // cols)):
-                    task = Window(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols)
-                    part = task.intersect(window)
-                    if part is not None:
-                        found.setdefault(i * across + j, []).append(Part(chunk, part))
+            for i, j in itertools.product(*blocks_under(window, self.side)):
+                part = block_window((i, j), self.side, self.shape).intersect(window)
+                assert part is not None
+                found.setdefault(i * across + j, []).append(Part(chunk, part))
         return {number: tuple(parts) for number, parts in found.items()}
 
 

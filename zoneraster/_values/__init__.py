@@ -1,26 +1,25 @@
 """Value rasters: how they are opened, where they lie, how a window of them is read.
 
-A `Raster` says what to open and how; `open` opens it; an `OpenRaster` is read window by window,
-whatever it is made of; `grid_of` finds a raster's grid; `align` places it on the lattice, and
-`resample` brings it there where it does not fit. No store is known here.
+A `Raster` says what to open and how; `open` opens it, by what it is: variables of xarray
+(`arrays`), Zarr groups (`zarrs`, with `chunks` for plain arrays), `files`. What is opened is an
+`OpenRaster`, read window by window, whatever it is made of (`opened`, `decoding`); `grid_of` finds
+its grid. `align` places it on the pixels that are reduced; `resample` brings it there where it does
+not fit, tile by tile (`warp`). No store is known here.
 """
 
+from zoneraster._values.align import AlignedRaster as AlignedRaster
 from zoneraster._values.align import Placement as Placement
-from zoneraster._values.align import hull as hull
+from zoneraster._values.align import aligned as aligned
+from zoneraster._values.align import common_fineness as common_fineness
 from zoneraster._values.align import pixels_under as pixels_under
 from zoneraster._values.align import place as place
-from zoneraster._values.align import read_unit as read_unit
-from zoneraster._values.align import relation as relation
+from zoneraster._values.decoding import Block as Block
 from zoneraster._values.grid_of import grid_like as grid_like
 from zoneraster._values.open import open_raster as open_raster
 from zoneraster._values.open import open_rasters as open_rasters
-from zoneraster._values.opened import Block as Block
+from zoneraster._values.open import source_key as source_key
 from zoneraster._values.opened import Lanes as Lanes
 from zoneraster._values.opened import OpenRaster as OpenRaster
-from zoneraster._values.pixels import ZARR_NODES as ZARR_NODES
-from zoneraster._values.pixels import FilePixels as FilePixels
-from zoneraster._values.pixels import ZarrPixels as ZarrPixels
-from zoneraster._values.pixels import get_or_none as get_or_none
 from zoneraster._values.raster import COMPARISONS as COMPARISONS
 from zoneraster._values.raster import Combination as Combination
 from zoneraster._values.raster import Comparison as Comparison
@@ -31,4 +30,4 @@ from zoneraster._values.raster import RasterLike as RasterLike
 from zoneraster._values.raster import as_raster as as_raster
 from zoneraster._values.raster import label_of as label_of
 from zoneraster._values.resample import check_method as check_method
-from zoneraster._values.resample import resampled as resampled
+from zoneraster._values.zarrs import ZARR_NODES as ZARR_NODES

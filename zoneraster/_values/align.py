@@ -1,24 +1,170 @@
-"""Where rasters lie on the pixels that are reduced: integers only.
+"""Where rasters lie on the pixels that are reduced: whole numbers and fractions only.
 
 The *lattice* is the store's grid, or a whole number of times finer where the values are. Everything
-that a reduction reads is placed on it by whole numbers, or refused. *Tasks* cut the lattice so that
-the chunks of all rasters fit into them where that is possible; *cells* cut a task along the chunks
-of everything, so that one cell needs one chunk of each raster.
+that a reduction reads is placed on it by whole numbers, or refused, or resampled to it. A raster's
+`Relation` to the store's grid is found once; how fine the lattice has to be, how much is read at
+once, and the raster's `Placement` follow from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from zoneraster._grid import Grid, Window
-from zoneraster.errors import AlignmentError, GridError
+from zoneraster._grid import Grid, Window, block_window, blocks_of, blocks_under, hull
+from zoneraster._values.opened import OpenRaster
+from zoneraster._values.resample import resampled
+from zoneraster.errors import AlignmentError, GridError, ValuesError
 
 # Pixels read at once from rasters whose chunks are wide strips.
-_MAX_BLOCK = 2**26
+_MAX_UNIT_PIXELS = 2**26
 # Decimals of a transform or of coordinates are often cut: no edge may be off by more than this.
 _FIT_PIXELS = Fraction(1, 1000)
+
+
+# ---- a raster and the store's grid -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Where a raster lies on the store's grid.
+
+    Parameters
+    ----------
+    row, col : Fraction
+        Its north-western corner, in pixels of the store; whole numbers of the raster's own pixels
+        where these are smaller.
+    ratio : Fraction
+        Side of its pixels, in pixels of the store: a whole number, or one part of one.
+    """
+
+    row: Fraction
+    col: Fraction
+    ratio: Fraction
+
+    @property
+    def fineness(self) -> int:
+        """Its pixels along a pixel of the store; 1 where they are as large or larger."""
+        return self.ratio.denominator
+
+
+# Of a raster that was resampled to the store's grid.
+SAME = Relation(Fraction(0), Fraction(0), Fraction(1))
+
+
+def relation(raster: Grid, store: Grid, *, label: str) -> Relation:
+    """Find where a raster lies on the store's grid.
+
+    Raises
+    ------
+    AlignmentError
+        When neither the ratio nor its inverse is a whole number, or the corner is off the lattice.
+    """
+    cure = (
+        "give resample='nearest', 'average' or another method, or build the store on a grid like it"
+    )
+    try:
+        row, col, ratio = _with_steps_of(store, raster).offset_in(store)
+    except GridError as err:
+        raise AlignmentError(f"{label}: {err}, or {cure}") from err
+    if 1 not in {ratio.numerator, ratio.denominator}:
+        raise AlignmentError(
+            f"{label}: its pixels are {float(ratio):.6g} times as wide as the store's, not a whole "
+            f"number of times as wide or as narrow: {cure}"
+        )
+    fine = ratio.denominator
+    # Coordinates are floats, and a raster's own lattice need not show what they were before.
+    row, col = (_snapped(place * fine) / fine for place in (row, col))
+    if (row * fine).denominator != 1 or (col * fine).denominator != 1:
+        raise AlignmentError(
+            f"{label}: its corner lies at row {float(row):.6g}, column {float(col):.6g} of the "
+            f"store's grid, between the pixels (ratio {ratio}): check for a shift by half a pixel, "
+            f"or {cure}"
+        )
+    return Relation(row, col, ratio)
+
+
+def _snapped(place: Fraction) -> Fraction:
+    """The whole number next to a place that is within 1/1000 pixel of one."""
+    whole = Fraction(round(place))
+    return whole if abs(place - whole) <= _FIT_PIXELS else place
+
+
+def _with_steps_of(store: Grid, raster: Grid) -> Grid:
+    """The raster with steps that fit the store's, where that moves no edge by 1/1000 pixel."""
+    steps = []
+    for mine, theirs, n in zip(
+        raster.resolution, store.resolution, raster.shape[::-1], strict=True
+    ):
+        ratio = mine / theirs
+        whole = Fraction(round(ratio)) if ratio >= 1 else Fraction(1, round(1 / ratio))
+        fits = n * abs(ratio / whole - 1) <= _FIT_PIXELS
+        steps.append(whole * theirs if fits else mine)
+    west, north = raster.origin
+    return Grid(raster.crs, (steps[0], 0, west, 0, -steps[1], north), raster.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedRaster:
+    """A raster that fits the store's grid, and how."""
+
+    opened: OpenRaster
+    relation: Relation
+
+
+def aligned(
+    opened: OpenRaster, store: Grid, method: str | None, fine: int | None = None
+) -> AlignedRaster:
+    """The raster itself, or resampled to the store's grid where it has to be and may be.
+
+    It has to be off the store's grid, or too fine for a lattice that is `fine` times finer.
+
+    Parameters
+    ----------
+    opened : OpenRaster
+    store : Grid
+    method : str or None
+        How to resample; None keeps the raster as it is, or refuses it.
+    fine : int or None
+        None while the lattice is still to be found.
+
+    Raises
+    ------
+    AlignmentError
+        When it does not fit and must not be resampled.
+    """
+    try:
+        found = relation(opened.grid, store, label=opened.label)
+    except AlignmentError:
+        if method is None:
+            raise
+        return AlignedRaster(resampled(opened, store, method), SAME)
+    if method is not None and fine is not None and fine % found.fineness:
+        return AlignedRaster(resampled(opened, store, method), SAME)
+    return AlignedRaster(opened, found)
+
+
+# ---- a raster on the lattice -------------------------------------------------------------------
+
+
+def common_fineness(rasters: Iterable[AlignedRaster]) -> int:
+    """Lattice pixels along a pixel of the store: as fine as the rasters, which must all agree.
+
+    Raises
+    ------
+    ValuesError
+        When they do not.
+    """
+    fine: dict[int, str] = {}
+    for one in rasters:
+        fine.setdefault(one.relation.fineness, one.opened.label)
+    if len(fine) > 1:
+        said = " and ".join(f"{label} (1/{n})" for n, label in fine.items())
+        raise ValuesError(
+            f"values have pixels of different sizes below the store's: {said}: call once for each"
+        )
+    return next(iter(fine), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +198,18 @@ class Placement:
 
     def pixels_of(self, window: Window) -> Window:
         """Its pixels under a lattice window that lies inside its extent."""
-        k = self.factor
-        return Window(
-            (window.row0 - self.row) // k,
-            -((self.row - window.row1) // k),
-            (window.col0 - self.col) // k,
-            -((self.col - window.col1) // k),
-        )
+        moved = window.moved(-self.row, -self.col)
+        rows, cols = blocks_under(moved, (self.factor, self.factor))
+        return Window(rows.start, rows.stop, cols.start, cols.stop)
 
     def block_of(self, window: Window) -> tuple[int, int]:
         """Number, in both directions, of the unit that holds a cell."""
-        pixels = self.pixels_of(window)
-        return pixels.row0 // self.unit[0], pixels.col0 // self.unit[1]
+        rows, cols = blocks_under(self.pixels_of(window), self.unit)
+        return rows.start, cols.start
 
     def block_window(self, block: tuple[int, int], within: Window) -> Window:
         """Pixels of a block that a lattice window needs."""
-        (i, j), (rows, cols) = block, self.unit
-        unit = Window(i * rows, (i + 1) * rows, j * cols, (j + 1) * cols)
+        unit = block_window(block, self.unit, (self.height, self.width))
         covered = self.extent.intersect(within)
         needed = covered and self.pixels_of(covered).intersect(unit)
         if needed is None:  # pragma: no cover - cells come from within
@@ -80,92 +221,46 @@ class Placement:
         first = (self.row, self.col)[axis]
         size = (self.height, self.width)[axis] * self.factor
         step = self.unit[axis] * self.factor
-        begin = first + max(0, (start - first) // step) * step
-        yield from range(begin, min(stop, first + size), step)
+        units = blocks_of(max(start - first, 0), min(stop - first, size), step)
+        yield from (first + unit * step for unit in units)
         yield first + size
 
 
-def relation(raster: Grid, store: Grid, *, label: str) -> tuple[Fraction, Fraction, Fraction]:
-    """Row and column of a raster's corner on the store's grid, and the side of its pixels there.
-
-    Raises
-    ------
-    AlignmentError
-        When neither the ratio nor its inverse is a whole number, or the corner is off the lattice.
-    """
-    cure = (
-        "give resample='nearest', 'average' or another method, or build the store on a grid like it"
-    )
-    try:
-        row, col, ratio = _with_steps_of(store, raster).offset_in(store)
-    except GridError as err:
-        raise AlignmentError(f"{label}: {err}, or {cure}") from err
-    if 1 not in {ratio.numerator, ratio.denominator}:
-        raise AlignmentError(
-            f"{label}: its pixels are {float(ratio):.6g} times as wide as the store's, not a whole "
-            f"number of times as wide or as narrow: {cure}"
-        )
-    fine = ratio.denominator
-    # Coordinates are floats, and a raster's own lattice need not show what they were before.
-    row, col = (_snapped(place * fine) / fine for place in (row, col))
-    if (row * fine).denominator != 1 or (col * fine).denominator != 1:
-        raise AlignmentError(
-            f"{label}: its corner lies at row {float(row):.6g}, column {float(col):.6g} of the "
-            f"store's grid, between the pixels (ratio {ratio}): check for a shift by half a pixel, "
-            f"or {cure}"
-        )
-    return row, col, ratio
-
-
-def _snapped(place: Fraction) -> Fraction:
-    """The whole number next to a place that is within 1/1000 pixel of one."""
-    whole = Fraction(round(place))
-    return whole if abs(place - whole) <= _FIT_PIXELS else place
-
-
-def _with_steps_of(store: Grid, raster: Grid) -> Grid:
-    """The raster with steps that fit the store's, where that moves no edge by 1/1000 pixel."""
-    steps = []
-    for mine, theirs, n in zip(
-        raster.resolution, store.resolution, raster.shape[::-1], strict=True
-    ):
-        ratio = mine / theirs
-        whole = Fraction(round(ratio)) if ratio >= 1 else Fraction(1, round(1 / ratio))
-        fits = n * abs(ratio / whole - 1) <= _FIT_PIXELS
-        steps.append(whole * theirs if fits else mine)
-    west, north = raster.origin
-    return Grid(raster.crs, (steps[0], 0, west, 0, -steps[1], north), raster.shape)
-
-
-def place(
-    raster: Grid, store: Grid, fine: int, chunks: tuple[int, int], *, label: str
-) -> Placement:
-    """Place a raster on the lattice `fine` times finer than the store's grid.
+def place(one: AlignedRaster, fine: int, chunks: tuple[int, int]) -> Placement:
+    """Place a raster on the lattice that is `fine` times finer than the store's grid.
 
     Parameters
     ----------
-    raster, store : Grid
+    one : AlignedRaster
     fine : int
     chunks : (int, int)
-        Rows and columns of the chunks of the raster, in its pixels.
-    label : str
-        For errors.
+        Rows and columns of the chunks of the store, in its pixels: about as much is read at once.
 
     Raises
     ------
     AlignmentError
+        For a raster that is finer than the lattice.
     """
-    row, col, ratio = relation(raster, store, label=label)
+    opened, ratio = one.opened, one.relation.ratio
     factor = ratio * fine
     if factor.denominator != 1:
         raise AlignmentError(
-            f"{label}: its pixels are {float(ratio):.6g} times as wide as the store's, finer than "
-            "the values that they choose or group: give resample='nearest' for it, or values as "
-            "fine, or leave it out"
+            f"{opened.label}: its pixels are {float(ratio):.6g} times as wide as the store's, "
+            "finer than the values that they choose or group: give resample='nearest' for it, or "
+            "values as fine, or leave it out"
         )
-    height, width = raster.shape
-    unit = (min(chunks[0], height), min(chunks[1], width))
-    return Placement(int(factor), int(row * fine), int(col * fine), height, width, unit)
+    height, width = opened.grid.shape
+    rows, cols = opened.chunks[-2:]
+    near = (max(1, int(chunks[0] / ratio)), max(1, int(chunks[1] / ratio)))
+    unit = read_unit((rows, cols), near)
+    return Placement(
+        factor=int(factor),
+        row=int(one.relation.row * fine),
+        col=int(one.relation.col * fine),
+        height=height,
+        width=width,
+        unit=(min(unit[0], height), min(unit[1], width)),
+    )
 
 
 def read_unit(chunks: tuple[int, int], near: tuple[int, int]) -> tuple[int, int]:
@@ -174,17 +269,9 @@ def read_unit(chunks: tuple[int, int], near: tuple[int, int]) -> tuple[int, int]
         c if n <= c else (n if n % c == 0 else max(1, round(n / c)) * c)
         for c, n in zip(chunks, near, strict=True)
     )
-    if rows * cols > _MAX_BLOCK:
-        rows = min(rows, max(chunks[0], _MAX_BLOCK // cols // chunks[0] * chunks[0]))
+    if rows * cols > _MAX_UNIT_PIXELS:
+        rows = min(rows, max(chunks[0], _MAX_UNIT_PIXELS // cols // chunks[0] * chunks[0]))
     return rows, cols
-
-
-def hull(windows: Sequence[Window]) -> Window:
-    """The smallest window around some."""
-    return Window(
-        min(w.row0 for w in windows), max(w.row1 for w in windows),
-        min(w.col0 for w in windows), max(w.col1 for w in windows),
-    )  # fmt: skip
 
 
 def pixels_under(placement: Placement, windows: Sequence[Window]) -> Window | None:

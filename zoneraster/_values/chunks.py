@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from zoneraster._values.opened import Block
+from zoneraster._grid import blocks_of
+from zoneraster._values.decoding import Block
 
 _NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
             "float32", "float64")  # fmt: skip
@@ -82,12 +83,14 @@ class ChunkLayout:
 
     def key_of(self, spans: list[tuple[int, int]]) -> tuple[str, tuple[slice, ...]] | None:
         """Key of the one chunk that holds some ranges, and these within it; None for several."""
-        index = [a // n for (a, _), n in zip(spans, self.chunks, strict=True)]
-        parts = []
-        for (a, b), n, i in zip(spans, self.chunks, index, strict=True):
-            if b > (i + 1) * n:
-                return None
-            parts.append(slice(a - i * n, b - i * n))
+        touched = [blocks_of(*span, n) for span, n in zip(spans, self.chunks, strict=True)]
+        if any(len(numbers) > 1 for numbers in touched):
+            return None
+        index = [numbers.start for numbers in touched]
+        parts = [
+            slice(start - i * n, stop - i * n)
+            for (start, stop), i, n in zip(spans, index, self.chunks, strict=True)
+        ]
         return self.separator.join(["c", *map(str, index)]), tuple(parts)
 
     def decode(self, data: bytes | None, parts: tuple[slice, ...]) -> Block | None:

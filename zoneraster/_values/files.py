@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from affine import Affine
 
-from zoneraster._grid import Grid
-from zoneraster._values.opened import (
+from zoneraster._grid import Grid, Window
+from zoneraster._values.decoding import (
+    Block,
     Decoding,
     DType,
-    OpenRaster,
     plain_dtype,
     usable_nodata,
     with_nodata,
 )
-from zoneraster._values.pixels import DRIVERS, FilePixels, local_state, open_file
-from zoneraster._values.raster import Raster
-from zoneraster.blobs import Location
+from zoneraster._values.opened import Lanes, OpenRaster, digest_of
+from zoneraster._values.raster import Raster, stem_of
+from zoneraster.blobs import URL_SCHEMES, Location, file_state, object_state
 from zoneraster.errors import GridError, ValuesError
 
-URL_SCHEMES = ("http", "https", "s3", "gs", "gcs", "az")
+FILE_SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".asc", ".hgt", ".png")
+# Others read what a file tells them to (VRT, WMS, GTI) or need another tool to choose a variable.
+DRIVERS = ("GTiff", "HFA", "ENVI", "EHdr", "AAIGrid", "JP2OpenJPEG", "PNG", "SRTMHGT")
+SUFFIX_DRIVERS = {".jp2": "JP2OpenJPEG", ".img": "HFA", ".asc": "AAIGrid", ".png": "PNG"}
+# rasterio knows no way to the others; local URLs have become paths before.
+_UNREADABLE_SCHEMES = ("file", "local", "memory", "abfs", "abfss")
+READABLE_SCHEMES = tuple(scheme for scheme in URL_SCHEMES if scheme not in _UNREADABLE_SCHEMES)
 
 
-def stem_of(path: str) -> str:
-    """Name of a file or group without folder and ending."""
-    return PurePosixPath(path.partition("?")[0].rstrip("/")).stem
+# ---- opening -----------------------------------------------------------------------------------
 
 
-def open_file_raster(layer: Raster, location: Location, label: str) -> OpenRaster:
+def open_file(asked: Raster, location: Location, label: str) -> OpenRaster:
     """The raster of a file; no pixel is read.
 
     Raises
@@ -42,31 +48,30 @@ def open_file_raster(layer: Raster, location: Location, label: str) -> OpenRaste
     ValuesError, GridError
         For what cannot be opened, reduced or placed.
     """
-    if layer.variable is not None:
+    if asked.variable is not None:
         raise ValuesError(
             f"{label} is a raster file, which has bands and no variables: replace "
-            f"variable={layer.variable!r} by band=1, 2, ..."
+            f"variable={asked.variable!r} by band=1, 2, ..."
         )
     path = _checked_file(location, label)
-    stamp = None if "://" in path else local_state(Path(path))
     try:
-        opened = open_file(path, stamp, os.getpid(), threading.get_ident())
+        file = _open_here(path)
     except OSError as err:
         raise ValuesError(
             f"{label}: cannot be opened ({err}): give a file that GDAL reads with one of "
             f"{', '.join(DRIVERS)}, a Zarr, or open it with xarray and give the DataArray"
         ) from err
-    bands, alpha = _bands_of_file(opened, layer.band, label)
-    decoding, read_as, mask_value = _decoding_of_file(opened, bands, alpha, layer, label)
-    is_single = layer.band is not None or len(bands) == 1
-    grid, is_flipped = _grid_of_file(opened, layer.crs, label)
-    lanes = len(bands) if opened.profile.get("interleave") == "pixel" else 1
-    sides = [min(pair) for pair in zip(opened.block_shapes[bands[0] - 1], grid.shape, strict=True)]
+    bands, alpha = _bands_of_file(file, asked.band, label)
+    decoding, read_as, mask_value = _decoding_of_file(file, bands, alpha, asked, label)
+    is_single = asked.band is not None or len(bands) == 1
+    grid, is_flipped = _grid_of_file(file, asked.crs, label)
+    lanes = len(bands) if file.profile.get("interleave") == "pixel" else 1
+    sides = [min(pair) for pair in zip(file.block_shapes[bands[0] - 1], grid.shape, strict=True)]
     return OpenRaster(
         name=stem_of(path),
         label=label,
         grid=grid,
-        units=layer.units if layer.units is not None else opened.units[bands[0] - 1] or None,
+        units=asked.units if asked.units is not None else file.units[bands[0] - 1] or None,
         dims=() if is_single else ("band",),
         coords=() if is_single else (np.array(bands),),
         chunks=(*sides,) if is_single else (lanes, *sides),
@@ -80,10 +85,10 @@ def _checked_file(location: Location, label: str) -> str:
     """A path for rasterio that leads to the file itself and to no other."""
     scheme, mark, rest = location.url.partition("://")
     if mark:
-        if scheme not in URL_SCHEMES:
+        if scheme not in READABLE_SCHEMES:
             raise ValuesError(
                 f"{label}: raster files are not read from {scheme}://: download it, or use one of "
-                + ", ".join(URL_SCHEMES)
+                + ", ".join(READABLE_SCHEMES)
             )
         return f"gs://{rest}" if scheme == "gcs" else location.url
     path = Path(location.url)
@@ -91,8 +96,8 @@ def _checked_file(location: Location, label: str) -> str:
         raise ValuesError(f"{label} is a folder without Zarr metadata: give one file or Zarr")
     if not path.is_file():
         raise ValuesError(f"{label}: no such file: check the path")
-    with path.open("rb") as file:
-        if b"<VRTDataset" in file.read(4096):
+    with path.open("rb") as head:
+        if b"<VRTDataset" in head.read(4096):
             raise ValuesError(
                 f"{label} is a VRT, which leads to any other file: write it out, e.g. "
                 "gdal_translate mosaic.vrt mosaic.tif"
@@ -100,44 +105,44 @@ def _checked_file(location: Location, label: str) -> str:
     return location.url
 
 
-def _bands_of_file(opened: Any, band: int | None, label: str) -> tuple[tuple[int, ...], int | None]:
-    """Numbers of the bands to read, and of the alpha band; opened is rasterio's, hence Any."""
-    kinds = zip(opened.indexes, opened.colorinterp, strict=True)
+def _bands_of_file(file: Any, band: int | None, label: str) -> tuple[tuple[int, ...], int | None]:
+    """Numbers of the bands to read, and of the alpha band; `file` is rasterio's, hence Any."""
+    kinds = zip(file.indexes, file.colorinterp, strict=True)
     alpha = next((index for index, kind in kinds if kind.name == "alpha"), None)
     if band is None:
-        bands = tuple(index for index in opened.indexes if index != alpha)
-    elif band in opened.indexes:
+        bands = tuple(index for index in file.indexes if index != alpha)
+    elif band in file.indexes:
         bands = (int(band),)
     else:
-        raise ValuesError(f"{label} has no band {band}, its are 1 to {opened.count}")
+        raise ValuesError(f"{label} has no band {band}, its are 1 to {file.count}")
     # Alone, it holds the values.
     return (bands, alpha) if bands and alpha not in bands else ((alpha or 1,), None)
 
 
 def _decoding_of_file(
-    opened: Any, bands: tuple[int, ...], alpha: int | None, layer: Raster, label: str
+    file: Any, bands: tuple[int, ...], alpha: int | None, asked: Raster, label: str
 ) -> tuple[Decoding, DType, int | float | None]:
-    """Decoding, dtype to read as, and what masked pixels become; opened is rasterio's."""
+    """Decoding, dtype to read as, and what masked pixels become; `file` is rasterio's."""
 
     def common(values: Sequence[Any], what: str) -> Any:
         found = {repr(values[band - 1]): values[band - 1] for band in bands}
         if len(found) > 1:
             raise ValuesError(
                 f"{label}: its bands differ in {what} ({', '.join(found)}): choose one, "
-                "Raster(..., band=1), or give several layers"
+                "Raster(..., band=1), or give several rasters"
             )
         return next(iter(found.values()))
 
-    names = [opened.dtypes[band - 1] for band in bands]
+    names = [file.dtypes[band - 1] for band in bands]
     # complex_int16 is known to GDAL only.
     dtype = np.result_type(*("c8" if name.startswith("complex") else name for name in names))
     stored = plain_dtype(dtype, label)
-    declared = layer.nodata if layer.nodata is not None else common(opened.nodatavals, "nodata")
+    declared = asked.nodata if asked.nodata is not None else common(file.nodatavals, "nodata")
     nodata = usable_nodata(declared, dtype)
     scale, offset = (1.0, 0.0)
-    if not layer.raw:
-        scale, offset = common(opened.scales, "scale"), common(opened.offsets, "offset")
-    flags = {flag.name for band in bands for flag in opened.mask_flag_enums[band - 1]}
+    if not asked.raw:
+        scale, offset = common(file.scales, "scale"), common(file.offsets, "offset")
+    flags = {flag.name for band in bands for flag in file.mask_flag_enums[band - 1]}
     mask_value: int | float | None = None
     if alpha is not None or flags & {"per_dataset", "alpha"}:
         if stored.kind == "f":
@@ -152,18 +157,94 @@ def _decoding_of_file(
     return Decoding(stored, nodata, float(scale), float(offset)), read_as, mask_value
 
 
-def _grid_of_file(opened: Any, crs: object, label: str) -> tuple[Grid, bool]:
-    """Grid, and whether rows are stored from south to north; opened is rasterio's."""
-    if opened.transform == Affine.identity():
+def _grid_of_file(file: Any, crs: object, label: str) -> tuple[Grid, bool]:
+    """Grid, and whether rows are stored from south to north; `file` is rasterio's."""
+    if file.transform == Affine.identity():
         raise GridError(f"{label} is not georeferenced: write a transform, e.g. with rio edit-info")
-    if crs is None and opened.crs is None:
+    if crs is None and file.crs is None:
         raise GridError(f"{label} has no CRS: give it, Raster({label!r}, crs='EPSG:4326')")
-    a, b, c, d, e, f = tuple(opened.transform)[:6]
+    a, b, c, d, e, f = tuple(file.transform)[:6]
     is_flipped = e > 0
-    transform = (a, b, c, d, -e, f + e * opened.height) if is_flipped else (a, b, c, d, e, f)
+    transform = (a, b, c, d, -e, f + e * file.height) if is_flipped else (a, b, c, d, e, f)
     try:
-        return Grid(
-            opened.crs.to_wkt() if crs is None else crs, transform, opened.shape
-        ), is_flipped
+        return Grid(file.crs.to_wkt() if crs is None else crs, transform, file.shape), is_flipped
     except GridError as err:
         raise GridError(f"{label}: {err}") from err
+
+
+# ---- pixels ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FilePixels:
+    """Pixels of a raster file."""
+
+    path: str
+    bands: tuple[int, ...]
+    is_single: bool  # the only band makes no dimension
+    dtype: DType
+    mask_value: int | float | None  # what masked pixels become; None without a mask
+    alpha: int | None  # band that is the mask; GDAL takes it for one beside 1 or 3 bands only
+    opening: str
+
+    def read(self, lanes: Lanes, window: Window) -> Block:
+        """Stored pixels; a mask or alpha band is written into them."""
+        bands = list(self.bands if self.is_single else self.bands[lanes[0]])
+        file = _open_here(self.path)
+        spans = ((window.row0, window.row1), (window.col0, window.col1))
+        block: Block = file.read(bands, window=spans, out_dtype=self.dtype)
+        if self.mask_value is not None:
+            if self.alpha is None:
+                is_masked = file.read_masks(bands, window=spans) == 0
+            else:
+                alpha = file.read(self.alpha, window=spans)
+                is_masked = np.broadcast_to(alpha == 0, block.shape)
+            block[is_masked] = self.mask_value
+        return block[0] if self.is_single else block
+
+    def narrowed(self, window: Window) -> FilePixels:
+        """The path is all there is to ship."""
+        return self
+
+    def identity(self, window: Window) -> bytes:
+        """Digest of size and time of the file and of those beside it that belong to it."""
+        if "://" in self.path:
+            return digest_of(self.path, repr(self.bands), _remote_state(self.path, self.opening))
+        states = [file_state(Path(name)) for name in sorted(_open_here(self.path).files)]
+        return digest_of(repr(self.bands), repr(states))
+
+
+def _open_here(path: str) -> Any:  # Any: rasterio's
+    """The raster file, opened once in this thread and again once it is written anew."""
+    stamp = None if "://" in path else file_state(Path(path))
+    return _open_file(path, stamp, os.getpid(), threading.get_ident())
+
+
+@functools.lru_cache(maxsize=256)
+def _open_file(path: str, stamp: object, process: int, thread: int) -> Any:  # Any: rasterio's
+    """Open a raster file, once in a thread: GDAL's datasets must not be shared."""
+    try:
+        import rasterio  # noqa: PLC0415 - optional
+    except ImportError as err:
+        raise ImportError(
+            f"reading {path!r} needs rasterio: pip install 'zoneraster[raster]'"
+        ) from err
+    # Elsewhere each attempt is a request, so the suffix chooses; here the content does.
+    suffix = PurePosixPath(path.partition("?")[0]).suffix.lower()
+    drivers = (SUFFIX_DRIVERS.get(suffix, "GTiff"),) if "://" in path else DRIVERS
+    refusals = []
+    for driver in drivers:
+        try:
+            return rasterio.open(path, driver=driver)
+        except rasterio.errors.RasterioIOError as err:
+            refusals.append(err)
+    raise refusals[0]
+
+
+@functools.lru_cache(maxsize=256)
+def _remote_state(url: str, opening: str) -> str:
+    import fsspec  # noqa: PLC0415
+
+    files, path = fsspec.core.url_to_fs(url)
+    files.invalidate_cache()
+    return object_state(files.info(path))

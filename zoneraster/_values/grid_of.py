@@ -84,9 +84,9 @@ def _grid_of_raster(path: str) -> Grid:
 
 
 def _grid_of_dataset(dataset: xr.Dataset) -> Grid:
-    layers = list(dataset.data_vars.values())
+    variables = list(dataset.data_vars.values())
     attributes = {
-        name: value for place in (dataset, *layers) for name, value in place.attrs.items()
+        name: value for place in (dataset, *variables) for name, value in place.attrs.items()
     }
     y, x = _spatial_dimensions(dataset, attributes)
     mapping = _grid_mapping(dataset)
@@ -125,8 +125,8 @@ def _grid_mapping(dataset: xr.Dataset) -> Attributes:
     # CF's long form is "name: coordinate coordinate".
     named = [
         str(place.get("grid_mapping")).split(":")[0]
-        for layer in dataset.data_vars.values()
-        for place in (layer.encoding, layer.attrs)
+        for variable in dataset.data_vars.values()
+        for place in (variable.encoding, variable.attrs)
     ]
     found = (name for name in (*named, "spatial_ref", "crs") if name in dataset.variables)
     return next((dataset.variables[name].attrs for name in found), {})

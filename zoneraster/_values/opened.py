@@ -9,25 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from zoneraster._grid import Grid, Window
+from zoneraster._values.decoding import Block, Decoding, DType
 from zoneraster.errors import ValuesError, ZonerasterError
 
-Block: TypeAlias = npt.NDArray[Any]  # Any: of every dtype
-DType: TypeAlias = np.dtype[Any]
 Lanes: TypeAlias = tuple[slice, ...]
 
 # What codecs, GDAL and object stores raise for bytes that are not there or not what they should be.
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, EOFError)
-_CURES = {
-    "c": "take its real part or its absolute value first",
-    "M": "turn it into numbers first, e.g. days: (array - start) / np.timedelta64(1, 'D')",
-    "m": "turn it into numbers first, e.g. days: array / np.timedelta64(1, 'D')",
-}
 
 
 class Pixels(Protocol):
@@ -41,54 +34,6 @@ class Pixels(Protocol):
 
     def identity(self, window: Window) -> bytes:
         """Digest of what is inside of a window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """From stored pixels to values.
-
-    Parameters
-    ----------
-    stored : numpy.dtype
-        Native dtype of `plain_dtype` that holds every stored value.
-    nodata : int, float or None
-        In stored units.
-    scale, offset : float
-        ``value = stored * scale + offset``; 1 and 0 leave the dtype alone.
-    """
-
-    stored: DType
-    nodata: int | float | None
-    scale: float = 1.0
-    offset: float = 0.0
-
-    @property
-    def is_scaled(self) -> bool:
-        """Whether values differ from what is stored."""
-        return (self.scale, self.offset) != (1.0, 0.0)
-
-    def values(self, block: Block, label: str) -> Block:
-        """Values of stored pixels, C-contiguous."""
-        if block.dtype.kind == "u" and block.dtype.itemsize == 8:
-            self._check_uint64(block, label)
-        with np.errstate(over="ignore"):  # uint64 wraps, and only nodata does
-            plain = np.ascontiguousarray(block, dtype=self.stored)
-        if not self.is_scaled:
-            return plain
-        values = plain.astype(np.float64) * self.scale + self.offset
-        if self.nodata is not None:
-            values[plain == self.nodata] = np.nan
-        return values
-
-    def _check_uint64(self, block: Block, label: str) -> None:
-        large = block >= np.uint64(2**63)
-        if self.nodata is not None and self.nodata < 0:
-            large &= block != np.uint64(self.nodata + 2**64)
-        if large.any():
-            raise ValuesError(
-                f"{label}: value {block[large][0]} does not fit int64, the widest integer that is "
-                "reduced: convert the raster to float64, or give Raster(nodata=...) if it is nodata"
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,6 +145,13 @@ class OpenRaster:
         return Window(height - window.row1, height - window.row0, window.col0, window.col1)
 
 
+def digest_block(block: Block) -> bytes:
+    """16 bytes that change with any pixel of a block, or its shape or dtype."""
+    # Pickling may change the byte order, which is no change of content.
+    data = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("="))
+    return digest_of(f"{data.dtype.str} {data.shape}", data.reshape(-1).view(np.uint8).data)
+
+
 def digest_of(*parts: str | bytes | memoryview) -> bytes:
     """16 bytes that change with any of the parts, or where one ends."""
     digest = hashlib.blake2b(digest_size=16)
@@ -208,53 +160,3 @@ def digest_of(*parts: str | bytes | memoryview) -> bytes:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.digest()
-
-
-def plain_dtype(dtype: DType, label: str) -> DType:
-    """Native dtype among u1, i2, u2, i4, u4, i8, f4, f8 that holds all values of a dtype.
-
-    Raises
-    ------
-    ValuesError
-        For what is not a number.
-    """
-    if dtype.kind not in "biuf":
-        cure = _CURES.get(dtype.kind, "turn it into numbers first, e.g. array.astype('float32')")
-        raise ValuesError(f"{label} holds {dtype}, which cannot be reduced: {cure}")
-    wider = {"b1": "u1", "i1": "i2", "u8": "i8", "f2": "f4", "f16": "f8"}
-    code = f"{dtype.kind}{dtype.itemsize}"
-    return np.dtype(wider.get(code, code))
-
-
-def usable_nodata(value: float | None, dtype: DType) -> int | float | None:
-    """What stored pixels of a dtype are compared with; None for a value that none of them has.
-
-    Parameters
-    ----------
-    value : number or None
-    dtype : numpy.dtype
-        As stored. Of uint64, which is read as int64, values from 2**63 wrap.
-    """
-    if value is None or np.isnan(value):
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            rounded = float(dtype.type(value))
-        return rounded if np.isfinite(rounded) or np.isinf(value) else None
-    if not np.isfinite(value) or int(value) != value:
-        return None
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if not low <= int(value) <= high:
-        return None
-    return int(value) - 2**64 if int(value) >= 2**63 else int(value)
-
-
-def with_nodata(dtype: DType) -> tuple[DType, int | float]:
-    """A dtype with room for a nodata value, and that value: NaN, or the least of a wider integer.
-
-    int64 has no wider one, its least value serves.
-    """
-    if dtype.kind == "f":
-        return dtype, np.nan
-    wider = {"u1": "i2", "i2": "i4", "u2": "i4"}.get(f"{dtype.kind}{dtype.itemsize}", "i8")
-    return np.dtype(wider), int(np.iinfo(wider).min)

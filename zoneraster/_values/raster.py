@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -106,6 +107,11 @@ def label_of(source: object) -> str:
         return os.fspath(source)
     name = getattr(source, "name", None)
     return f"{type(source).__name__} {name!r}" if name else type(source).__name__
+
+
+def stem_of(path: str) -> str:
+    """Name of a file or group without folder and ending."""
+    return PurePosixPath(path.partition("?")[0].rstrip("/")).stem
 
 
 def as_raster(source: RasterLike) -> Raster:

@@ -16,10 +16,9 @@ from pyproj.exceptions import CRSError
 
 from zoneraster._zones.wkb import wkb_of
 from zoneraster.arrays import Objects
+from zoneraster.blobs import URL_SCHEMES
 from zoneraster.errors import ZonesError
 
-# Others, such as reference://, lead from one URL to any other file.
-URL_SCHEMES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
 READABLE = "GeoParquet, GeoPackage, Shapefile, FlatGeobuf or GeoJSON"
 

@@ -1,0 +1,257 @@
+"""Variables of xarray: in memory, backed by dask, or opened lazily.
+
+What a variable says of itself (names of dimensions, coordinates, attributes, chunks) makes an
+`OpenRaster` of it, wherever its pixels come from: those of a Zarr group are read in `zarrs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from zoneraster._grid import Grid, Window
+from zoneraster._values.decoding import Block, decoding_of_attributes
+from zoneraster._values.grid_of import SPATIAL_DIMENSIONS, grid_like
+from zoneraster._values.opened import Lanes, OpenRaster, Pixels, digest_block
+from zoneraster._values.raster import Raster, stem_of
+from zoneraster.errors import GridError, ValuesError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Side of what is read at once of an array that has no chunks, in pixels.
+ARRAY_SIDE = 4000
+# Names that libraries give to what has none.
+NO_NAMES = ("band_data", "__xarray_dataarray_variable__")
+_UNNAMED = "zoneraster:raster"
+_CRS_NAMES = {"crs_wkt", "spatial_ref", "grid_mapping_name", "proj:wkt2", "proj:code", "crs"}
+_TRANSFORM_NAMES = {"GeoTransform", "spatial:transform"}
+
+
+# ---- pixels ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Which dimension is which: those kept, rows and columns last, and positions of the others."""
+
+    kept: tuple[str, ...]
+    fixed: tuple[tuple[str, int], ...]
+
+    def cut(self, variable: xr.Variable, lanes: Lanes, window: Window) -> xr.Variable:
+        """Lanes and window of a variable; nothing is read or moved yet."""
+        keys = (*lanes, *window.slices)
+        return variable.isel({**dict(zip(self.kept, keys, strict=True)), **dict(self.fixed)})
+
+    def load(self, variable: xr.Variable) -> Block:
+        """Pixels of what was cut, rows and columns last."""
+        data: Any = variable.values if variable.chunks is None else variable.data  # Any: dask's
+        if variable.chunks is not None:
+            # In the thread of the task: a scheduler of its own would fight with ours.
+            data = data.compute(scheduler="synchronous")
+        # Moved when read: an array that is opened lazily reads point by point once it is moved.
+        return np.transpose(data, [variable.dims.index(name) for name in self.kept])
+
+    def all_lanes(self) -> Lanes:
+        """Slices that leave nothing out."""
+        return (slice(None),) * (len(self.kept) - 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayPixels:
+    """Pixels of an xarray variable, of which `row0` and `col0` may have been cut off."""
+
+    variable: xr.Variable
+    axes: Axes
+    row0: int = 0
+    col0: int = 0
+
+    def _cut(self, lanes: Lanes, window: Window) -> xr.Variable:
+        return self.axes.cut(self.variable, lanes, window.moved(-self.row0, -self.col0))
+
+    def read(self, lanes: Lanes, window: Window) -> Block:
+        """Stored pixels."""
+        return self.axes.load(self._cut(lanes, window))
+
+    def narrowed(self, window: Window) -> ArrayPixels:
+        """The window alone."""
+        cut = self._cut(self.axes.all_lanes(), window)
+        if cut.chunks is not None:
+            import dask.base  # noqa: PLC0415 - whoever has such an array has it loaded
+
+            # Slicing keeps the whole graph; optimizing drops what the window does not need.
+            optimize: Any = dask.base.optimize  # Any: untyped
+            (data,) = optimize(cut.data)
+            cut = cut.copy(deep=False, data=data)
+        return ArrayPixels(cut, Axes(self.axes.kept, ()), window.row0, window.col0)
+
+    def identity(self, window: Window) -> bytes:
+        """Digest of the pixels, of a dask array that of its graph."""
+        cut = self._cut(self.axes.all_lanes(), window)
+        if cut.chunks is None:
+            return digest_block(self.axes.load(cut))
+        import dask.base  # noqa: PLC0415
+
+        return str(dask.base.tokenize(cut.data)).encode()
+
+
+# ---- opening -----------------------------------------------------------------------------------
+
+
+class PixelsOf(Protocol):
+    """Where the pixels of a variable are read from."""
+
+    def __call__(self, variable: xr.Variable, axes: Axes, /) -> Pixels:
+        """Pixels of a variable whose dimensions are told apart."""
+
+
+def open_array(array: xr.DataArray, asked: Raster, label: str) -> OpenRaster:
+    """The raster of an array; no pixel is read.
+
+    Raises
+    ------
+    ValuesError, GridError
+        For what cannot be reduced or placed.
+    """
+    if asked.variable not in (None, array.name):
+        raise ValuesError(
+            f"{label}: variable={asked.variable!r} is for a Dataset or Zarr group with several "
+            "variables: leave it away"
+        )
+    opened = raster_of(array.to_dataset(name=_UNNAMED), _UNNAMED, asked, label, ArrayPixels)
+    opened = replace(opened, name=NO_NAMES[0] if array.name is None else str(array.name))
+    return _renamed(opened, array.encoding.get("source"))
+
+
+def open_dataset(dataset: xr.Dataset, asked: Raster, label: str) -> list[OpenRaster]:
+    """The rasters of a dataset in its order, or the one that is asked for; errors as for arrays."""
+    return [
+        _renamed(
+            raster_of(dataset, name, asked, f"{label} variable {name!r}", ArrayPixels),
+            dataset[name].encoding.get("source"),
+        )
+        for name in chosen_variables(dataset, asked, label)
+    ]
+
+
+def _renamed(opened: OpenRaster, source: object) -> OpenRaster:
+    """A raster with a name that says something, where a library gave it one that does not."""
+    if opened.name not in NO_NAMES:
+        return opened
+    return replace(opened, name=stem_of(source) if isinstance(source, str) else "value")
+
+
+def chosen_variables(dataset: xr.Dataset, asked: Raster, label: str) -> list[str]:
+    """Names of the variables to read.
+
+    Raises
+    ------
+    ValuesError
+        When there is none with rows and columns, or not the one that is asked for.
+    """
+    every = ", ".join(map(str, dataset.data_vars)) or "none"
+    if asked.variable is not None:
+        if asked.variable not in dataset.data_vars:
+            raise ValuesError(f"{label} has no variable {asked.variable!r}, its are: {every}")
+        return [asked.variable]
+    names = [str(name) for name in dataset.data_vars if _spatial(dataset, name)]
+    if not names:
+        raise ValuesError(
+            f"{label} has no variable with rows and columns (its variables: {every}): rename the "
+            "two dimensions to y and x"
+        )
+    return names
+
+
+def raster_of(
+    dataset: xr.Dataset, name: str, asked: Raster, label: str, pixels_of: PixelsOf
+) -> OpenRaster:
+    """The raster of a variable, its pixels read from where `pixels_of` says; errors as above."""
+    array, spatial = dataset[name], _spatial(dataset, name)
+    if spatial is None:
+        raise ValuesError(
+            f"{label}: cannot tell rows from columns in dimensions {array.dims}: rename them to "
+            "y and x"
+        )
+    decoding = decoding_of_attributes(array.attrs, array.dtype, asked, label)
+    fixed = _fixed_band(array, asked.band, label)
+    kept = tuple(str(dim) for dim in array.dims if dim not in {*spatial, *dict(fixed)})
+    y_centres = array.coords[spatial[0]].values if spatial[0] in array.coords else np.empty(0)
+    is_flipped = y_centres.size > 1 and bool(y_centres[0] < y_centres[-1])
+    axes = Axes((*kept, *spatial), fixed)
+    units = asked.units if asked.units is not None else array.attrs.get("units")
+    return OpenRaster(
+        name=name,
+        label=label,
+        grid=_grid_of_variable(dataset, name, asked.crs, label, spatial[0] if is_flipped else None),
+        units=None if units is None else str(units),
+        dims=kept,
+        coords=tuple(_coordinate(array, dim) for dim in kept),
+        chunks=_chunks_of_variable(array, axes.kept),
+        pixels=pixels_of(array.variable, axes),
+        decoding=decoding,
+        is_flipped=is_flipped,
+    )
+
+
+def _spatial(dataset: xr.Dataset, name: Hashable) -> tuple[str, str] | None:
+    """Dimensions of rows and columns."""
+    array = dataset[name]
+    said = {**dataset.attrs, **array.attrs}.get("spatial:dimensions", SPATIAL_DIMENSIONS[0])
+    found = (pair for pair in (tuple(said), *SPATIAL_DIMENSIONS) if {*pair} <= {*array.dims})
+    return next(found, None)
+
+
+def _fixed_band(array: xr.DataArray, band: int | None, label: str) -> tuple[tuple[str, int], ...]:
+    """The band that is chosen, or the only one, which is no dimension worth a column."""
+    n_bands = array.sizes.get("band")
+    if band is None:
+        return (("band", 0),) if n_bands == 1 else ()
+    if n_bands is None:
+        raise ValuesError(f"{label} has no dimension 'band': leave band={band} away")
+    numbers = array.coords["band"].values if "band" in array.coords else np.arange(1, n_bands + 1)
+    found = np.flatnonzero(numbers == band)
+    if found.size != 1:
+        raise ValuesError(f"{label} has no band {band}, its are {', '.join(map(str, numbers))}")
+    return (("band", int(found[0])),)
+
+
+def _coordinate(array: xr.DataArray, dim: str) -> Block:
+    values = array.coords[dim].values if dim in array.coords else np.arange(array.sizes[dim])
+    is_text = values.dtype.kind == "O" and all(isinstance(value, str) for value in values)
+    return values.astype(str) if is_text else np.asarray(values)
+
+
+def _chunks_of_variable(array: xr.DataArray, dims: tuple[str, ...]) -> tuple[int, ...]:
+    said = array.chunksizes or array.encoding.get("preferred_chunks") or {}
+    usual = dict.fromkeys(dims[:-2], 1)
+    sides = (int(np.max(said.get(dim, usual.get(dim, ARRAY_SIDE)))) for dim in dims)
+    return tuple(min(side, array.sizes[dim]) for dim, side in zip(dims, sides, strict=True))
+
+
+def _grid_of_variable(
+    dataset: xr.Dataset, name: str, crs: object, label: str, flipped: str | None
+) -> Grid:
+    """Grid of a variable, with another CRS or with the rows of dimension `flipped` reversed."""
+    scalars = [str(name) for name, values in dataset.data_vars.items() if not values.dims]
+    said = dataset.set_coords(scalars)[[name]].copy(deep=False)
+    dropped = set() if crs is None else set(_CRS_NAMES)
+    if flipped is not None:
+        said = said.isel({flipped: slice(None, None, -1)})
+        dropped |= _TRANSFORM_NAMES
+    places: list[Any] = [said, *said.variables.values()]  # Any: all have attrs
+    for place in places if dropped else []:
+        place.attrs = {key: value for key, value in place.attrs.items() if key not in dropped}
+    try:
+        if crs is not None:
+            said.attrs["proj:wkt2"] = CRS.from_user_input(crs).to_wkt()
+        return grid_like(said)
+    except CRSError as err:
+        raise ValuesError(f"{label}: unknown CRS {crs!r:.200}: give a code or WKT") from err
+    except GridError as err:
+        raise GridError(f"{label}: {err}") from err

@@ -1,0 +1,282 @@
+"""Zarr groups: found at a path or URL, opened through xarray, read chunk by chunk.
+
+Chunks of plain arrays are decoded here (`chunks`), everything else goes through xarray and zarr.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from zoneraster._grid import Window, blocks_of
+from zoneraster._values.arrays import Axes, chosen_variables, raster_of
+from zoneraster._values.chunks import ChunkLayout, parse_metadata
+from zoneraster._values.decoding import Block
+from zoneraster._values.opened import UNREADABLE, Lanes, OpenRaster, digest_block, digest_of
+from zoneraster._values.raster import Raster, stem_of
+from zoneraster.blobs import Blobs, LocalBlobs, Location, file_state, get_or_none, object_state
+from zoneraster.errors import ValuesError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ZARR_NODES = ("zarr.json", ".zmetadata", ".zgroup", ".zarray")
+
+
+# ---- finding -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A Zarr group to open.
+
+    Parameters
+    ----------
+    url : str
+        A local path or a URL.
+    is_consolidated : bool
+        The metadata of all arrays stand in one object.
+    variable : str or None
+        The array inside of it that a path led to.
+    """
+
+    url: str
+    is_consolidated: bool
+    variable: str | None = None
+
+
+def find_group(location: Location, label: str, other_suffixes: tuple[str, ...]) -> Group | None:
+    """The Zarr group at a path or URL; None for anything else.
+
+    Parameters
+    ----------
+    location : Location
+    label : str
+        For errors.
+    other_suffixes : tuple of str
+        Endings of what is never Zarr, so that no request is made for it.
+
+    Raises
+    ------
+    ValuesError
+        For a ``.zarr`` without metadata, and for an array outside of a group.
+    """
+    url = location.url.rstrip("/")
+    suffix = PurePosixPath(url.partition("?")[0]).suffix.lower()
+    if suffix in other_suffixes or (location.is_local and not Path(url).is_dir()):
+        return None
+    found = _nodes(location)
+    if not found and suffix != ".zarr":
+        return None
+    if not found:
+        raise ValuesError(f"{label} has no Zarr metadata ({', '.join(ZARR_NODES)}): check the path")
+    if not _is_array(found):
+        return Group(url, _is_consolidated(found))
+    parent, _, variable = url.rpartition("/")
+    around = _nodes(Location(parent))
+    if not around or _is_array(around):
+        raise ValuesError(
+            f"{label} is a Zarr array without a group, so nothing says where it lies: write it "
+            "with xarray, Dataset.to_zarr"
+        )
+    return Group(parent, _is_consolidated(around), variable)
+
+
+def _nodes(location: Location) -> dict[str, bytes]:
+    blobs = location.blobs()
+    found = {name: get_or_none(blobs, name) for name in ZARR_NODES}
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def _is_array(nodes: Mapping[str, bytes]) -> bool:
+    v3 = json.loads(nodes.get("zarr.json", b"{}"))
+    return ".zarray" in nodes or v3.get("node_type") == "array"
+
+
+def _is_consolidated(nodes: Mapping[str, bytes]) -> bool:
+    v3 = json.loads(nodes.get("zarr.json", b"{}"))
+    return ".zmetadata" in nodes or v3.get("consolidated_metadata") is not None
+
+
+# ---- opening -----------------------------------------------------------------------------------
+
+
+def open_zarr(group: Group, asked: Raster, label: str) -> list[OpenRaster]:
+    """The rasters of a group, by name; no pixel is read.
+
+    Raises
+    ------
+    ValuesError, GridError
+        For what cannot be opened, reduced or placed.
+    """
+    opening = uuid.uuid4().hex
+    asked = asked if group.variable is None else replace(asked, variable=group.variable)
+    try:
+        dataset = _open_group(group.url, group.is_consolidated, opening)
+    except UNREADABLE as err:
+        raise ValuesError(
+            f"{label}: cannot be opened as Zarr ({type(err).__name__}: {err}): check "
+            "that xarray.open_zarr opens it"
+        ) from err
+    # Sorted, as the group may have been found by listing a folder.
+    names = sorted(chosen_variables(dataset, asked, label))
+    is_only = len(names) == 1 and asked.variable is None
+
+    def opened_as(name: str) -> OpenRaster:
+        def pixels(_: xr.Variable, axes: Axes) -> ZarrPixels:
+            return ZarrPixels(group.url, name, group.is_consolidated, opening, axes)
+
+        named = label if is_only or group.variable else f"{label}/{name}"
+        return raster_of(dataset, name, asked, named, pixels)
+
+    opened = [opened_as(name) for name in names]
+    return [replace(opened[0], name=stem_of(group.url))] if is_only else opened
+
+
+@functools.lru_cache(maxsize=64)
+def _open_group(url: str, is_consolidated: bool, opening: str) -> xr.Dataset:
+    """Open a Zarr group: data stay as stored, times among the coordinates become dates."""
+    import xarray as xr  # noqa: PLC0415 - slow, and not needed for raster files
+
+    opened = xr.open_dataset(
+        url, engine="zarr", consolidated=is_consolidated, chunks=None, cache=False,
+        mask_and_scale=False, decode_times=False,
+    )  # fmt: skip
+    # Data may be "days since" too, as alerts are: these are numbers to reduce.
+    coords = opened.coords.to_dataset()
+    decoded = xr.decode_cf(coords, mask_and_scale=False, decode_timedelta=False)
+    return opened.assign_coords(decoded.coords)
+
+
+# ---- pixels ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrPixels:
+    """Pixels of a variable of a Zarr group, which each process opens for itself, once."""
+
+    url: str
+    variable: str
+    is_consolidated: bool
+    opening: str  # names one call of open_zarr: what is written anew later is opened anew
+    axes: Axes
+
+    def _opened(self) -> xr.Variable:
+        dataset = _open_group(self.url, self.is_consolidated, self.opening)
+        return dataset.variables[self.variable]
+
+    def read(self, lanes: Lanes, window: Window) -> Block:
+        """Stored pixels."""
+        block = self._one_chunk(lanes, window)
+        if block is not None:
+            return block
+        return self.axes.load(self.axes.cut(self._opened(), lanes, window))
+
+    def _one_chunk(self, lanes: Lanes, window: Window) -> Block | None:
+        """Stored pixels that lie in one chunk of a plain array; None for others."""
+        blobs, layout = _open_chunks(self.url, self.variable, self.opening)
+        if layout is None:
+            return None
+        variable = self._opened()
+        keys = dict(zip(self.axes.kept, (*lanes, *window.slices), strict=True))
+        fixed = {name: slice(at, at + 1) for name, at in self.axes.fixed}
+        sizes = [(str(name), size) for name, size in variable.sizes.items()]
+        spans = [{**keys, **fixed}[name].indices(size)[:2] for name, size in sizes]
+        found = layout.key_of(spans)
+        if found is None:
+            return None
+        key, parts = found
+        block = layout.decode(get_or_none(blobs, f"{self.variable}/{key}"), parts)
+        if block is None:
+            return None
+        names = [name for name, _ in sizes]
+        block = block[tuple(0 if name in fixed else slice(None) for name in names)]
+        left = [name for name in names if name not in fixed]
+        return block.transpose([left.index(name) for name in self.axes.kept])
+
+    def narrowed(self, window: Window) -> ZarrPixels:
+        """The path is all there is to ship."""
+        return self
+
+    def identity(self, window: Window) -> bytes:
+        """Digest of the metadata and of size and time of each chunk that the window touches."""
+        blobs = Location.of(self.url).blobs()
+        metadata = [
+            get_or_none(blobs, f"{self.variable}/{name}") for name in (*ZARR_NODES, ".zattrs")
+        ]
+        said = json.loads(metadata[0] or metadata[3] or b"{}")
+        keys = _chunk_keys(said, self._spans(window))
+        if keys is None or self.url.startswith("http"):
+            # Neither chunks to look at nor a listing of them: the pixels themselves then.
+            return digest_block(self.read(self.axes.all_lanes(), window))
+        if isinstance(blobs, LocalBlobs):
+            folder = blobs.root / self.variable
+            states = [repr(file_state(folder / key)) for key in keys]
+        else:
+            listing = _listing(f"{self.url}/{self.variable}", self.opening)
+            states = [listing.get(key, "") for key in keys]
+        return digest_of(*(repr(part) for part in metadata), repr(states))
+
+    def _spans(self, window: Window) -> list[tuple[int, int]]:
+        """Half-open ranges along the stored dimensions, in their order; lanes are whole."""
+        spans = {name: (at, at + 1) for name, at in self.axes.fixed}
+        *_, y, x = self.axes.kept
+        spans |= {y: (window.row0, window.row1), x: (window.col0, window.col1)}
+        return [spans.get(str(name), (0, size)) for name, size in self._opened().sizes.items()]
+
+
+@functools.lru_cache(maxsize=64)
+def _open_chunks(url: str, variable: str, opening: str) -> tuple[Blobs, ChunkLayout | None]:
+    """Where the chunks of a Zarr array are, and how they are stored."""
+    blobs = Location.of(url).blobs()
+    return blobs, parse_metadata(get_or_none(blobs, f"{variable}/zarr.json"))
+
+
+def _chunk_keys(metadata: Mapping[str, Any], spans: list[tuple[int, int]]) -> Iterator[str] | None:
+    """Keys, below the array, of all chunks that hold a part of some ranges.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of the array, format 2 or 3: JSON, hence Any.
+    spans : list of (int, int)
+        Half-open ranges, one for each dimension.
+
+    Returns
+    -------
+    iterator of str, or None
+        None for layouts unknown here.
+    """
+    prefix: list[str] = []
+    if metadata.get("zarr_format") == 2:
+        sides, separator = metadata["chunks"], metadata.get("dimension_separator", ".")
+    elif metadata.get("chunk_grid", {}).get("name") == "regular":
+        sides = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+        encoding = metadata["chunk_key_encoding"]
+        is_v3 = encoding["name"] == "default"
+        prefix = ["c"] if is_v3 else []
+        said = encoding.get("configuration") or {}
+        separator = said.get("separator", "/" if is_v3 else ".")
+    else:
+        return None
+    ranges = [blocks_of(*span, side) for span, side in zip(spans, sides, strict=True)]
+    indices = itertools.product(*ranges)
+    return (separator.join([*prefix, *map(str, index)]) for index in indices)
+
+
+@functools.lru_cache(maxsize=16)
+def _listing(url: str, opening: str) -> dict[str, str]:
+    """States of everything below a URL by key: one listing instead of a request for each chunk."""
+    import fsspec  # noqa: PLC0415
+
+    files, path = fsspec.core.url_to_fs(url)
+    files.invalidate_cache()
+    skip = len(path.strip("/")) + 1
+    found = files.find(path, detail=True)
+    return {name.lstrip("/")[skip:]: object_state(info) for name, info in found.items()}
