@@ -306,7 +306,7 @@ def info(store: str, as_json: bool) -> None:
     if as_json:
         _print(said, as_json=True)
         return
-    from zoneraster.maps import info_text  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster.output import info_text  # noqa: PLC0415 - keep the other verbs quick
 
     click.echo(info_text(said))
 
@@ -426,10 +426,10 @@ def stats(
     where: tuple[str, ...], output: Path | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Zonal statistics of VALUES ([NAME=]PATH ...) against STORE."""
-    from zoneraster import maps as report  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster import output as written  # noqa: PLC0415 - keep the other verbs quick
 
     if output is not None:
-        report.check_output(output)
+        written.check_output(output)
     with _progress(quiet=as_json) as progress:
         table = zr.zonal_stats(
             store,
@@ -440,12 +440,12 @@ def stats(
             **options,
         )
     if output is not None:
-        report.write_stats(table, output)
+        written.write_stats(table, output)
     if as_json:
-        said = report.stats_json(table)
+        said = written.stats_json(table)
         _print({"output": str(output), **said} if output else said, as_json=True)
     else:
-        click.echo(report.stats_text(table))
+        click.echo(written.stats_text(table))
 
 
 @main.command()

@@ -1,0 +1,91 @@
+"""What the command line shows and writes: texts for people, JSON, and files of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoneraster._grid import Grid
+from zoneraster.errors import ZonerasterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def info_text(said: dict[str, Any]) -> str:  # Any: JSON
+    """`info` as lines for people."""
+    spec, status, report = said["spec"], said["status"], said["report"]
+    grid = Grid.from_dict(spec["grid"])
+    rows, cols = grid.shape
+    lines = [
+        said["store"],
+        f"  grid     {cols:,} x {rows:,} px of {grid.resolution[0]}, {grid.crs.name}",
+        f"  bounds   {grid.bounds}",
+        f"  chunks   {spec['chunks'][0]} x {spec['chunks'][1]} px, {spec['dtype']}",
+        f"  zones    {said['plan']['n_zones']:,} by {spec['key']!r}, overlap {spec['overlap']!r}",
+        f"  done     {status['chunks_done']:,} of {status['chunks']:,} chunks"
+        + (", finished" if status["finished"] else ""),
+    ]
+    if report is not None:
+        lines.append(f"  stored   {report['nbytes']:,} bytes in {report['chunks']:,} chunks")
+        lines += [f"  ! {text}" for text in report["warnings"]]
+    return "\n".join(lines)
+
+
+def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
+    """A table of statistics as lines for people: its first rows, and where all pixels went."""
+    audit = table.attrs["audit"]
+    lines = [table.head(rows).to_string(float_format="{:,.7g}".format)]
+    if len(table) > rows:
+        lines.append(f"... {len(table) - rows:,} more rows")
+    lines += [
+        "",
+        f"pixels read   {audit['pixels_read']:>18,}",
+        f"  in zones    {audit['in_zones']:>18,}",
+        f"  no zone     {audit['no_zone']:>18,}",
+    ]
+    if audit["excluded"]:
+        lines.append(f"  excluded    {audit['excluded']:>18,} of those in zones")
+    for name, counts in audit["measures"].items():
+        said = ", ".join(f"{n:,} {what}" for what, n in counts.items())
+        lines.append(f"  {name}: {said}")
+    for name, counts in audit["keys"].items():
+        said = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+        if said:
+            lines.append(f"  ! key {name}: {said}")
+    return "\n".join(lines)
+
+
+def stats_json(table: pd.DataFrame) -> dict[str, Any]:  # Any: JSON
+    """A table of statistics for JSON: rows with index and columns, NaN as null."""
+    rows = [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in table.reset_index().to_dict("records")
+    ]
+    return {"rows": rows, "audit": table.attrs["audit"]}
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+    ".parquet": lambda table, path: table.to_parquet(path),
+    ".csv": lambda table, path: table.to_csv(path),
+    ".zarr": lambda table, path: table.to_xarray().to_zarr(path, mode="w-", consolidated=False),
+}
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that a table cannot be written to, before the table is made.
+
+    Raises
+    ------
+    ZonerasterError
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise ZonerasterError(f"cannot write {path}: its name must end in {', '.join(_WRITERS)}")
+    if not path.absolute().parent.is_dir():
+        raise ZonerasterError(f"cannot write {path}: there is no folder {path.parent}")
+
+
+def write_stats(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of statistics as Parquet, CSV or Zarr, as the name of the file says."""
+    _WRITERS[path.suffix.lower()](table, path)
