@@ -28,7 +28,7 @@ import zoneraster as zr
 from tests.samples import GRID, run_python, sample_zones
 from zoneraster._grid.windows import Window, hull
 from zoneraster._stats.request import StatsTask
-from zoneraster._stats.runs import ArrayRuns, Runs, find_store
+from zoneraster._stats.runs import ArrayRuns, Runs, find_zones
 from zoneraster._stats.task import run_task as run_one
 from zoneraster.blobs import LocalBlobs, Location
 
@@ -373,7 +373,7 @@ def test_an_update_of_the_zones_runs_only_the_tasks_whose_chunks_changed(
 ) -> None:
     run_kept(own)
     before = partials(own / "kept")
-    zones = find_store(Location.of(own / "zones.zarr")).open()
+    zones = find_zones(Location.of(own / "zones.zarr")).open()
     old = {chunk: zones.fingerprint(chunk) for chunk in zones.positions()}
     every = {task.number: {chunk for chunk, _ in task.parts} for task in ran}
     ran.clear()
@@ -383,7 +383,7 @@ def test_an_update_of_the_zones_runs_only_the_tasks_whose_chunks_changed(
     zr.build(changed, own / "zones.zarr", grid=GRID, key="fid", chunks=CHUNKS)
     table = run_kept(own)
     assert table_bytes(table) == table_bytes(stats_of(own, own / "heights.zarr"))
-    zones = find_store(Location.of(own / "zones.zarr")).open()
+    zones = find_zones(Location.of(own / "zones.zarr")).open()
     new = {chunk: zones.fingerprint(chunk) for chunk in zones.positions()}
     other = {chunk for chunk in {*old, *new} if old.get(chunk) != new.get(chunk)}
     again = {task.number for task in ran}
@@ -706,7 +706,7 @@ def test_zones_burned_from_the_manifest_are_those_decoded_from_the_array(
     options = {"chunks": CHUNKS, "grid": GRID, "key": "fid", **options}
     zr.build(sample_zones(), tmp_path / "a.zarr", **options)
     location = Location.of(tmp_path / "a.zarr")
-    planned, decoded = find_store(location).open(), ArrayRuns(location)
+    planned, decoded = find_zones(location).open(), ArrayRuns(location)
     assert type(planned).__name__ == "PlannedRuns"
     assert planned.grid == decoded.grid
     assert planned.chunks == decoded.chunks

@@ -34,7 +34,7 @@ class Blocks:
 
     def __init__(self, task: StatsTask, cells: list[Cell]) -> None:
         self._task = task
-        self._zones = task.request.store.open()
+        self._zones = task.request.zones.open()
         self._within = hull([part.window for part in task.parts])
         self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
         self._chunk_uses = Counter(cell.chunk for cell in cells)

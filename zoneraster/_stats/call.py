@@ -22,10 +22,9 @@ from zoneraster._stats.inputs import Rasters, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._stats.loop import Loop
 from zoneraster._stats.request import Layout, Measure, Request, Tasks
-from zoneraster._stats.runs import StoreRef, find_store
+from zoneraster._stats.runs import ZoneSource, find_zones
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
-from zoneraster._store import read_zone_table
 from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_method, label_of
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import ValuesError
@@ -137,13 +136,13 @@ def zonal_stats(
         raise ValuesError(
             f"by={label_of(by)} is no mapping of names to rasters: by={{'year': raster}}"
         )
-    found = find_store(location)
-    zones = found.open()
+    source = find_zones(location)
+    zones = source.open()
     measures = [] if values is None else open_measures(values)
     rasters = gather_rasters(zones.grid, zones.chunks, measures, by or {}, where, resample)
     layout = _layout(wanted, measures, rasters, by or {}, unit, _Names.of(roll_up, attributes))
-    request, tasks = _plan(found, rasters, layout, exact=exact)
-    table, key = read_zone_table(location)
+    request, tasks = _plan(source, rasters, layout, exact=exact)
+    table, key = source.table()
     _check_columns(table, layout, key)
     groups = Groups.of(layout, table, key)
     store_of_partials = None
@@ -219,10 +218,10 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
 
 
 def _plan(
-    store: StoreRef, rasters: Rasters, layout: Layout, *, exact: bool
+    source: ZoneSource, rasters: Rasters, layout: Layout, *, exact: bool
 ) -> tuple[Request, Tasks]:
     """The request of the first pass, and its tasks."""
-    zones, fine = store.open(), rasters.fine
+    zones, fine = source.open(), rasters.fine
     grid = _lattice(zones.grid, fine)
     chunks = (zones.chunks[0] * fine, zones.chunks[1] * fine)
     tiling = Tiling.of(grid.shape, chunks, rasters.placements)
@@ -232,7 +231,7 @@ def _plan(
         layout.wanted.families(measure.dtype, few=few, exact=exact) for measure in layout.measures
     ]
     request = Request(
-        store=store,
+        zones=source,
         grid=grid,
         fine=fine,
         tiling=tiling,

@@ -128,7 +128,7 @@ def partial_name(task: StatsTask) -> str:
     request = task.request
     options, prefixes = _request_digest(request)
     digest = hashlib.blake2b(prefixes, digest_size=12)
-    zones = request.store.open()
+    zones = request.zones.open()
     for chunk, window in task.parts:
         digest.update(repr((chunk, window)).encode())
         digest.update(zones.fingerprint(chunk))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from zoneraster._grid import Grid, Window
 from zoneraster._stats.families import Family, Wanted
 from zoneraster._stats.keys import Key
-from zoneraster._stats.runs import StoreRef
+from zoneraster._stats.runs import ZoneSource
 from zoneraster._stats.tiles import Part, Tiling
 from zoneraster._values import OpenRaster, Placement, Predicate, pixels_under
 
@@ -80,7 +80,7 @@ class Request:
 
     Parameters
     ----------
-    store : StoreRef
+    zones : ZoneSource
     grid : Grid
         The lattice.
     fine : int
@@ -102,7 +102,7 @@ class Request:
         Add up the areas of all pixels too.
     """
 
-    store: StoreRef
+    zones: ZoneSource
     grid: Grid
     fine: int
     tiling: Tiling

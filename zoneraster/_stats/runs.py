@@ -1,4 +1,4 @@
-"""The zones of a store as runs, chunk by chunk: burned again from the manifest, or decoded.
+"""Zones as runs, chunk by chunk, through one interface: burned again from a plan, or decoded.
 
 Burning a chunk's runs again takes about a millisecond and no pixel is ever painted; decoding takes
 tens of them and 64 MB. Both must give the same, so the manifest is believed only where the records
@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from zoneraster._build import chunk_runs
 from zoneraster._grid import Chunking, Grid, Window
@@ -33,6 +34,7 @@ from zoneraster._store import (
     ledger,
     load_spec,
     open_snapshot,
+    read_zone_table,
     refuse_missing,
     shared_snapshot,
 )
@@ -53,7 +55,7 @@ class Runs(NamedTuple):
 
 
 class ZoneRuns(Protocol):
-    """Zones of a store, chunk by chunk."""
+    """Zones, chunk by chunk: what the reduction knows of them."""
 
     grid: Grid
     chunks: tuple[int, int]
@@ -69,37 +71,74 @@ class ZoneRuns(Protocol):
         """Runs of a chunk, None where the layer has no zone in it."""
 
 
+class ZoneSource(Protocol):
+    """Where zones come from: what travels to workers. Another source is another such record."""
+
+    def open(self) -> ZoneRuns:
+        """The zones, opened once per process."""
+
+    def table(self) -> tuple[pa.Table, str]:
+        """The zone table without geometries, and the name of its key column."""
+
+
 @dataclass(frozen=True, slots=True)
-class StoreRef:
-    """A store as it travels to workers.
+class PlannedStore:
+    """A finished store that zoneraster built.
 
     Parameters
     ----------
     location : Location
     digest : str
-        Of the spec with its plan; empty for arrays that have none.
+        Of the spec with its plan.
+    """
+
+    location: Location
+    digest: str
+
+    def open(self) -> ZoneRuns:
+        """Runs from the manifest."""
+        return _open_planned(self)
+
+    def table(self) -> tuple[pa.Table, str]:
+        """The zone table of the store."""
+        return read_zone_table(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignArray:
+    """An integer array `zone` of a Zarr group that anybody wrote.
+
+    Parameters
+    ----------
+    location : Location
     opening : str
         Names one call: an array that is written anew later is opened anew.
     """
 
     location: Location
-    digest: str
-    opening: str = ""
+    opening: str
 
     def open(self) -> ZoneRuns:
-        """The zones, opened once per process."""
-        return _open(self)
+        """Runs of the decoded pixels."""
+        return _open_array(self)
+
+    def table(self) -> tuple[pa.Table, str]:
+        """The zone table beside the array; empty but for a column zone_id where there is none."""
+        return read_zone_table(self.location)
 
 
 @functools.lru_cache(maxsize=2)
-def _open(ref: StoreRef) -> ZoneRuns:
-    if ref.digest:
-        return PlannedRuns(shared_snapshot(ref.location, ref.digest))
-    return ArrayRuns(ref.location)
+def _open_planned(source: PlannedStore) -> PlannedRuns:
+    return PlannedRuns(shared_snapshot(source.location, source.digest))
 
 
-def find_store(location: Location) -> StoreRef:
-    """The store at a place, finished.
+@functools.lru_cache(maxsize=2)
+def _open_array(source: ForeignArray) -> ArrayRuns:
+    return ArrayRuns(source.location)
+
+
+def find_zones(location: Location) -> ZoneSource:
+    """The zones of a store, which must be finished, or of an array.
 
     Raises
     ------
@@ -110,13 +149,13 @@ def find_store(location: Location) -> StoreRef:
     if load_spec(location, blobs) is None:
         if all(get_or_none(blobs, name) is None for name in ZARR_NODES):
             raise StoreError(f"no zone store at {location}: build it first")
-        ref = StoreRef(location, "", uuid.uuid4().hex)
-        ref.open()
-        return ref
-    ctx = open_snapshot(location)
-    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
+        array = ForeignArray(location, uuid.uuid4().hex)
+        array.open()
+        return array
+    plan = open_snapshot(location)
+    expected, have = expected_receipts(plan), found_receipts(plan.blobs)
     refuse_missing(expected, have, location, cure="finish the build first")
-    return StoreRef(location, ctx.spec.digest())
+    return PlannedStore(location, plan.spec.digest())
 
 
 class PlannedRuns:
@@ -124,14 +163,14 @@ class PlannedRuns:
 
     n_layers = 1
 
-    def __init__(self, ctx: Snapshot) -> None:
-        self.ctx = ctx
-        self.grid, self.chunks = ctx.spec.grid, ctx.spec.chunks
-        self._chunks = {(c.row, c.col): c for batch in ctx.batches.values() for c in batch}
+    def __init__(self, plan: Snapshot) -> None:
+        self._plan = plan
+        self.grid, self.chunks = plan.spec.grid, plan.spec.chunks
+        self._chunks = {(c.row, c.col): c for batch in plan.batches.values() for c in batch}
         self._receipts = functools.lru_cache(maxsize=64)(self._read_receipts)
         self._records = functools.lru_cache(maxsize=4)(self._read_records)
-        self._names = expected_receipts(ctx)
-        self._spec_hash = ctx.spec.hash()
+        self._names = expected_receipts(plan)
+        self._spec_hash = plan.spec.hash()
 
     def positions(self) -> list[tuple[int, int]]:
         """Chunks of the manifest."""
@@ -151,7 +190,7 @@ class PlannedRuns:
         """
         planned = self._chunks[chunk]
         receipt = self._receipts(planned.batch).get(chunk)
-        if receipt is None or not ledger.stored_as_promised(self.ctx.blobs, receipt):
+        if receipt is None or not ledger.stored_as_promised(self._plan.blobs, receipt):
             raise CorruptStoreError(
                 f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: run "
                 "zoneraster verify, and build again"
@@ -169,15 +208,15 @@ class PlannedRuns:
                 f"the manifest of chunk {chunk[0]}/{chunk[1]} is not what its receipt was made of: "
                 "build again with the same zones"
             )
-        return Runs(*chunk_runs(self.ctx, records, planned))
+        return Runs(*chunk_runs(self._plan, records, planned))
 
     def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
         name = self._names[batch]
-        table = ledger.decode_receipt(name, self.ctx.blobs.get(name))
+        table = ledger.decode_receipt(name, self._plan.blobs.get(name))
         return {(c.row, c.col): c for c in ledger.chunk_receipts(table)}
 
     def _read_records(self, row_group: int) -> Records:
-        return self.ctx.manifest.records(row_group)
+        return self._plan.manifest.records(row_group)
 
 
 class ArrayRuns:
