@@ -314,12 +314,14 @@ def _sum_valid(row, a, b, nodata, has_nodata, zero):  # type: ignore[no-untyped-
 
 
 @inlined
-def _fold_run(row, a, b, nodata, has_nodata, zero, high, low):  # type: ignore[no-untyped-def]
+def _fold_run(row, a, b, mask, limits):  # type: ignore[no-untyped-def]
     """Count, sum, minimum and maximum of the valid pixels of a stretch of a row.
 
     First as if all were valid, in loops that the compiler turns into vectors. A sum that is NaN, or
     extremes on both sides of the nodata value, send the stretch through loops that ask each pixel.
     """
+    nodata, has_nodata = mask
+    zero, high, low = limits
     s = _sum(row, a, b, zero)
     lowest, highest = high, low
     for i in range(a, b):
@@ -344,8 +346,10 @@ def _fold_run(row, a, b, nodata, has_nodata, zero, high, low):  # type: ignore[n
 
 
 @inlined
-def _fold_wide(row, a, b, origin, k, nodata, has_nodata, zero, high, low):  # type: ignore[no-untyped-def]
+def _fold_wide(row, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-def]
     """`_fold_run` where a pixel of the raster is `k` columns wide."""
+    nodata, has_nodata = mask
+    zero, high, low = limits
     n, s, lowest, highest = 0, zero, high, low
     c = a
     while c < b:
@@ -419,7 +423,6 @@ def accumulate(runs, values, place, nodata, limits, row_area, into):  # type: ig
     ptr, begin, slot, width = runs
     skip, n, total, lost, lowest, highest, mean, m2, area, area_total = into
     row_origin, col_origin, k = place
-    zero, high, low = limits
     extremes, squares, areas = lowest.size > 0, m2.size > 0, area.size > 0
     for r in range(ptr.size - 1):
         row = values[(row_origin + r) // k]
@@ -430,13 +433,9 @@ def accumulate(runs, values, place, nodata, limits, row_area, into):  # type: ig
             a = np.int64(begin[i])
             b = np.int64(begin[i + 1]) if i + 1 < ptr[r + 1] else np.int64(width)
             if k == 1:
-                count, s, x0, x1 = _fold_run(
-                    row, col_origin + a, col_origin + b, nodata[0], nodata[1], zero, high, low
-                )
+                count, s, x0, x1 = _fold_run(row, col_origin + a, col_origin + b, nodata, limits)
             else:
-                count, s, x0, x1 = _fold_wide(
-                    row, a, b, col_origin, k, nodata[0], nodata[1], zero, high, low
-                )
+                count, s, x0, x1 = _fold_wide(row, a, b, col_origin, k, nodata, limits)
             if count == 0:
                 continue
             if squares:
