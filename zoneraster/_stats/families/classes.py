@@ -12,10 +12,9 @@ from zoneraster._stats.families.base import Columns, Group, OnePass, Statistic, 
 from zoneraster._stats.families.order import quantile, quantile_of
 from zoneraster._stats.families.rows import Lists, Rows
 from zoneraster._stats.families.tally import (
+    Counting,
     Tally,
     add_counts,
-    blank_tally,
-    merge_tallies,
     tally_of,
     tally_rows,
     total_of,
@@ -100,7 +99,7 @@ STATISTICS: dict[str, Statistic[Counted]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Classes(OnePass):
+class Classes(OnePass, Counting):
     """The family for one measure; its counts of whole values also give all quantiles.
 
     Parameters
@@ -122,14 +121,6 @@ class Classes(OnePass):
     def rows(self, into: list[Tally], leaves: Ints, n_slots: int) -> Rows:
         """Counts of some slots, lane by lane."""
         return tally_rows(into, leaves, n_slots)
-
-    def blank(self, n: int) -> Rows:
-        """Counts of groups without a value."""
-        return blank_tally(n)
-
-    def merge(self, rows: Rows, number: Ints, n: int) -> Rows:
-        """Add counts."""
-        return merge_tallies(rows, number, n)
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """The columns of a statistic."""

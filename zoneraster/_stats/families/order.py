@@ -18,10 +18,9 @@ import numpy as np
 from zoneraster._stats.families.base import Columns, Group, Members, Values
 from zoneraster._stats.families.rows import Lists, Rows, counts_of, group_numbers, take
 from zoneraster._stats.families.tally import (
+    Counting,
     Tally,
     add_counts,
-    blank_tally,
-    merge_tallies,
     tally_of,
     tally_rows,
     total_of,
@@ -42,7 +41,7 @@ def quantile_of(name: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Order:
+class Order(Counting):
     """The family for one measure, in one of its passes.
 
     Parameters
@@ -112,14 +111,6 @@ class Order:
     def rows(self, into: list[_Lane], leaves: Ints, n_slots: int) -> Rows:
         """Counts of some slots, lane by lane."""
         return tally_rows([lane.own for lane in into], leaves, n_slots, self.low)
-
-    def blank(self, n: int) -> Rows:
-        """Counts of groups without a value."""
-        return blank_tally(n)
-
-    def merge(self, rows: Rows, number: Ints, n: int) -> Rows:
-        """Add counts."""
-        return merge_tallies(rows, number, n)
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """The column of a quantile."""

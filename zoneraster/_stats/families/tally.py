@@ -82,17 +82,21 @@ def tally_rows(lanes: list[Tally], leaves: Ints, n_slots: int, low: int = 0) -> 
     return {"counts": join(parts)}
 
 
-def blank_tally(n: int) -> Rows:
-    """Counts of groups without a value."""
-    nothing = np.zeros(0, np.int64)
-    return {"counts": Lists(np.zeros(n + 1, np.int64), (nothing, nothing))}
+class Counting:
+    """What families share that count values: rows of nothing, and counts that add up."""
 
+    __slots__ = ()
 
-def merge_tallies(rows: Rows, number: Ints, n: int) -> Rows:
-    """Add counts of equal codes of a group."""
-    counts = tally_of(rows)
-    code, count = counts.values
-    return {"counts": counts_of(number[counts.row], code, count, n)}
+    def blank(self, n: int) -> Rows:
+        """Counts of groups without a value."""
+        nothing = np.zeros(0, np.int64)
+        return {"counts": Lists(np.zeros(n + 1, np.int64), (nothing, nothing))}
+
+    def merge(self, rows: Rows, number: Ints, n: int) -> Rows:
+        """Add counts of equal codes of a group."""
+        counts = tally_of(rows)
+        code, count = counts.values
+        return {"counts": counts_of(number[counts.row], code, count, n)}
 
 
 def tally_of(rows: Rows) -> Lists:
