@@ -9,10 +9,48 @@ from hypothesis import strategies as st
 
 from tests.grid.samples import small_grid
 from zoneraster._grid import grid as grid_module
-from zoneraster._grid.chunking import Chunking
+from zoneraster._grid.chunking import Chunking, block_window, blocks_of, blocks_under, n_blocks
 from zoneraster._grid.grid import Grid
 from zoneraster._grid.windows import Window
 from zoneraster.errors import GridError
+
+# ---- blocks ------------------------------------------------------------------------------------
+
+
+def test_blocks_are_counted_from_the_corner():
+    assert [n_blocks(size, 4) for size in (1, 4, 5, 8)] == [1, 1, 2, 2]
+    assert blocks_of(0, 4, 4) == range(1)
+    assert blocks_of(3, 5, 4) == range(2)
+    assert blocks_of(8, 9, 4) == range(2, 3)
+    assert blocks_of(-5, 1, 4) == range(-2, 1)
+    assert blocks_of(4, 4, 4) == range(1, 1)
+    assert blocks_under(Window(3, 5, 8, 9), (4, 8)) == (range(2), range(1, 2))
+    assert block_window((0, 1), (4, 8), (10, 10)) == Window(0, 4, 8, 10)
+    with pytest.raises(GridError, match="holds no pixel"):
+        block_window((3, 0), (4, 8), (10, 10))
+
+
+sides = st.integers(1, 9)
+
+
+@given(st.integers(0, 40), st.integers(1, 40), sides)
+def test_the_blocks_of_a_range_are_those_of_its_pixels(start, size, side):
+    of_pixels = sorted({pixel // side for pixel in range(start, start + size)})
+    assert list(blocks_of(start, start + size, side)) == of_pixels
+    assert n_blocks(size, side) == len(blocks_of(0, size, side))
+
+
+@given(st.tuples(sides, sides), st.tuples(st.integers(1, 30), st.integers(1, 30)))
+def test_blocks_cover_a_shape_exactly_once(block_sides, shape):
+    covered = np.zeros(shape, dtype=int)
+    rows, cols = blocks_under(Window(0, shape[0], 0, shape[1]), block_sides)
+    for i in rows:
+        for j in cols:
+            covered[block_window((i, j), block_sides, shape).slices] += 1
+    assert (covered == 1).all()
+
+
+# ---- chunks and batches ------------------------------------------------------------------------
 
 
 def test_chunks_at_the_south_and_east_edge_are_cut():

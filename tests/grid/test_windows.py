@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoneraster._grid.windows import Window
+from zoneraster._grid.windows import Window, hull
 from zoneraster.errors import GridError
 
 
@@ -61,3 +61,29 @@ def test_a_window_comes_back_from_its_painted_pixels(window):
     rows, cols = np.nonzero(painted)
     assert painted.sum() == window.height * window.width
     assert Window(rows.min(), rows.max() + 1, cols.min(), cols.max() + 1) == window
+
+
+def test_a_window_is_moved_and_counted_from_another():
+    window = Window(3, 5, 7, 8)
+    assert window.moved(-4, 2) == Window(-1, 1, 9, 10)
+    assert window.within(Window(2, 9, 4, 9)) == Window(1, 3, 3, 4)
+    assert window.within(window) == Window(0, 2, 0, 1)
+
+
+@given(windows, windows)
+def test_pixels_within_a_window_are_those_of_the_whole(inner, outer):
+    both = inner.intersect(outer)
+    if both is not None:
+        pixels = np.arange(24 * 24).reshape(24, 24)
+        of_outer = pixels[outer.slices]
+        np.testing.assert_array_equal(of_outer[both.within(outer).slices], pixels[both.slices])
+
+
+@given(st.lists(windows, min_size=1, max_size=4))
+def test_a_hull_is_the_smallest_window_around_some(some):
+    around = hull(some)
+    assert all(around.intersect(one) == one for one in some)
+    assert around.row0 in {w.row0 for w in some}
+    assert around.row1 in {w.row1 for w in some}
+    assert around.col0 in {w.col0 for w in some}
+    assert around.col1 in {w.col1 for w in some}

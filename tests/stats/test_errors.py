@@ -15,11 +15,10 @@ import pytest
 import xarray as xr
 
 import zoneraster as zr
-from tests.stats.samples import CLASSES, GRID, VALUES, build, moved, raster, write_zones
+from tests.stats.samples import CLASSES, VALUES, build, moved, raster, write_zones
 from zoneraster._stats.audit import Layout, check_closure
 from zoneraster._stats.partial import Partial, decode_partial
 from zoneraster._stats.statistics import parse_stats
-from zoneraster._values.align import place, relation
 
 LAYER = zr.Raster("tcd.zarr")
 BANDS = raster([VALUES, VALUES], dims=("band",), coords={"band": [1, 2]})
@@ -174,42 +173,6 @@ def test_sums_of_rates_and_area_sums_of_totals_are_refused(store: Path) -> None:
 
 
 # ---- lattice -----------------------------------------------------------------------------------
-
-
-def grid_of(ratio: float, *, rows: float = 0, cols: float = 0) -> zr.Grid:
-    step = 100 * ratio
-    transform = (step, 0, 500_000 + 100 * cols, 0, -step, 300 - 100 * rows)
-    return zr.Grid(GRID.crs, transform, (3, 3))
-
-
-def test_grids_that_do_not_fit_are_refused() -> None:
-    cure = "give resample='nearest', 'average' or another method, or build the store on a grid like"
-    with pytest.raises(zr.AlignmentError, match=f"tcd: its pixels are 1.5 times as wide.*{cure}"):
-        relation(grid_of(1.5), GRID, label="tcd")
-    with pytest.raises(
-        zr.AlignmentError,
-        match=rf"tcd: its corner lies at row 0.25, column 2 of the .*\(ratio 1\).*half.*{cure}",
-    ):
-        relation(grid_of(1, rows=0.25, cols=2), GRID, label="tcd")
-    with pytest.raises(zr.AlignmentError, match=r"row 0.75, column 0 .*\(ratio 1/2\)"):
-        relation(grid_of(0.5, rows=0.75), GRID, label="tcd")
-    other = zr.Grid("EPSG:32634", GRID.transform, GRID.shape)
-    with pytest.raises(zr.AlignmentError, match=f"tcd: the grids have different CRS.*or {cure}"):
-        relation(other, GRID, label="tcd")
-    flat = zr.Grid(GRID.crs, (200, 0, 500_000, 0, -100, 300), (3, 3))
-    with pytest.raises(
-        zr.AlignmentError, match=f"tcd: pixels are 2 times as wide and 1 times as high.*or {cure}"
-    ):
-        relation(flat, GRID, label="tcd")
-
-
-def test_a_raster_finer_than_the_lattice_is_refused() -> None:
-    with pytest.raises(
-        zr.AlignmentError,
-        match=r"tcd: its pixels are 0.5 times as wide as the store's, finer than the values that "
-        "they choose or group: give resample='nearest' for it, or values as fine, or leave it out",
-    ):
-        place(grid_of(0.5), GRID, 1, (3, 3), label="tcd")
 
 
 @pytest.mark.parametrize("option", ["by", "where"])

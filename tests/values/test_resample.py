@@ -29,8 +29,14 @@ from zoneraster._grid.grid import Grid
 from zoneraster._grid.windows import Window
 from zoneraster._values.open import open_raster
 from zoneraster._values.opened import OpenRaster
-from zoneraster._values.resample import METHODS, resampled
-from zoneraster._values.warp import tile_of
+from zoneraster._values.resample import (
+    METHODS,
+    neighbourhoods,
+    prepared,
+    resampled,
+    tiles_under,
+)
+from zoneraster._values.warp import Tile, tile_of
 from zoneraster.errors import AlignmentError, ValuesError
 
 COARSE = Grid("EPSG:4326", (0.7, 0, 9.3, 0, -0.7, 50.9), (17, 25))
@@ -184,3 +190,48 @@ def test_threads_resample_at_once() -> None:
     with ThreadPoolExecutor(8) as pool:
         blocks = list(pool.map(lambda window: every(opened, window), rows))
     assert np.array_equal(np.concatenate(blocks, axis=-2), whole, equal_nan=True)
+
+
+# ---- steps -------------------------------------------------------------------------------------
+
+
+def test_a_window_touches_whole_tiles_that_need_the_source_around_them() -> None:
+    # The target begins one pixel west and north of the source, with pixels half as large.
+    target = Grid("EPSG:4326", (0.125, 0, 9.75, 0, -0.125, 50.25), (84, 124))
+    tiles = tiles_under(Window(7, 9, 0, 8), 8, GRID, target)
+    assert [tile.window for tile in tiles] == [Window(0, 8, 0, 8), Window(8, 16, 0, 8)]
+    # 4 pixels of the source, 7 around for the method, 2 hundredths for bends; cut to the source.
+    assert [tile.source for tile in tiles] == [Window(0, 11, 0, 11), Window(0, 15, 0, 11)]
+    assert [tile.scales for tile in tiles] == [(2.0, 2.0)] * 2
+    edge = tiles_under(Window(83, 84, 123, 124), 8, GRID, target)
+    assert [tile.window for tile in edge] == [Window(80, 84, 120, 124)]
+    far = Grid("EPSG:4326", (0.125, 0, 100, 0, -0.125, 50), (8, 8))
+    assert tiles_under(Window(0, 8, 0, 8), 8, GRID, far) == []
+
+
+def test_neighbours_share_one_read_as_far_as_memory_allows() -> None:
+    side = 2**13  # two of them are all that fits
+    tiles = [
+        Tile(Window(0, 1, i, i + 1), Window(0, side, i * side, (i + 1) * side), (1.0, 1.0))
+        for i in range(3)
+    ]
+    assert list(neighbourhoods([])) == []
+    assert list(neighbourhoods(tiles[:1])) == [(Window(0, side, 0, side), tiles[:1])]
+    shared = [replace(tile, source=Window(0, side, 0, side)) for tile in tiles]
+    assert list(neighbourhoods(shared)) == [(Window(0, side, 0, side), shared)]
+    found = list(neighbourhoods(tiles))
+    assert [list(some) for _, some in found] == [[tile] for tile in tiles]
+    assert [around for around, _ in found] == [tile.source for tile in tiles]
+    large = [replace(tiles[0], source=Window(0, 2 * side, 0, side))]
+    assert list(neighbourhoods(large)) == [(large[0].source, large)]
+
+
+def test_what_was_read_gets_the_dtype_and_the_nodata_of_the_result() -> None:
+    block = np.array([[1, 7], [2**53, -3]])
+    got = prepared(block, 7, np.dtype("f8"), np.nan, label="a")
+    assert got.dtype == np.float64
+    assert np.array_equal(got, [[1, np.nan], [2.0**53, -3]], equal_nan=True)
+    assert prepared(block, None, np.dtype("i8"), -1, label="a").tolist() == block.tolist()
+    # Nodata itself may be as large as it likes.
+    huge = np.array([[-(2**63) + 1, 5]])
+    assert prepared(huge, -(2**63) + 1, np.dtype("i8"), 0, label="a").tolist() == [[0, 5]]
