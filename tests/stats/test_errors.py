@@ -15,14 +15,13 @@ import pytest
 import xarray as xr
 
 import zoneraster as zr
-from tests.stats.samples import CLASSES, GRID, VALUES, build, moved, raster, write_zones
+from tests.stats.samples import CLASSES, VALUES, build, moved, raster, write_zones
 from zoneraster._stats.audit import check_closure
 from zoneraster._stats.families import parse_stats
 from zoneraster._stats.partial import Partial, decode_partial
 from zoneraster._stats.request import Layout
-from zoneraster._values.align import place, relation
 
-LAYER = zr.Raster("tcd.zarr")
+TCD = zr.Raster("tcd.zarr")
 BANDS = raster([VALUES, VALUES], dims=("band",), coords={"band": [1, 2]})
 
 
@@ -35,21 +34,21 @@ def stats(store: Path, values: Any = None, **options: Any) -> Any:
     return zr.zonal_stats(store, raster(VALUES) if values is None else values, **options)
 
 
-# ---- layers ------------------------------------------------------------------------------------
+# ---- rasters -----------------------------------------------------------------------------------
 
 
 def test_a_condition_is_neither_true_nor_false() -> None:
     said = "combine conditions with & | ~, not with and, or, not, and put comparisons in parenth"
     with pytest.raises(zr.ValuesError, match=said):
-        bool(LAYER > 1)
+        bool(TCD > 1)
     with pytest.raises(zr.ValuesError, match=said):
-        _ = LAYER > 1 and LAYER < 3
+        _ = TCD > 1 and TCD < 3
     with pytest.raises(zr.ValuesError, match=said):
-        _ = 10 < LAYER < 20
+        _ = 10 < TCD < 20
 
 
 def test_conditions_say_what_they_are() -> None:
-    condition = ((LAYER >= 30) | LAYER.isin([1, 2])) & ~LAYER.is_valid()
+    condition = ((TCD >= 30) | TCD.isin([1, 2])) & ~TCD.is_valid()
     assert repr(condition) == "((tcd.zarr >= 30 | tcd.zarr isin (1, 2)) & ~tcd.zarr isvalid)"
 
 
@@ -73,15 +72,15 @@ def test_labels_must_lie_below_2_to_the_61(store: Path, label: int) -> None:
         stats(store, by={"class": key})
 
 
-@pytest.mark.parametrize("value", [None, math.nan, "30", LAYER])
+@pytest.mark.parametrize("value", [None, math.nan, "30", TCD])
 def test_a_raster_is_compared_with_numbers_only(value: Any) -> None:
     said = "a raster is compared with numbers; is_valid\\(\\) tells pixels with a value"
     with pytest.raises(zr.ValuesError, match=said):
-        _ = LAYER == value  # noqa: SIM300
+        _ = TCD == value  # noqa: SIM300
     with pytest.raises(zr.ValuesError, match=said):
-        _ = LAYER >= value  # noqa: SIM300
+        _ = TCD >= value  # noqa: SIM300
     with pytest.raises(zr.ValuesError, match=said):
-        LAYER.isin([1, value])
+        TCD.isin([1, value])
 
 
 def test_a_condition_must_be_one(store: Path) -> None:
@@ -110,7 +109,7 @@ def test_a_condition_must_be_one(store: Path) -> None:
 )
 def test_labels_that_cannot_be_are_refused(listed: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(zr.ValuesError, match=said):
-        zr.labels(LAYER, listed, **options)
+        zr.labels(TCD, listed, **options)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +123,12 @@ def test_labels_that_cannot_be_are_refused(listed: Any, options: dict[str, Any],
 )
 def test_thresholds_that_cannot_be_are_refused(values: Any, said: str) -> None:
     with pytest.raises(zr.ValuesError, match=said):
-        zr.thresholds(LAYER, values)
+        zr.thresholds(TCD, values)
 
 
 def test_thresholds_have_a_bucket_with_a_number() -> None:
     with pytest.raises(zr.ValuesError, match="nodata='none' must be a whole number, or 'error'"):
-        zr.thresholds(LAYER, [10], nodata="none")
+        zr.thresholds(TCD, [10], nodata="none")
 
 
 # ---- statistics --------------------------------------------------------------------------------
@@ -175,42 +174,6 @@ def test_sums_of_rates_and_area_sums_of_totals_are_refused(store: Path) -> None:
 
 
 # ---- lattice -----------------------------------------------------------------------------------
-
-
-def grid_of(ratio: float, *, rows: float = 0, cols: float = 0) -> zr.Grid:
-    step = 100 * ratio
-    transform = (step, 0, 500_000 + 100 * cols, 0, -step, 300 - 100 * rows)
-    return zr.Grid(GRID.crs, transform, (3, 3))
-
-
-def test_grids_that_do_not_fit_are_refused() -> None:
-    cure = "give resample='nearest', 'average' or another method, or build the store on a grid like"
-    with pytest.raises(zr.AlignmentError, match=f"tcd: its pixels are 1.5 times as wide.*{cure}"):
-        relation(grid_of(1.5), GRID, label="tcd")
-    with pytest.raises(
-        zr.AlignmentError,
-        match=rf"tcd: its corner lies at row 0.25, column 2 of the .*\(ratio 1\).*half.*{cure}",
-    ):
-        relation(grid_of(1, rows=0.25, cols=2), GRID, label="tcd")
-    with pytest.raises(zr.AlignmentError, match=r"row 0.75, column 0 .*\(ratio 1/2\)"):
-        relation(grid_of(0.5, rows=0.75), GRID, label="tcd")
-    other = zr.Grid("EPSG:32634", GRID.transform, GRID.shape)
-    with pytest.raises(zr.AlignmentError, match=f"tcd: the grids have different CRS.*or {cure}"):
-        relation(other, GRID, label="tcd")
-    flat = zr.Grid(GRID.crs, (200, 0, 500_000, 0, -100, 300), (3, 3))
-    with pytest.raises(
-        zr.AlignmentError, match=f"tcd: pixels are 2 times as wide and 1 times as high.*or {cure}"
-    ):
-        relation(flat, GRID, label="tcd")
-
-
-def test_a_raster_finer_than_the_lattice_is_refused() -> None:
-    with pytest.raises(
-        zr.AlignmentError,
-        match=r"tcd: its pixels are 0.5 times as wide as the store's, finer than the values that "
-        "they choose or group: give resample='nearest' for it, or values as fine, or leave it out",
-    ):
-        place(grid_of(0.5), GRID, 1, (3, 3), label="tcd")
 
 
 @pytest.mark.parametrize("option", ["by", "where"])

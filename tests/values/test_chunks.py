@@ -51,8 +51,8 @@ def sample(dtype: str = "f4") -> np.ndarray:
 def test_chunks_of_every_codec_are_what_xarray_reads(tmp_path: Path, name: str, dtype: str) -> None:
     values = sample(dtype)
     write(tmp_path / "v.zarr", values, codec=CODECS[name], chunks=(2, 10, 16), fill_value=0)
-    raster = open_raster(tmp_path / "v.zarr")
-    pixels = raster.pixels
+    opened = open_raster(tmp_path / "v.zarr")
+    pixels = opened.pixels
     assert isinstance(pixels, ZarrPixels)
     for lanes, window in (
         ((slice(0, 2),), Window(10, 20, 16, 32)),
@@ -65,7 +65,7 @@ def test_chunks_of_every_codec_are_what_xarray_reads(tmp_path: Path, name: str, 
         direct = pixels._one_chunk(lanes, window)
         is_one = (lanes[0].stop < 3 and window.height <= 10) or lanes[0].start == 2
         assert (direct is not None) == (is_one and name not in {"gzip", "two"})
-        assert np.array_equal(raster.read(lanes, window), expected)
+        assert np.array_equal(opened.read(lanes, window), expected)
         if direct is not None:
             assert np.array_equal(direct, expected)
 
@@ -74,8 +74,8 @@ def test_shards_other_formats_and_odd_metadata_are_left_to_zarr(tmp_path: Path) 
     write(tmp_path / "s.zarr", sample(), chunks=(1, 5, 8), shards=(1, 10, 16), fill_value=0)
     metadata = json.loads((tmp_path / "s.zarr" / "v" / "zarr.json").read_text())
     assert ChunkLayout.of(metadata) is None
-    raster = open_raster(tmp_path / "s.zarr")
-    assert np.array_equal(raster.read((slice(0, 1),), Window(0, 5, 8, 16)), sample()[:1, :5, 8:16])
+    opened = open_raster(tmp_path / "s.zarr")
+    assert np.array_equal(opened.read((slice(0, 1),), Window(0, 5, 8, 16)), sample()[:1, :5, 8:16])
     write(tmp_path / "p.zarr", sample(), chunks=(1, 10, 16), fill_value=0)
     plain = json.loads((tmp_path / "p.zarr" / "v" / "zarr.json").read_text())
     assert ChunkLayout.of(plain) is not None
@@ -106,18 +106,18 @@ def test_a_chunk_of_another_size_is_never_taken_for_pixels(tmp_path: Path, name:
     write(tmp_path / "b.zarr", values[:5], codec=CODECS[name], chunks=(5, 40), fill_value=0)
     chunk = Path("v") / "c" / "0" / "0"
     (tmp_path / "a.zarr" / chunk).write_bytes((tmp_path / "b.zarr" / chunk).read_bytes())
-    raster = open_raster(tmp_path / "a.zarr")
-    assert isinstance(raster.pixels, ZarrPixels)
-    assert raster.pixels._one_chunk((), Window(0, 25, 0, 40)) is None
+    opened = open_raster(tmp_path / "a.zarr")
+    assert isinstance(opened.pixels, ZarrPixels)
+    assert opened.pixels._one_chunk((), Window(0, 25, 0, 40)) is None
     with pytest.raises(ValueError, match="cannot read"):
-        raster.read((), Window(0, 25, 0, 40))
+        opened.read((), Window(0, 25, 0, 40))
 
 
 def test_the_same_values_come_from_xarray(tmp_path: Path) -> None:
     write(tmp_path / "v.zarr", sample(), codec=CODECS["zstd"], chunks=(1, 10, 16), fill_value=0)
-    opened = xr.open_zarr(tmp_path / "v.zarr", chunks=None, consolidated=False)["v"]
-    raster = open_raster(tmp_path / "v.zarr")
+    given = xr.open_zarr(tmp_path / "v.zarr", chunks=None, consolidated=False)["v"]
+    opened = open_raster(tmp_path / "v.zarr")
     for lane in range(3):
         window = Window(20, 25, 0, 16)
-        expected = opened.values[lane, 20:25, :16]
-        assert np.array_equal(raster.read((slice(lane, lane + 1),), window)[0], expected)
+        expected = given.values[lane, 20:25, :16]
+        assert np.array_equal(opened.read((slice(lane, lane + 1),), window)[0], expected)
