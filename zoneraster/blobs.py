@@ -20,9 +20,9 @@ import fsspec
 from zoneraster.errors import StoreError
 
 PRIVATE = ".zoneraster/"
-# Schemes that name bytes elsewhere (reference://), or chains of them, could read files nobody meant
-# to open.
 _LOCAL_SCHEMES = ("file", "local")
+# Others that name bytes elsewhere (reference://), or chains of them, could read files nobody meant
+# to open.
 URL_SCHEMES = (
     *_LOCAL_SCHEMES, "memory", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https",
 )  # fmt: skip
@@ -272,6 +272,11 @@ class Location:
         return self.url
 
 
+# What names a store, and the fsspec options of its place.
+StoreLike: TypeAlias = str | os.PathLike[str] | Location
+Options: TypeAlias = Mapping[str, object] | None
+
+
 def get_or_none(blobs: Blobs, key: str) -> bytes | None:
     """Bytes of a key; None where there is no such file."""
     try:
@@ -297,8 +302,3 @@ def object_state(info: Mapping[str, object]) -> str:
     said = {name.lower(): value for name, value in info.items()}
     names = ("size", "etag", "mtime", "lastmodified", "last_modified", "updated", "created")
     return repr([said.get(name) for name in names])
-
-
-# What names a store, and the fsspec options of its place.
-StoreLike: TypeAlias = str | os.PathLike[str] | Location
-Options: TypeAlias = Mapping[str, object] | None

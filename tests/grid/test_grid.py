@@ -178,6 +178,9 @@ assert not {{"xarray", "rasterio", "rioxarray"}} & set(sys.modules)
     assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
+# ---- pixel coordinates ---------------------------------------------------------------------------
+
+
 def test_the_corners_of_a_grid_in_pixels():
     u, v = small_grid().to_pixels([10, 11.5, 10.25], [50, 49, 49.75])
     assert u.tolist() == [0, 3, 0.5]
@@ -247,6 +250,9 @@ def test_a_centre_is_in_the_middle_of_its_pixel(row, col):
     assert float(v) == pytest.approx(row + 0.5, abs=1e-8)
 
 
+# ---- grids on grids ------------------------------------------------------------------------------
+
+
 def test_offsets_of_the_same_lattice_are_whole():
     world = grid_module.GLOBAL_30M
     part = Grid.from_bounds((-180, -56, 179, 76), 0.00025)
@@ -285,6 +291,9 @@ def test_grids_of_different_proportions_have_no_offset():
     message = "pixels are 2 times as wide and 1 times as high as the other grid's: resample"
     with pytest.raises(GridError, match=message):
         small_grid().offset_in(other)
+
+
+# ---- grids that cannot be ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

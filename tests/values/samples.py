@@ -16,13 +16,9 @@ from zoneraster._grid.windows import Window
 from zoneraster._values.opened import OpenRaster
 
 HEIGHT, WIDTH = 40, 60
-
 GRID = Grid("EPSG:4326", (0.25, 0, 10, 0, -0.25, 50), (HEIGHT, WIDTH))
-
 CORNER = Window(0, 10, 0, 10)
-
 WHOLE = Window(0, HEIGHT, 0, WIDTH)
-
 TIMES = np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "datetime64[ns]")
 
 

@@ -35,7 +35,6 @@ def with_grid_mapping(raster: xr.DataArray, grid: Grid, *, transform: bool = Tru
 
 
 THIRDS = Grid("EPSG:4326", (1 / 3600, 0, -180, 0, -1 / 3600, 90), (100, 200))
-
 MERCATOR = Grid(
     "EPSG:3857", (19.109257071294063, 0, -20037508.342789244, 0, -19.109257071294063, 0), (30, 40)
 )

@@ -40,7 +40,6 @@ from zoneraster._values.warp import Tile, tile_of
 from zoneraster.errors import AlignmentError, ValuesError
 
 COARSE = Grid("EPSG:4326", (0.7, 0, 9.3, 0, -0.7, 50.9), (17, 25))
-
 METRES = Grid("EPSG:3035", (20_000, 0, 4_200_000, 0, -20_000, 3_100_000), (60, 70))
 
 

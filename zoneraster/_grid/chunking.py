@@ -88,7 +88,7 @@ def block_window(block: tuple[int, int], sides: tuple[int, int], shape: tuple[in
     Raises
     ------
     GridError
-        For a block outside of the shape.
+        For a block south or east of the shape.
 
     Examples
     --------

@@ -129,7 +129,7 @@ def open_array(array: xr.DataArray, asked: Raster, label: str) -> OpenRaster:
 
 
 def open_dataset(dataset: xr.Dataset, asked: Raster, label: str) -> list[OpenRaster]:
-    """The rasters of a dataset in its order, or the one that is asked for; errors as for arrays."""
+    """The rasters of a dataset in its order, or the one asked for; errors as `open_array`."""
     return [
         _renamed(
             raster_of(dataset, name, asked, f"{label} variable {name!r}", ArrayPixels),
@@ -171,7 +171,26 @@ def chosen_variables(dataset: xr.Dataset, asked: Raster, label: str) -> list[str
 def raster_of(
     dataset: xr.Dataset, name: str, asked: Raster, label: str, pixels_of: PixelsOf
 ) -> OpenRaster:
-    """The raster of a variable, its pixels read from where `pixels_of` says; errors as above."""
+    """The raster of a variable.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Its coordinates and attributes say where the variable lies.
+    name : str
+        Of the variable, and of the raster.
+    asked : Raster
+        Its options go before what the variable says of itself.
+    label : str
+        For errors.
+    pixels_of : callable
+        Gives where the pixels are read from.
+
+    Raises
+    ------
+    ValuesError, GridError
+        For what cannot be reduced or placed.
+    """
     array, spatial = dataset[name], _spatial(dataset, name)
     if spatial is None:
         raise ValuesError(
