@@ -15,6 +15,7 @@ import xarray as xr
 import zarr
 
 import zoneraster as zr
+from tests.conftest import FakeS3
 from tests.samples import CHUNKS, GRID, run_python, sample_zones, tree
 from zoneraster._grid.areas import row_areas
 from zoneraster._grid.grid import Grid
@@ -158,39 +159,25 @@ def test_stores_on_an_object_store_hold_the_same_bytes(store: Path) -> None:
 
 @pytest.mark.s3
 @pytest.mark.slow
-def test_a_build_on_s3_resumes_verifies_and_opens(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        options = {"key": "test", "secret": "test", "endpoint_url": f"http://{host}:{port}"}
-        import s3fs
-
-        files = s3fs.S3FileSystem(**options)
-        files.mkdir("zones")
-        url = "s3://zones/a/zones.zarr"
-        zr.build(sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS, storage_options=options)
-        for key, data in ((k, (store / k).read_bytes()) for k in tree(store, what="zone")):
-            assert files.cat(f"zones/a/zones.zarr/{key}") == data
-        receipt = next(k for k in files.find("zones/a/zones.zarr/.zoneraster/ledger"))
-        files.rm(receipt)
-        files.rm("zones/a/zones.zarr/zone/c/3/3")
-        assert not zr.verify(url, storage_options=options).ok
-        report = zr.build(
-            sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS,
-            storage_options=options, check=True,
-        )  # fmt: skip
-        assert report.burned >= 1
-        assert zr.verify(url, storage_options=options).ok
-        opened = zr.open(url, storage_options=options)["zone"]
-        assert np.array_equal(opened, zarr.open_array(store / "zone", mode="r")[:])
-    finally:
-        server.stop()
+def test_a_build_on_s3_resumes_verifies_and_opens(store: Path, s3: FakeS3) -> None:
+    files, options = s3.files, s3.options
+    files.mkdir("zones")
+    url = "s3://zones/a/zones.zarr"
+    zr.build(sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS, storage_options=options)
+    for key, data in ((k, (store / k).read_bytes()) for k in tree(store, what="zone")):
+        assert files.cat(f"zones/a/zones.zarr/{key}") == data
+    receipt = next(k for k in files.find("zones/a/zones.zarr/.zoneraster/ledger"))
+    files.rm(receipt)
+    files.rm("zones/a/zones.zarr/zone/c/3/3")
+    assert not zr.verify(url, storage_options=options).ok
+    report = zr.build(
+        sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS,
+        storage_options=options, check=True,
+    )  # fmt: skip
+    assert report.burned >= 1
+    assert zr.verify(url, storage_options=options).ok
+    opened = zr.open(url, storage_options=options)["zone"]
+    assert np.array_equal(opened, zarr.open_array(store / "zone", mode="r")[:])
 
 
 def test_a_local_put_is_whole_or_absent_and_leaves_nothing_behind(tmp_path: Path) -> None:
