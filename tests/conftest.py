@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -25,3 +28,47 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set ZONERASTER_DATA to the folder of the real zone files")
     return folder
+
+
+@dataclass(frozen=True)
+class FakeS3:
+    """An object store of the test's own.
+
+    `files` is its file system. fsspec, obstore and GDAL find the place of any ``s3://bucket/key``
+    by themselves; `options` are the storage options for code that is to be told.
+    """
+
+    files: Any  # Any: s3fs has no types
+    endpoint: str  # host:port
+    options: dict[str, Any]
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
+    """An empty S3 on this machine, for the test alone: ``s3.files.mkdir("bucket")`` first."""
+    import fsspec
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        environment = {
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_S3_ENDPOINT": f"{host}:{port}",  # these three for GDAL
+            "AWS_HTTPS": "NO",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"http://{host}:{port}"
+        monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": url})
+        s3fs.S3FileSystem.clear_instance_cache()
+        options = {"key": "test", "secret": "test", "endpoint_url": url}
+        yield FakeS3(fsspec.filesystem("s3"), f"{host}:{port}", options)
+    finally:
+        server.stop()
+        s3fs.S3FileSystem.clear_instance_cache()

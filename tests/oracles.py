@@ -18,7 +18,7 @@ from zoneraster._burn.spans import make_spans
 from zoneraster._grid.chunking import Chunking
 from zoneraster._grid.grid import Grid
 from zoneraster._store.manifest import Manifest
-from zoneraster._zones.read import Rings
+from zoneraster._zones import Rings
 
 
 def claims(rings: list[npt.NDArray[np.float64]], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.oracles import burned, claims, painted, rings_of, runs_of, snapped, star, unit_grid
 from zoneraster._burn.frame import paint
 from zoneraster._burn.overlay import contested_pairs
-from zoneraster._zones.read import Rings
+from zoneraster._zones import Rings
 
 
 def ring_arrays(*parts: list[tuple[float, float]]) -> Rings:

@@ -11,12 +11,21 @@ import numpy as np
 
 from zoneraster._build.batch import reburn
 from zoneraster._build.results import Status, VerifyReport
-from zoneraster._store import ledger
-from zoneraster._store import Manifest
-from zoneraster._store import BatchChunk, expected_receipts, found_receipts, is_done, open_snapshot, stray_chunks
-from zoneraster._store import PLAN_KEY, REPORT_KEY, require_spec
-from zoneraster._store import chunk_key
-from zoneraster._store import ZONES_KEY
+from zoneraster._store import (
+    PLAN_KEY,
+    REPORT_KEY,
+    BatchChunk,
+    Manifest,
+    chunk_key,
+    expected_receipts,
+    found_receipts,
+    is_done,
+    ledger,
+    open_snapshot,
+    require_spec,
+    stored_zone_table,
+    stray_chunks,
+)
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import CorruptStoreError, StoreError
 
@@ -158,15 +167,15 @@ def open_zones(store_: StoreLike, *, storage_options: Options = None) -> geopand
     Returns
     -------
     geopandas.GeoDataFrame
-        One row per zone, in the order of the user's table.
+        One row per zone, in the order of the user's table. Without counts while the plan of the
+        store is not burned and finished.
     """
     import geopandas  # noqa: PLC0415 - slow import
 
     location = Location.of(store_, storage_options)
-    try:
-        data = location.blobs().get(ZONES_KEY)
-    except FileNotFoundError:
-        raise StoreError(f"no zone table in {location}: is it a zoneraster store?") from None
+    data = stored_zone_table(location, location.blobs())
+    if data is None:
+        raise StoreError(f"no zone table in {location}: is it a zoneraster store?")
     return geopandas.read_parquet(io.BytesIO(data))
 
 

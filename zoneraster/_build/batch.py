@@ -13,17 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._burn import frame
-from zoneraster._burn import contested_pairs, overlay_spans
-from zoneraster._burn import make_spans
+from zoneraster._burn import contested_pairs, frame, make_spans, overlay_spans
 from zoneraster._grid import row_areas
-from zoneraster._grid import Grid
-from zoneraster._store import ledger
-from zoneraster._store import ChunkReceipt
-from zoneraster._store import Records
-from zoneraster._store import BatchChunk, Snapshot, shared_snapshot
-from zoneraster._store import Spec
-from zoneraster._store import chunk_key
+from zoneraster._store import (
+    BatchChunk,
+    ChunkReceipt,
+    Records,
+    Snapshot,
+    Spec,
+    chunk_key,
+    ledger,
+    shared_snapshot,
+)
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 
@@ -86,12 +87,6 @@ def _constant(value: int, shape: tuple[int, int], itemsize: int) -> bytes:
     return frame.encode_constant(value, shape=shape, itemsize=itemsize)
 
 
-@functools.lru_cache(maxsize=64)
-def _areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
-    """Pixel areas of a chunk row, shared by its chunks."""
-    return row_areas(grid, row0, row1)
-
-
 def _local_zones(records: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Ids of a chunk's zones in painting order, and the local number of each record.
 
@@ -121,7 +116,7 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         Of the chunk.
     """
     window = spec.chunking.chunk_window(row, col)
-    areas = _areas(spec.grid, window.row0, window.row1)
+    areas = row_areas(spec.grid, window.row0, window.row1)
     if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
         zone, pixels = int(records.zone_id[0]), window.height * window.width
         data = _constant(zone, spec.chunks, spec.itemsize)
@@ -245,7 +240,7 @@ def chunk_runs(
     own = chunk.records_in(batch)
     zone_id, number = _local_zones(own)
     window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
-    areas = _areas(ctx.spec.grid, window.row0, window.row1)
+    areas = row_areas(ctx.spec.grid, window.row0, window.row1)
     found = _spans(ctx.spec, own, number, chunk.row, chunk.col)
     run_ptr, start, value, *_ = overlay_spans(*found, zone_id.size, *ctx.spec.chunks, areas)
     return run_ptr, start, np.concatenate([[0], zone_id])[value]

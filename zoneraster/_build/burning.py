@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from zoneraster._build.batch import Contest, Task, run_batch
 from zoneraster._build.results import RunSummary
@@ -24,20 +24,33 @@ def part_of(batches: Sequence[int], part: tuple[int, int] | None) -> list[int]:
     return list(batches[i - 1 :: n])
 
 
-def run_batches(
-    location: Location,
-    executor: ExecutorLike,
-    workers: int | None,
-    part: tuple[int, int] | None,
-    check: bool | None,
-    progress: Progress | None,
-) -> RunSummary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How batches are run, see `verbs.run`; none of it decides a byte of the store.
+
+    Parameters
+    ----------
+    executor : see `zoneraster.executors.run_tasks`
+    workers : int or None
+    part : (int, int) or None
+    check : bool or None
+    progress : callable or None
+    """
+
+    executor: ExecutorLike = None
+    workers: int | None = None
+    part: tuple[int, int] | None = None
+    check: bool | None = None
+    progress: Progress | None = None
+
+
+def run_batches(location: Location, options: RunOptions) -> RunSummary:
     """`run` under a lock that the caller holds."""
-    started = time.perf_counter()
+    started, progress = time.perf_counter(), options.progress
     ctx = open_snapshot(location)
     have, expected = found_receipts(ctx.blobs), expected_receipts(ctx)
-    check = location.is_local if check is None else check
-    wanted = part_of(sorted(expected), part)
+    check = location.is_local if options.check is None else options.check
+    wanted = part_of(sorted(expected), options.part)
     done = {b for b in wanted if is_done(b, expected, have)}
     digest = ctx.spec.digest()
     tasks = [
@@ -49,7 +62,7 @@ def run_batches(
     total = RunSummary(kept=0 if check else sum(len(ctx.batches[b]) for b in done))
     work_done = 0 if check else sum(c.work for b in done for c in ctx.batches[b])
     contests: list[Contest] = []
-    results = run_tasks(run_batch, tasks, executor=executor, workers=workers)
+    results = run_tasks(run_batch, tasks, executor=options.executor, workers=options.workers)
     finished = 0
     try:
         if progress is not None:

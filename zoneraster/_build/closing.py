@@ -11,18 +11,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from zoneraster._build.plan import load_summary
-from zoneraster._build.results import BuildReport, PlanSummary, RunSummary
-from zoneraster._store import ledger
-from zoneraster._store import get_table, put_table
-from zoneraster._store import Snapshot, expected_receipts, found_receipts, open_snapshot, refuse_missing, stray_chunks
-from zoneraster._store import REPORT_KEY, Spec
-from zoneraster._store import COUNTS, ZONES_KEY, key_column
-from zoneraster.blobs import Blobs, Location
+from zoneraster._build.results import BuildReport, PlanSummary, RunSummary, load_summary
+from zoneraster._store import (
+    COUNTS,
+    REPORT_KEY,
+    Snapshot,
+    Spec,
+    close_zone_table,
+    expected_receipts,
+    found_receipts,
+    ledger,
+    open_snapshot,
+    refuse_missing,
+    stray_chunks,
+)
+from zoneraster.arrays import Numbers
+from zoneraster.blobs import Location
 from zoneraster.errors import name_some, number_of
 
 
-def _zone_counts(ctx: Snapshot, names: Sequence[str]) -> tuple[dict[str, np.ndarray], int, int]:
+def _zone_counts(ctx: Snapshot, names: Sequence[str]) -> tuple[dict[str, Numbers], int, int]:
     """Counts per zone id from all receipts, chunks added in plan order; chunks stored, bytes."""
     tables = [ledger.decode_receipt(name, ctx.blobs.get(name)) for name in names]
     rows = pa.concat_tables([ledger.SCHEMA.empty_table(), *tables])
@@ -32,7 +40,7 @@ def _zone_counts(ctx: Snapshot, names: Sequence[str]) -> tuple[dict[str, np.ndar
     sizes = rows["nbytes"].to_numpy()[first]
     chunks, nbytes = int(np.count_nonzero(sizes)), int(sizes.sum())
     ids, where = np.unique(rows["zone_id"].to_numpy(), return_inverse=True)
-    sums: dict[str, np.ndarray] = {"zone_id": ids}
+    sums: dict[str, Numbers] = {"zone_id": ids}
     for name in COUNTS:
         values = rows[name].to_numpy()
         sums[name] = np.zeros(ids.size, values.dtype)
@@ -57,7 +65,7 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
             if key not in names:
                 ctx.blobs.delete(key)
     sums, chunks, nbytes = _zone_counts(ctx, [expected[b] for b in sorted(expected)])
-    keys, counts = _write_counts(ctx.blobs, ctx.spec, sums)
+    keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums)
     summary = load_summary(location, ctx.blobs)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
     report = replace(
@@ -75,34 +83,11 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     return report
 
 
-def _write_counts(
-    blobs: Blobs, spec: Spec, sums: Mapping[str, np.ndarray]
-) -> tuple[list[Any], dict[str, np.ndarray]]:
-    """Put the zone table with its counts; return the keys and the counts in table order."""
-    table = get_table(blobs, ZONES_KEY)
-    ids = table["zone_id"].to_numpy()
-    where = np.searchsorted(sums["zone_id"], ids)
-    found = np.zeros(ids.size, bool)
-    inside = where < sums["zone_id"].size
-    found[inside] = sums["zone_id"][where[inside]] == ids[inside]
-    counts = {}
-    for name in COUNTS:
-        values = np.zeros(ids.size, sums[name].dtype)
-        values[found] = sums[name][where[found]]
-        counts[name] = values
-    metadata = table.schema.metadata
-    table = table.drop_columns([name for name in COUNTS if name in table.column_names])
-    for name, values in counts.items():
-        table = table.add_column(table.num_columns - 1, name, pa.array(values))
-    put_table(blobs, ZONES_KEY, table.replace_schema_metadata(metadata))
-    return table[key_column(spec, table)].to_pylist(), counts
-
-
 def _report(
     spec: Spec,
     summary: PlanSummary,
     keys: Sequence[Any],
-    counts: Mapping[str, np.ndarray],
+    counts: Mapping[str, Numbers],
     chunks: int,
     nbytes: int,
 ) -> BuildReport:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import shapely
 
 from zoneraster._burn import zones_with_centres
 from zoneraster._grid import Grid
-from zoneraster._zones import Rings, Zones
+from zoneraster._zones import Rings, Zones, objects_of
 
 
 def rescue_zones(zones: Zones, rings: Rings, grid: Grid) -> tuple[Rings, npt.NDArray[np.int64]]:
@@ -28,7 +29,9 @@ def rescue_zones(zones: Zones, rings: Rings, grid: Grid) -> tuple[Rings, npt.NDA
         n_zones, height, width,
     )  # fmt: skip
     lost = np.flatnonzero(~found)
-    point = shapely.get_coordinates(shapely.point_on_surface(zones.geometry[lost]))
+    point = shapely.get_coordinates(
+        shapely.point_on_surface(objects_of(zones.wkb.take(pa.array(lost))))
+    )
     u, v = grid.to_pixels(point[:, 0], point[:, 1])
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     lost, col, row = lost[inside], np.floor(u[inside]), np.floor(v[inside])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from zoneraster.errors import name_some, number_of
+from zoneraster._store import PLAN_KEY
+from zoneraster.blobs import Blobs, Location
+from zoneraster.errors import StoreError, name_some, number_of
 
 
 def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
@@ -93,6 +96,23 @@ class PlanSummary:
             f"  work     {self.work:>15,} crossings",
         ]
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings()])
+
+
+def put_summary(blobs: Blobs, summary: PlanSummary) -> None:
+    """Keep what is said of a plan; not its place, since a store can be moved."""
+    said = {**_shallow(summary), "store": ""}
+    blobs.put(PLAN_KEY, json.dumps(said, indent=1, default=str).encode())
+
+
+def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
+    """What `make_plan` said about the plan of a store."""
+    try:
+        said = json.loads(blobs.get(PLAN_KEY))
+    except (FileNotFoundError, ValueError) as err:
+        raise StoreError(f"the plan of {location} is not readable: build again") from err
+    said["skipped"] = tuple(tuple(row) for row in said["skipped"])
+    tuples = {name: tuple(said[name]) for name in ("invalid", "outside", "rescued", "wide")}
+    return PlanSummary(**{**said, **tuples, "store": str(location)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from zoneraster._burn import edges_in_rows, gather_records
-from zoneraster._burn import partition_edges
+from zoneraster._build.boxes import part_boxes
+from zoneraster._burn import edges_in_rows, gather_records, partition_edges
 from zoneraster._grid import Chunking
-from zoneraster._store import INDEX_SCHEMA, PLAN_MARK, plan_digest
-from zoneraster._store import RECORD_SCHEMA, Records, chunk_fingerprint
+from zoneraster._store import (
+    INDEX_SCHEMA,
+    PLAN_MARK,
+    RECORD_SCHEMA,
+    Records,
+    chunk_fingerprint,
+    plan_digest,
+)
 from zoneraster._zones import Rings
 from zoneraster.arrays import Ints
 
@@ -57,22 +63,6 @@ class ManifestInput:
     chunking: Chunking
     touched: bool
     spec_hash: bytes
-
-
-def part_boxes(rings: Rings) -> npt.NDArray[np.float64]:
-    """Bounding boxes of the parts, (n_parts, 4) float64: u min, v min, u max, v max, pixels."""
-    if rings.part_zone.size == 0:
-        return np.empty((0, 4), np.float64)
-    first = rings.ring_offsets[rings.part_offsets[:-1]]
-    return np.stack(
-        [
-            np.minimum.reduceat(rings.u, first),
-            np.minimum.reduceat(rings.v, first),
-            np.maximum.reduceat(rings.u, first),
-            np.maximum.reduceat(rings.v, first),
-        ],
-        axis=1,
-    )
 
 
 def _sorted_records(

@@ -7,14 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from zoneraster._build.ask import status
-from zoneraster._build.burning import run_batches
+from zoneraster._build.burning import RunOptions, run_batches
 from zoneraster._build.closing import finish_store
 from zoneraster._build.plan import PlanOptions, plan_store
-from zoneraster._build.results import (
-    BuildReport,
-    PlanSummary,
-    RunSummary,
-)
+from zoneraster._build.results import BuildReport, PlanSummary, RunSummary
 from zoneraster._grid import Grid
 from zoneraster._zones import OnInvalid
 from zoneraster.blobs import Location, Options, StoreLike
@@ -91,8 +87,11 @@ def run(
         With ``overlap="error"``, naming the pairs of zones.
     """
     location = Location.of(store_, storage_options)
+    options = RunOptions(
+        executor=executor, workers=workers, part=part, check=check, progress=progress
+    )
     with lock(location, shared=part is not None, wait=part is not None):
-        return run_batches(location, executor, workers, part, check, progress)
+        return run_batches(location, options)
 
 
 def finish(
@@ -175,7 +174,7 @@ def build(
     assume_crs : optional
         Reference system of zones that declare none.
     layer : str, optional
-        Raster of a file with several.
+        Layer of a file with several.
     check : bool, optional
         See `run`.
     storage_options : mapping, optional
@@ -207,12 +206,13 @@ def build(
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
         assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
+    how = RunOptions(executor=executor, workers=workers, check=check, progress=progress)
     started = time.perf_counter()
     with lock(location):
         location.blobs().sweep()
         plan_store(zones, location, options, progress=progress)
         planned = time.perf_counter() - started
-        done = run_batches(location, executor, workers, None, check, progress)
+        done = run_batches(location, how)
         return finish_store(location, replace(done, seconds=done.seconds + planned))
 
 
@@ -245,10 +245,11 @@ def build_part(
         A report from the part that finished the store.
     """
     location = Location.of(store_, storage_options)
+    how = RunOptions(executor=executor, workers=workers, part=part, check=check, progress=progress)
     with lock(location, wait=True):
         plan_store(zones, location, PlanOptions(**options), progress=progress)
     with lock(location, shared=True, wait=True):
-        done = run_batches(location, executor, workers, part, check, progress)
+        done = run_batches(location, how)
     with lock(location, wait=True):
         if status(location).missing:
             return done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,8 @@ from zoneraster._grid.grid import Grid
 from zoneraster.errors import GridError
 
 
+# The chunks of a row share their areas.
+@functools.lru_cache(maxsize=64)
 def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
     """Area of one pixel in each row of a window.
 
@@ -20,7 +24,7 @@ def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
 
     Returns
     -------
-    (row1 - row0,) float64, square metres
+    (row1 - row0,) float64, square metres, not to be written to
         On a geographic grid the area on the CRS's ellipsoid between two parallels and two
         meridians, ``b**2 / 2 * (q(north) - q(south)) * width`` with
         ``q(phi) = sin(phi) / (1 - (e sin(phi))**2) + atanh(e sin(phi)) / e``
@@ -29,7 +33,7 @@ def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
     step_x, step_y = (float(step) for step in grid.resolution)
     if not grid.is_geographic:
         unit = grid.crs.axis_info[0].unit_conversion_factor if grid.crs.axis_info else 1.0
-        return np.full(row1 - row0, step_x * step_y * unit * unit)
+        return _read_only(np.full(row1 - row0, step_x * step_y * unit * unit))
     ellipsoid = grid.crs.ellipsoid
     if ellipsoid is None:
         raise GridError(f"{grid.crs.name} names no ellipsoid: areas cannot be told")
@@ -44,5 +48,10 @@ def row_areas(grid: Grid, row0: int, row1: int) -> npt.NDArray[np.float64]:
         q = 2.0 * sine
     else:
         q = sine / (1.0 - (e * sine) ** 2) + np.arctanh(e * sine) / e
-    areas: npt.NDArray[np.float64] = 0.5 * b * b * (q[:-1] - q[1:]) * step_x * to_radians
+    return _read_only(0.5 * b * b * (q[:-1] - q[1:]) * step_x * to_radians)
+
+
+def _read_only(areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The same array, safe to be shared."""
+    areas.flags.writeable = False
     return areas

@@ -6,11 +6,10 @@ that belong together. Who writes them, and when, is the business of the floor ab
 """
 
 from zoneraster._store import ledger as ledger
-from zoneraster._store.ids import are_ids as are_ids
-from zoneraster._store.ids import assign_ids as assign_ids
+from zoneraster._store.ids import ZoneIds as ZoneIds
+from zoneraster._store.ids import give_ids as give_ids
 from zoneraster._store.ids import id_dtype as id_dtype
-from zoneraster._store.ids import known_ids as known_ids
-from zoneraster._store.ids import remember_ids as remember_ids
+from zoneraster._store.ids import put_ids as put_ids
 from zoneraster._store.ledger import ChunkReceipt as ChunkReceipt
 from zoneraster._store.ledger import crc32c as crc32c
 from zoneraster._store.manifest import INDEX_SCHEMA as INDEX_SCHEMA
@@ -47,7 +46,8 @@ from zoneraster._store.zarr_meta import write_zarr as write_zarr
 from zoneraster._store.zarr_meta import zarr_objects as zarr_objects
 from zoneraster._store.zone_table import COUNTS as COUNTS
 from zoneraster._store.zone_table import ZONES_KEY as ZONES_KEY
-from zoneraster._store.zone_table import key_column as key_column
+from zoneraster._store.zone_table import close_zone_table as close_zone_table
 from zoneraster._store.zone_table import make_zone_table as make_zone_table
-from zoneraster._store.zone_table import put_zone_table as put_zone_table
+from zoneraster._store.zone_table import put_planned_table as put_planned_table
 from zoneraster._store.zone_table import read_zone_table as read_zone_table
+from zoneraster._store.zone_table import stored_zone_table as stored_zone_table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from zoneraster._store.parquet import get_table, put_table
 from zoneraster._store.spec import KEYS_KEY
 from zoneraster._zones import whole_numbers
 from zoneraster.arrays import Ints
-from zoneraster.blobs import Blobs
-from zoneraster.errors import ZonesError
+from zoneraster.blobs import Blobs, Location
+from zoneraster.errors import StoreMismatchError, ZonesError
 
 MAX_ID = 2**32 - 1
 
@@ -94,7 +95,49 @@ def are_ids(keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32]) -> bool:
     return bool(np.array_equal(keys.to_numpy(), ids))
 
 
-def known_ids(blobs: Blobs) -> pa.Table | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class ZoneIds:
+    """Zones by key and by id.
+
+    Parameters
+    ----------
+    keys : (n,) pyarrow.ChunkedArray
+    zone_id : (n,) uint32
+    known : pyarrow.Table or None
+        Columns "key" and "zone_id" of all keys that ever had an id in the store.
+    """
+
+    keys: pa.ChunkedArray
+    zone_id: npt.NDArray[np.uint32]
+    known: pa.Table | None
+
+
+def give_ids(location: Location, keys: pa.ChunkedArray, *, is_new: bool) -> ZoneIds:
+    """Ids for the keys of a store, which keeps those it gave before.
+
+    Parameters
+    ----------
+    location : Location
+    keys : (n,) unique keys
+    is_new : bool
+        The store holds no plan yet.
+
+    Raises
+    ------
+    StoreMismatchError
+        When the ids of the store were its keys, and these keys cannot be ids.
+    """
+    known = None if is_new else _known_ids(location.blobs())
+    ids = assign_ids(keys, previous=known)
+    if not is_new and known is None and not are_ids(keys, ids):
+        raise StoreMismatchError(
+            f"the keys of {location} were its zone ids, which these keys cannot all be (whole "
+            "numbers from 1 to 2**32 - 1): mend the keys, or build into a new folder"
+        )
+    return ZoneIds(keys, ids, known)
+
+
+def _known_ids(blobs: Blobs) -> pa.Table | None:
     """Keys that ever had an id in this store."""
     try:
         return get_table(blobs, KEYS_KEY)
@@ -102,12 +145,16 @@ def known_ids(blobs: Blobs) -> pa.Table | None:
         return None
 
 
-def remember_ids(
-    blobs: Blobs, known: pa.Table | None, keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32]
-) -> None:
-    """Keep the ids of present and of retired keys, so that none is ever given to another zone."""
-    now = pa.table({"key": keys, "zone_id": pa.array(ids)})
-    if known is not None:
-        retired = known.filter(pc.invert(pc.is_in(known["key"], value_set=keys.combine_chunks())))
+def put_ids(blobs: Blobs, ids: ZoneIds) -> None:
+    """Keep the ids of present and of retired keys, so that none is ever given to another zone.
+
+    Keys that are ids themselves need no table.
+    """
+    if are_ids(ids.keys, ids.zone_id):
+        return
+    now = pa.table({"key": ids.keys, "zone_id": pa.array(ids.zone_id)})
+    if ids.known is not None:
+        values = ids.keys.combine_chunks()
+        retired = ids.known.filter(pc.invert(pc.is_in(ids.known["key"], value_set=values)))
         now = pa.concat_tables([now, retired])
     put_table(blobs, KEYS_KEY, now.sort_by("zone_id"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zoneraster._zones.sources import Source
-from zoneraster.errors import ZonesError
-
-SHOWN = 5
+from zoneraster.errors import NAMED, ZonesError, name_some
 
 
 def with_key(found: Source, key: str | None) -> tuple[Source, str]:
@@ -76,14 +73,11 @@ def _refuse_keys(
     """Raise when any key is bad, showing the first rows and their keys."""
     rows = np.flatnonzero(np.asarray(bad)) if rows is None else rows
     if len(rows):
-        shown = [f"row {row} ({column[int(row)].as_py()!r})" for row in rows[:SHOWN]]
-        raise ZonesError(f"{label} is {what} in {list_some(shown, len(rows), len(column))}; {cure}")
-
-
-def list_some(shown: Sequence[str], n: int, total: int) -> str:
-    """The first few of many, and that there are more."""
-    more = f" and {n - len(shown)} more" if n > len(shown) else ""
-    return f"{n} of {total} rows: {', '.join(shown)}{more}"
+        shown = [f"row {row} ({column[int(row)].as_py()!r})" for row in rows[:NAMED]]
+        raise ZonesError(
+            f"{label} is {what} in {len(rows)} of {len(column)} rows: "
+            f"{name_some(shown, len(rows))}; {cure}"
+        )
 
 
 def whole_numbers(keys: pa.ChunkedArray) -> pa.ChunkedArray:

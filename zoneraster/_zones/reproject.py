@@ -9,13 +9,14 @@ new points too, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from zoneraster._grid import Grid
+from zoneraster._zones.wkb import Ragged
 from zoneraster.arrays import Bools, Floats, Ints
 from zoneraster.errors import ZonesError
 
@@ -78,6 +79,20 @@ class Projection:
     def pixels(self, xy: Floats) -> Floats:
         """Coordinates (n, 2) in pixels, counted from the origin of the grid's CRS."""
         return self.project(xy) / self.resolution
+
+
+def reproject_ragged(
+    ragged: Ragged, projection: Projection, *, ring_name: Callable[[int], str]
+) -> Ragged:
+    """Rings of zones in the CRS of a grid, see `reproject_rings`."""
+    offsets = ragged.ring_offsets
+    xy, offsets = reproject_rings(ragged.xy, offsets, projection, ring_name=ring_name)
+    # There and back along one edge: GEOS, and so the zone table, wants four vertices of a ring.
+    short = np.flatnonzero(np.diff(offsets) == 3)
+    if short.size:
+        xy = np.insert(xy, offsets[short + 1], xy[offsets[short]], axis=0)
+        offsets = offsets + np.searchsorted(short, np.arange(offsets.size))
+    return replace(ragged, xy=xy, ring_offsets=offsets)
 
 
 def reproject_rings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from zoneraster._zones.wkb import wkb_of
-from zoneraster.arrays import Objects
+from zoneraster.arrays import Ints, Objects
 from zoneraster.blobs import URL_SCHEMES
 from zoneraster.errors import ZonesError
 
@@ -25,7 +26,22 @@ READABLE = "GeoParquet, GeoPackage, Shapefile, FlatGeobuf or GeoJSON"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a source holds; `geometry` only where it comes as objects already."""
+    """What a source holds.
+
+    Parameters
+    ----------
+    label : str
+        How messages name it.
+    table : pyarrow.Table
+        Attributes without geometry.
+    wkb : (n,) pyarrow.LargeBinaryArray
+    crs : pyproj.CRS or None
+        None where none is declared.
+    geometry : (n,) object or None
+        shapely objects, only where the source has them already.
+    is_spherical : bool
+        Edges are declared to be arcs.
+    """
 
     label: str
     table: pa.Table
@@ -36,9 +52,11 @@ class Source:
 
     def zone(self, key: str, row: int) -> str:
         """How a message names a row."""
-        if key not in self.table.column_names:
-            return f"row {row}"
         return f"row {row} (key {self.table[key][row].as_py()!r})"
+
+    def keys(self, key: str, rows: Ints) -> tuple[object, ...]:
+        """The user's keys of some rows."""
+        return tuple(self.table[key].take(pa.array(rows)).to_pylist())
 
 
 def open_source(source: object, layer: str | None) -> Source:
@@ -231,3 +249,39 @@ def _combined(column: pa.ChunkedArray) -> pa.LargeBinaryArray:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks or [pa.array([], pa.large_binary())])
+
+
+def crs_of(found: Source, assume_crs: object) -> CRS:
+    """The reference system that a source declares, or that is assumed where it declares none."""
+    assumed = parsed_crs(assume_crs, "assume_crs")
+    crs = found.crs or assumed
+    if crs is None:
+        raise ZonesError(
+            f"{found.label} declares no CRS: say which it is with assume_crs= (--assume-crs), "
+            "e.g. 'EPSG:4326'"
+        )
+    if assumed is not None and not crs.equals(assumed, ignore_axis_order=True):
+        raise ZonesError(
+            f"{found.label} declares the CRS {crs.name}, not {assumed.name}: leave out "
+            "assume_crs, or correct the CRS in the file"
+        )
+    return crs
+
+
+def file_digest(source: object) -> str:
+    """Hash of a local file, and of those that belong to it (.dbf, .shx, ...); hex.
+
+    Empty for a frame, a URL, and whatever else is no local file.
+    """
+    if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
+        return ""
+    path, digest = Path(source), hashlib.blake2b(digest_size=16)
+    # The wildcards of a name are taken literally.
+    stem = "".join(f"[{c}]" if c in "*?[" else c for c in path.stem)
+    for part in sorted(path.parent.glob(f"{stem}.*")):
+        if part == path or path.suffix.lower() == ".shp":
+            digest.update(part.suffix.encode())
+            with part.open("rb") as file:
+                while block := file.read(1 << 24):
+                    digest.update(block)
+    return digest.hexdigest()

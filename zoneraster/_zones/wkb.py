@@ -1,34 +1,92 @@
 """Polygons in well-known binary, read without trusting a byte of it.
 
-GEOS crashes on deeply nested collections and believes every count, so each row is surveyed here
-first: what its type is, how many rings and vertices it holds, whether all of them are finite.
+GEOS crashes on deeply nested collections and believes every count, so each row is walked through
+here first: what its type is, whether its counts are true and all of its vertices finite. The same
+walk hands out the rings, so that nobody has to walk again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from zoneraster.arrays import Floats, Ints, Objects
+from zoneraster._burn import kernel
+from zoneraster.arrays import Bools, Floats, Ints, Objects
 
 # What is found in a row's WKB; a positive code is the type of something that is not a polygon.
 FINE, NULL, EMPTY, BROKEN, SHORT_RING, NOT_FINITE, SRID = 0, -1, -2, -3, -4, -5, -6
 POLYGON, MULTIPOLYGON = 3, 6
 
+# Bytes of the smallest ring that is fine, three vertices of 16 bytes after their number, and what
+# there is of it at least for each vertex that it gets, the closing one among them.
+_RING_BYTES, _BYTES_PER_VERTEX = 52, 13
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
-    """As `Rings`, with ``xy`` (n_vertices, 2) in units of a CRS."""
+    """Closed rings of all parts, without empty ones.
+
+    Parameters
+    ----------
+    xy : (n_vertices, 2) float64, in units of a CRS
+    ring_offsets : (n_rings + 1,) int64, into the vertices
+    part_offsets : (n_parts + 1,) int64, into the rings
+    part_zone : (n_parts,) int64, ascending
+        Which row of the WKB, or which zone, the part belongs to.
+    """
 
     xy: Floats
     ring_offsets: Ints
     part_offsets: Ints
     part_zone: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walk:
+    """What a walk through the WKB of all rows found.
+
+    Parameters
+    ----------
+    code, detail : (n,) int64
+        What a row is (`FINE`, `NULL`, ...), and a number that its message needs.
+    is_plain : (n,) bool
+        The bytes are those that GEOS itself would write: little endian, 2-D, every ring closed.
+    ragged : Ragged
+        Rings of the rows that are fine.
+    """
+
+    code: Ints
+    detail: Ints
+    is_plain: Bools
+    ragged: Ragged
+
+
+def walk_wkb(wkb: pa.LargeBinaryArray) -> Walk:
+    """Walk through the WKB of all rows, once."""
+    _, offsets, buffer = wkb.buffers()
+    ends = np.frombuffer(offsets, np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
+    content = np.frombuffer(buffer or b"", np.uint8)
+    is_null = wkb.is_null().to_numpy(zero_copy_only=False)
+    n, n_bytes = len(wkb), int(ends[-1] - ends[0])
+    # Room for the most that so many bytes can hold; what is not written to costs no memory.
+    n_rings = n_bytes // _RING_BYTES
+    places = np.empty(16 * (n_bytes // _BYTES_PER_VERTEX + 1), np.uint8)
+    ring_offsets, part_offsets = np.zeros((2, n_rings + 1), np.int64)
+    part_zone = np.empty(n_rings, np.int64)
+    found, is_plain = np.zeros((n, 2), np.int64), np.zeros(n, np.bool_)
+    parts, rings, vertices = _walk_rows(
+        content, ends, is_null, found, is_plain, (places, ring_offsets, part_offsets, part_zone)
+    )
+    ragged = Ragged(
+        xy=places[: 16 * vertices].view(np.float64).reshape(vertices, 2),
+        ring_offsets=ring_offsets[: rings + 1],
+        part_offsets=part_offsets[: parts + 1],
+        part_zone=part_zone[:parts],
+    )
+    return Walk(found[:, 0], found[:, 1], is_plain, ragged)
 
 
 def wkb_of(geometry: Objects) -> pa.LargeBinaryArray:
@@ -44,37 +102,33 @@ def wkb_of(geometry: Objects) -> pa.LargeBinaryArray:
     return pa.array(wkb, pa.large_binary())
 
 
-def _buffers(wkb: pa.LargeBinaryArray) -> tuple[npt.NDArray[np.uint8], Ints]:
-    _, offsets, content = wkb.buffers()
-    ends = np.frombuffer(offsets, np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
-    return np.frombuffer(content or b"", np.uint8), ends
+def objects_of(wkb: pa.LargeBinaryArray, wanted: Bools | None = None) -> Objects:
+    """Objects of WKB that was walked through; None where GEOS disagrees, or not wanted.
+
+    Open rings are closed.
+    """
+    blobs = wkb.to_numpy(zero_copy_only=False)
+    if wanted is not None:
+        blobs[~wanted] = None
+    return np.asarray(shapely.from_wkb(blobs, on_invalid="fix"), dtype=object)
 
 
-def survey_rows(wkb: pa.LargeBinaryArray) -> Ints:
-    """Code, detail, and numbers of parts, rings and vertices of each row, (n, 5) int64."""
-    content, ends = _buffers(wkb)
-    survey = np.zeros((len(wkb), 5), np.int64)
-    _survey_all(content, ends, survey)
-    survey[wkb.is_null().to_numpy(zero_copy_only=False)] = (NULL, 0, 0, 0, 0)
-    return survey
+def multipolygon_wkb(ragged: Ragged, n_zones: int) -> pa.LargeBinaryArray:
+    """WKB of a multipolygon for each zone, as GEOS writes it."""
+    ring_bytes = 4 + 16 * np.diff(ragged.ring_offsets)
+    of_rings = np.concatenate([[0], np.cumsum(ring_bytes)])
+    part_bytes = 9 + np.diff(of_rings[ragged.part_offsets])
+    of_parts = np.concatenate([[0], np.cumsum(part_bytes)])
+    first_part = np.searchsorted(ragged.part_zone, np.arange(n_zones + 1))
+    ends = 9 * np.arange(n_zones + 1) + of_parts[first_part]
+    content = np.empty(ends[-1], np.uint8)
+    places = np.ascontiguousarray(ragged.xy).view(np.uint8).reshape(-1)
+    _write_multipolygons(first_part, ragged.part_offsets, ragged.ring_offsets, places, content)
+    buffers = [None, pa.py_buffer(ends.astype(np.int64)), pa.py_buffer(content)]
+    return pa.Array.from_buffers(pa.large_binary(), n_zones, buffers)
 
 
-def ragged_of(wkb: pa.LargeBinaryArray) -> Ragged:
-    """Rings of all rows; those that are not fine have none."""
-    survey = survey_rows(wkb)
-    n_parts, n_rings, n_vertices = survey[:, 2:].sum(axis=0)
-    ragged = Ragged(
-        np.empty((n_vertices, 2), np.float64),
-        np.zeros(n_rings + 1, np.int64),
-        np.zeros(n_parts + 1, np.int64),
-        np.empty(n_parts, np.int64),
-    )
-    out = (ragged.xy, ragged.ring_offsets, ragged.part_offsets, ragged.part_zone)
-    _fill_rows(*_buffers(wkb), survey, *out)
-    return ragged
-
-
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _uint32(content, at, little):  # type: ignore[no-untyped-def]
     value = np.int64(0)
     for i in range(4):
@@ -82,109 +136,137 @@ def _uint32(content, at, little):  # type: ignore[no-untyped-def]
     return value
 
 
-@nb.njit(nogil=True, cache=True)
+@kernel
 def _header(content, at, end):  # type: ignore[no-untyped-def]
-    """Byte order, type (or a code below 0) and numbers per vertex of the geometry at `at`."""
+    """Byte order, type (or a code below 0), numbers per vertex of the geometry at `at`, plain."""
     if end - at < 5 or content[at] > 1:
-        return True, BROKEN, 2
+        return True, BROKEN, 2, False
     little = content[at] == 1
     kind = _uint32(content, at + 1, little)
     if kind & 0x20000000:
-        return little, SRID, 2
+        return little, SRID, 2, False
+    is_plain = little and kind < 1000  # heights, measures and all flags make it larger
     has_z, has_m = kind & 0x80000000 != 0, kind & 0x40000000 != 0
     kind &= 0x0FFFFFFF
     if kind < 4000:
         has_z |= kind // 1000 in (1, 3)
         has_m |= kind // 1000 in (2, 3)
         kind %= 1000
-    return little, kind if kind > 0 else BROKEN, 2 + has_z + has_m
+    return little, kind if kind > 0 else BROKEN, 2 + has_z + has_m, is_plain
 
 
-@nb.njit(nogil=True, cache=True)
-def _vertices(content, at, count, numbers, little):  # type: ignore[no-untyped-def]
-    """Vertices of the ring at `at`, (count, numbers) float64; copied, because WKB is unaligned."""
-    piece = content[at : at + 8 * count * numbers].copy()
-    if not little:
-        for i in range(0, piece.size, 8):
-            piece[i : i + 8] = piece[i : i + 8][::-1].copy()
-    return piece.view(np.float64).reshape((count, numbers))
+@kernel
+def _copy_ring(content, at, count, numbers, little, places):  # type: ignore[no-untyped-def]
+    """Bytes of x and y of the ring at `at` to `places`: WKB is not aligned, `places` is."""
+    if little and numbers == 2:
+        for i in range(16 * count):
+            places[i] = content[at + i]
+        return
+    for i in range(count):
+        for j in range(16):
+            k = j if little else (j & 8) + 7 - (j & 7)
+            places[16 * i + j] = content[at + 8 * numbers * i + k]
 
 
-@nb.njit(nogil=True, cache=True)
-def _survey_row(content, at, end):  # type: ignore[no-untyped-def]  # noqa: PLR0911 - one a finding
-    little, kind, _ = _header(content, at, end)
+@kernel
+def _walk_row(content, at, end, row, place, out):  # type: ignore[no-untyped-def]  # noqa: PLR0911 - one a finding
+    """Walk through the row's bytes ``at`` to ``end``, and write its rings behind `place`.
+
+    Returns code, detail, whether it is plain, and the place behind its last part, ring and vertex,
+    which holds when the row is fine.
+    """
+    part, ring, vertex = place
+    places, ring_offsets, part_offsets, part_zone = out
+    little, kind, _, is_plain = _header(content, at, end)
     if kind not in (POLYGON, MULTIPOLYGON):
-        return kind, 0, 0, 0, 0
-    parts, n_parts, n_rings, n_vertices, seen = 1, 0, 0, 0, 0
+        return kind, 0, False, place
+    n_parts, seen = 1, 0
     if kind == MULTIPOLYGON:
         if end - at < 9:
-            return BROKEN, 0, 0, 0, 0
-        parts, at = _uint32(content, at + 5, little), at + 9
-    for _ in range(parts):
-        little, kind, numbers = _header(content, at, end)
+            return BROKEN, 0, False, place
+        n_parts, at = _uint32(content, at + 5, little), at + 9
+    for _ in range(n_parts):
+        little, kind, numbers, is_plain_part = _header(content, at, end)
         if kind != POLYGON or end - at < 9:
-            return BROKEN, 0, 0, 0, 0
-        rings, at, before = _uint32(content, at + 5, little), at + 9, n_rings
-        for _ in range(rings):
+            return BROKEN, 0, False, place
+        n_rings, at, before = _uint32(content, at + 5, little), at + 9, ring
+        is_plain &= is_plain_part and n_rings > 0
+        for _ in range(n_rings):
             if end - at < 4:
-                return BROKEN, 0, 0, 0, 0
+                return BROKEN, 0, False, place
             count, at = _uint32(content, at, little), at + 4
             if 8 * count * numbers > end - at:
-                return BROKEN, 0, 0, 0, 0
-            ring = _vertices(content, at, count, numbers, little)
-            at += 8 * count * numbers
-            for i in range(count):
-                if not (np.isfinite(ring[i, 0]) and np.isfinite(ring[i, 1])):
-                    return NOT_FINITE, seen + i, 0, 0, 0
-            seen += count
+                return BROKEN, 0, False, place
             if count == 0:
+                is_plain = False
                 continue
+            _copy_ring(content, at, count, numbers, little, places[16 * vertex :])
+            at += 8 * count * numbers
+            numbers_of_ring = places[16 * vertex : 16 * (vertex + count)].view(np.float64)
+            for i in range(2 * count):
+                if not np.isfinite(numbers_of_ring[i]):
+                    return NOT_FINITE, seen + i // 2, False, place
+            seen += count
             if count < 3:
-                return SHORT_RING, count, 0, 0, 0
-            is_open = ring[0, 0] != ring[-1, 0] or ring[0, 1] != ring[-1, 1]
-            n_rings += 1
-            n_vertices += count + is_open
-        n_parts += n_rings > before
-    return FINE if n_vertices else EMPTY, 0, n_parts, n_rings, n_vertices
+                return SHORT_RING, count, False, place
+            vertex += count
+            x, y = numbers_of_ring[0], numbers_of_ring[1]
+            if x != numbers_of_ring[-2] or y != numbers_of_ring[-1]:
+                is_plain = False
+                last = places[16 * vertex : 16 * (vertex + 1)].view(np.float64)
+                last[0], last[1] = x, y
+                vertex += 1
+            ring += 1
+            ring_offsets[ring] = vertex
+        if ring > before:
+            part_zone[part] = row
+            part += 1
+            part_offsets[part] = ring
+    if vertex == place[2]:
+        return EMPTY, 0, False, place
+    return FINE, 0, is_plain and at == end, (part, ring, vertex)
 
 
-@nb.njit(nogil=True, cache=True)
-def _survey_all(content, ends, out):  # type: ignore[no-untyped-def]
-    for row in range(out.shape[0]):
-        code, detail, n_parts, n_rings, n_vertices = _survey_row(content, ends[row], ends[row + 1])
-        out[row, 0], out[row, 1], out[row, 2] = code, detail, n_parts
-        out[row, 3], out[row, 4] = n_rings, n_vertices
-
-
-@nb.njit(nogil=True, cache=True)
-def _fill_rows(content, ends, survey, xy, ring_offsets, part_offsets, part_zone):  # type: ignore[no-untyped-def]
-    """Write what `_survey_all` has counted; rings are closed, empty ones left out."""
-    part, ring_number, vertex = 0, 0, 0
-    for row in range(survey.shape[0]):
-        if survey[row, 0] != FINE:
+@kernel
+def _walk_rows(content, ends, is_null, found, is_plain, out):  # type: ignore[no-untyped-def]
+    """Walk through all rows; return the numbers of parts, rings and vertices of those fine."""
+    place = (0, 0, 0)
+    for row in range(is_null.size):
+        if is_null[row]:
+            found[row, 0] = NULL
             continue
-        at, end = ends[row], ends[row + 1]
-        little, kind, _ = _header(content, at, end)
-        parts = 1
-        if kind == MULTIPOLYGON:
-            parts, at = _uint32(content, at + 5, little), at + 9
-        for _ in range(parts):
-            little, _, numbers = _header(content, at, end)
-            rings, at, before = _uint32(content, at + 5, little), at + 9, ring_number
-            for _ in range(rings):
-                count, at = _uint32(content, at, little), at + 4
-                ring = _vertices(content, at, count, numbers, little)
-                at += 8 * count * numbers
-                if count == 0:
-                    continue
-                xy[vertex : vertex + count] = ring[:, :2]
-                vertex += count
-                if ring[0, 0] != ring[-1, 0] or ring[0, 1] != ring[-1, 1]:
-                    xy[vertex] = ring[0, :2]
-                    vertex += 1
-                ring_number += 1
-                ring_offsets[ring_number] = vertex
-            if ring_number > before:
-                part_zone[part] = row
-                part += 1
-                part_offsets[part] = ring_number
+        code, detail, is_plain[row], then = _walk_row(
+            content, ends[row], ends[row + 1], row, place, out
+        )
+        found[row, 0], found[row, 1] = code, detail
+        if code == FINE:
+            place = then
+    return place
+
+
+@kernel
+def _write_header(content, at, kind, count):  # type: ignore[no-untyped-def]
+    content[at] = 1
+    for i in range(4):
+        content[at + 1 + i] = (kind >> (8 * i)) & 255
+        content[at + 5 + i] = (count >> (8 * i)) & 255
+    return at + 9
+
+
+@kernel
+def _write_multipolygons(first_part, part_offsets, ring_offsets, places, content):  # type: ignore[no-untyped-def]
+    at = 0
+    for zone in range(first_part.size - 1):
+        a, b = first_part[zone], first_part[zone + 1]
+        at = _write_header(content, at, MULTIPOLYGON, b - a)
+        for part in range(a, b):
+            rings = part_offsets[part + 1] - part_offsets[part]
+            at = _write_header(content, at, POLYGON, rings)
+            for ring in range(part_offsets[part], part_offsets[part + 1]):
+                start, end = ring_offsets[ring], ring_offsets[ring + 1]
+                for i in range(4):
+                    content[at + i] = ((end - start) >> (8 * i)) & 255
+                at += 4
+                for i in range(16 * start, 16 * end):
+                    content[at] = places[i]
+                    at += 1

@@ -1,0 +1,185 @@
+"""The zone table: planned, closed once, and right wherever a build is killed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+import zoneraster as zr
+from tests.samples import CHUNKS, GRID, sample_zones, tree
+from zoneraster._store import zone_table
+from zoneraster.blobs import LocalBlobs
+
+OPTIONS = {"grid": GRID, "key": "fid", "chunks": 250}
+
+
+def renamed(zones: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """The same zones with other names and one of them elsewhere."""
+    later = zones.copy()
+    later["name"] = [f"later {name}" for name in zones["name"]]
+    later.loc[2, "geometry"] = shapely.box(7, 7, 8, 8)
+    return later
+
+
+def is_finished(store: Path) -> bool:
+    try:
+        return zr.status(store).finished
+    except zr.StoreError:  # a manifest without its spec
+        return False
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Let n changes of a local store pass, and no more."""
+    left = iter(range(n))
+
+    def limited(real: Any) -> Any:
+        def change(self: LocalBlobs, *arguments: Any) -> Any:
+            if next(left, None) is None:
+                raise KilledError
+            return real(self, *arguments)
+
+        return change
+
+    for name in ("put", "delete", "writer"):
+        monkeypatch.setattr(LocalBlobs, name, limited(getattr(LocalBlobs, name)))
+
+
+def test_the_zone_table_is_geoparquet_with_exact_keys(tmp_path: Path) -> None:
+    zones = sample_zones(3)
+    zones["big"] = np.array([2**53 + 1, 2**62 + 3, 5], np.int64)
+    zones["claimed"] = ["a", "b", "c"]
+    path = tmp_path / "zones.zarr"
+    zr.build(zones, path, grid=GRID, key="big", chunks=CHUNKS)
+    table = zr.zones(path)
+    assert table["big"].tolist() == [2**53 + 1, 2**62 + 3, 5]
+    assert table["zone_id"].tolist() == [1, 2, 3]
+    assert table["claimed_input"].tolist() == ["a", "b", "c"]
+    assert table.crs.to_epsg() == 4326
+    assert table.geometry.geom_equals(zones.geometry).all()
+    columns = pq.read_schema(path / "zones.parquet").names
+    assert columns[-5:] == ["claimed", "owned", "contested", "area_m2", "geometry"]
+
+
+def test_a_planned_store_has_a_zone_table_without_counts_and_nothing_public(tmp_path: Path) -> None:
+    zones, store = sample_zones(5), tmp_path / "zones.zarr"
+    zr.plan(zones, store, **OPTIONS)
+    assert not (store / "zones.parquet").exists()
+    assert zr.zones(store).columns.tolist() == ["zone_id", "fid", "name", "geometry"]
+    zr.run(store)
+    zr.finish(store)
+    assert zr.zones(store)["owned"].sum() > 0
+    assert not (store / ".zoneraster" / "zones.parquet").exists()
+    before = tree(store)
+    zr.finish(store)
+    assert tree(store) == before
+
+
+def test_an_update_leaves_the_public_table_alone_until_it_is_finished(tmp_path: Path) -> None:
+    zones, store = sample_zones(5), tmp_path / "zones.zarr"
+    zr.build(zones, store, **OPTIONS)
+    public = (store / "zones.parquet").read_bytes()
+    zr.plan(renamed(zones), store, **OPTIONS)
+    assert (store / "zones.parquet").read_bytes() == public
+    assert zr.zones(store)["name"].str.startswith("later").all()
+    zr.run(store)
+    zr.finish(store)
+    zr.build(renamed(zones), tmp_path / "fresh.zarr", **OPTIONS)
+    assert tree(store) == tree(tmp_path / "fresh.zarr")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_update", [False, True])
+def test_a_build_killed_at_any_change_has_a_whole_table_and_is_mended_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_update: bool
+) -> None:
+    old, new = sample_zones(5), renamed(sample_zones(5))
+    zr.build(new, tmp_path / "fresh.zarr", **OPTIONS)
+    expected, store = tree(tmp_path / "fresh.zarr"), tmp_path / "zones.zarr"
+    for n in range(200):
+        shutil.rmtree(store, ignore_errors=True)
+        if is_update:
+            zr.build(old, store, **OPTIONS)
+        with monkeypatch.context() as patch:
+            kill_at(patch, n)
+            try:
+                zr.build(new, store, executor="serial", **OPTIONS)
+            except KilledError:
+                is_killed = True
+            else:
+                is_killed = False
+        if is_update or (store / ".zoneraster" / "spec.json").exists():
+            names = zr.zones(store)["name"].tolist()
+            assert names in (old["name"].tolist(), new["name"].tolist())
+            assert not is_finished(store) or "owned" in zr.zones(store)
+        zr.build(new, store, **OPTIONS)
+        assert tree(store) == expected, n
+        if not is_killed:
+            break
+    assert 15 < n < 199
+
+
+def test_a_store_planned_by_zoneraster_0_1_is_finished_with_its_public_table(
+    tmp_path: Path,
+) -> None:
+    zones, store = sample_zones(5), tmp_path / "zones.zarr"
+    zr.build(zones, tmp_path / "fresh.zarr", **OPTIONS)
+    zr.plan(zones, store, **OPTIONS)
+    planned = pq.read_table(store / ".zoneraster" / "zones.parquet")
+    (store / ".zoneraster" / "zones.parquet").unlink()
+    geo = {b"geo": planned.schema.metadata[b"geo"]}
+    pq.write_table(planned.replace_schema_metadata(geo), store / "zones.parquet")
+    assert zr.zones(store).columns.tolist() == ["zone_id", "fid", "name", "geometry"]
+    zr.run(store)
+    zr.finish(store)
+    assert tree(store) == tree(tmp_path / "fresh.zarr")
+
+
+def test_a_planned_table_of_another_plan_is_not_believed(tmp_path: Path) -> None:
+    zones, store = sample_zones(5), tmp_path / "zones.zarr"
+    zr.build(zones, store, **OPTIONS)
+    before = tree(store)
+    zr.plan(renamed(zones), tmp_path / "other.zarr", **OPTIONS)
+    private = Path(".zoneraster") / "zones.parquet"
+    shutil.copy(tmp_path / "other.zarr" / private, store / private)
+    assert zr.zones(store)["name"].tolist() == zones["name"].tolist()
+    assert "owned" in zr.zones(store)
+    zr.finish(store)
+    assert tree(store) == before
+
+
+def test_a_lost_table_is_named_with_the_cure_and_the_cure_works(tmp_path: Path) -> None:
+    zones, store = sample_zones(5), tmp_path / "zones.zarr"
+    zr.build(sample_zones(2), store, **OPTIONS)
+    zr.plan(zones, store, **OPTIONS)
+    zr.run(store)
+    (store / ".zoneraster" / "zones.parquet").unlink()
+    with pytest.raises(zr.CorruptStoreError, match=r"of an older plan: delete .*plan\.json and"):
+        zr.finish(store)
+    (store / "zones.parquet").unlink()
+    with pytest.raises(zr.CorruptStoreError, match=r"has no zone table: delete .*plan\.json and"):
+        zr.finish(store)
+    (store / ".zoneraster" / "plan.json").unlink()
+    zr.build(zones, store, **OPTIONS)
+    zr.build(zones, tmp_path / "fresh.zarr", **OPTIONS)
+    assert tree(store) == tree(tmp_path / "fresh.zarr")
+
+
+def test_geometry_beyond_what_one_array_holds_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zone_table, "_MAX_BYTES", 10)
+    wkb = pa.array([b"1234", b"56", b"7890", b"", b"a" * 10, b"b"], pa.large_binary())
+    cut = zone_table._short_binary(wkb)
+    assert cut.to_pylist() == wkb.to_pylist()
+    assert [len(chunk) for chunk in cut.chunks] == [4, 1, 1]
+    assert cut.type == pa.binary()

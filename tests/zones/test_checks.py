@@ -1,0 +1,152 @@
+"""Rows that cannot be burned are named, skipped or repaired."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from tests.zones.samples import (
+    BOWTIE,
+    GRID,
+    NAN_RING,
+    SQUARES,
+    TRIANGLE,
+    collection,
+    content,
+    frame,
+    polygon,
+    says,
+    shapes,
+    write,
+    write_wkb,
+)
+from zoneraster._grid.grid import Grid
+from zoneraster._zones.checks import SkippedRow
+from zoneraster._zones.read import read_zones, zone_rings
+
+# pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:Non closed ring")
+
+
+COLLECTION = "GeometryCollection, not Polygon or MultiPolygon"
+BAD_WKB = {
+    "null": (None, "geometry is null"),
+    "empty": (shapely.Polygon().wkb, "geometry is empty"),
+    "empty multi": (shapely.MultiPolygon().wkb, "geometry is empty"),
+    "point": (shapely.Point(0, 0).wkb, "Point, not Polygon or MultiPolygon"),
+    "point z": (shapely.Point(0, 0, 1).wkb, "Point, not Polygon or MultiPolygon"),
+    "line": (shapely.LineString([(0, 0), (1, 1)]).wkb, "LineString, not Polygon"),
+    "collection": (shapely.GeometryCollection(SQUARES).wkb, COLLECTION),
+    "nested collection": (collection(20_000), COLLECTION),
+    "curve": (struct.pack("<BII", 1, 10, 0), "CurvePolygon, not Polygon"),
+    "curve with z": (struct.pack("<BII", 1, 1012, 0), "MultiSurface, not Polygon"),
+    "unknown": (struct.pack("<BII", 1, 99, 0), "geometry of WKB type 99, not Polygon"),
+    "collection inside": (struct.pack("<BII", 1, 6, 1) + collection(20_000), "not readable WKB"),
+    "srid": (polygon(TRIANGLE, 0x20000003), "EWKB with an SRID"),
+    "no bytes": (b"", "not readable WKB"),
+    "byte order": (b"\x07" + SQUARES[0].wkb[1:], "not readable WKB"),
+    "cut": (SQUARES[0].wkb[:-1], "not readable WKB"),
+    "cut header": (SQUARES[0].wkb[:7], "not readable WKB"),
+    "rings lie": (struct.pack("<BII", 1, 3, 2**32 - 1), "not readable WKB"),
+    "parts lie": (struct.pack("<BII", 1, 6, 2**32 - 1), "not readable WKB"),
+    "vertices lie": (struct.pack("<BIII", 1, 3, 1, 2**32 - 1), "not readable WKB"),
+    "two vertices": (polygon(TRIANGLE[:2]), "a ring has only 2 vertices"),
+    "nan": (polygon(NAN_RING), "vertex 2 (counted from 0) is not finite"),
+    "inf": (polygon([*TRIANGLE[:3], (0.0, float("-inf"))]), "vertex 3 (counted from 0)"),
+    "nan, big endian": (polygon(NAN_RING, order=">"), "vertex 2 (counted from 0) is not finite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_WKB)
+def test_a_row_that_cannot_be_burned_is_named(tmp_path: Path, name: str) -> None:
+    wkb, reason = BAD_WKB[name]
+    path = write_wkb(tmp_path / "z.parquet", [SQUARES[0].wkb, wkb], gid=["a", "b"])
+    with says("z.parquet: cannot burn 1 of 2 rows: row 1 (key 'b'): ", reason, "--on-invalid skip"):
+        read_zones(path, GRID, key="gid")
+    zones = read_zones(path, GRID, key="gid", on_invalid="skip")
+    assert [(one.row, one.key) for one in zones.skipped] == [(1, "b")]
+    assert reason in zones.skipped[0].reason
+    assert zones.table["gid"].to_pylist() == ["a"]
+    assert zones.row.tolist() == [0]
+    assert content(zones) == content(read_zones(frame(SQUARES[:1], gid=["a"]), GRID, key="gid"))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_frame_is_checked_like_a_file() -> None:
+    odd = [
+        None,
+        shapely.Point(0, 0),
+        shapely.LinearRing(TRIANGLE),
+        shapely.MultiPoint([(0, 0)]),
+        shapely.GeometryCollection(SQUARES),
+        shapely.Polygon(),
+        shapely.from_wkb(polygon(NAN_RING)),
+    ]
+    zones = read_zones(frame([*odd, SQUARES[0]]), GRID, key="gid", on_invalid="skip")
+    starts = ["geometry is null", "Point,", "LineString,", "MultiPoint,", "GeometryCollection,"]
+    starts += ["geometry is empty", "vertex 2 (counted"]
+    assert len(zones.skipped) == 7
+    for one, start in zip(zones.skipped, starts, strict=True):
+        assert one.reason.startswith(start)
+    with says("GeoDataFrame: cannot burn 7 of 8 rows: row 0 (key 1)", "and 2 more", "explode"):
+        read_zones(frame([*odd, SQUARES[0]]), GRID, key="gid")
+
+
+def test_curves_of_a_geopackage_are_named(tmp_path: Path) -> None:
+    path = write(frame(SQUARES[:1]), tmp_path / "zones.gpkg")
+    import sqlite3
+
+    base = sqlite3.connect(path)
+    (blob,) = base.execute("select geom from zones").fetchone()
+    curve = blob[: len(blob) - len(SQUARES[0].wkb)] + struct.pack("<BII", 1, 10, 1)
+    curve += struct.pack("<BII", 1, 2, 4) + struct.pack("<8d", *np.ravel(TRIANGLE))
+    base.executescript("drop trigger if exists rtree_zones_geom_update6")
+    for (name,) in base.execute("select name from sqlite_master where type='trigger'").fetchall():
+        base.execute(f'drop trigger "{name}"')
+    base.execute("update zones set geom = ?", (curve,))
+    base.commit()
+    base.close()
+    with says("row 0 (key 1): CurvePolygon, not Polygon", "CONVERT_TO_LINEAR"):
+        read_zones(path, GRID, key="gid")
+
+
+def test_rings_that_cross_themselves_are_burned_and_named() -> None:
+    zones = read_zones(frame([BOWTIE, SQUARES[0]]), GRID, key="gid")
+    assert zones.invalid == (1,)
+    assert shapes(zones)[0].wkb == BOWTIE.wkb
+    assert zones.skipped == ()
+
+
+def test_repair_rebuilds_rings_that_cross_themselves() -> None:
+    flat = shapely.Polygon([(0, 0), (1, 1), (2, 2), (0, 0)])
+    zones = read_zones(
+        frame([BOWTIE, SQUARES[0], flat, None]), GRID, key="gid", on_invalid="repair"
+    )
+    assert shapely.is_valid(shapes(zones)).all()
+    assert shapes(zones)[0].area == 2
+    assert shapes(zones)[1].wkb == SQUARES[0].wkb
+    assert zones.invalid == (1, 3)
+    assert zones.skipped == (
+        SkippedRow(2, 3, "nothing is left of it after the repair"),
+        SkippedRow(3, 4, "geometry is null"),
+    )
+    assert zones.row.tolist() == [0, 1]
+    assert set(zone_rings(zones, GRID).part_zone.tolist()) == {0, 1}
+
+
+def test_degrees_out_of_range_are_refused() -> None:
+    with says(
+        "row 1 (key 2): y = 160 (5 such vertices in all)",
+        " in WGS 84 lies outside of -90..90: are the axes swapped",
+    ):
+        read_zones(frame([SQUARES[0], shapely.box(10, 160, 11, 170)]), GRID, key="gid")
+    with says("row 0 (key 1): x = 541", "outside of -540..540"):
+        read_zones(frame([shapely.box(540, 0, 541, 1)]), GRID, key="gid")
+    assert read_zones(frame([shapely.box(359, -90, 540, 90)]), GRID).row.size == 1
+    # Metres may be as large as they like.
+    metres = Grid("EPSG:3857", (30, 0, 0, 0, -30, 0), (10, 10))
+    assert read_zones(frame([shapely.box(0, 0, 900, 900)], 3857), metres).row.size == 1

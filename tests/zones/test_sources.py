@@ -1,0 +1,193 @@
+"""Files and frames are opened, or refused with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from tests.zones.samples import (
+    GRID,
+    HUGE,
+    ODD,
+    SQUARES,
+    content,
+    frame,
+    says,
+    shapes,
+    write,
+    write_wkb,
+)
+from zoneraster._zones.read import read_zones
+
+# pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:Non closed ring")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".gpkg", ".geojson", ".fgb", ".shp"])
+def test_a_key_beyond_float64_survives_every_format(tmp_path: Path, suffix: str) -> None:
+    path = write(frame(gid=[HUGE, HUGE + 1, HUGE + 2]), tmp_path / f"zones{suffix}")
+    zones = read_zones(path, GRID, key="gid")
+    assert sorted(zones.table["gid"].to_pylist()) == [HUGE, HUGE + 1, HUGE + 2]
+    assert zones.table.num_rows == 3
+    assert zones.row.tolist() == [0, 1, 2]
+    assert not {"geometry", "geom", "wkb_geometry"} & set(zones.table.column_names)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".gpkg", ".geojson", ".shp"])
+def test_the_same_content_has_the_same_keys_and_rings(tmp_path: Path, suffix: str) -> None:
+    path = write(frame(gid=[5, 7, 9]), tmp_path / f"zones{suffix}")
+    again = content(read_zones(path, GRID, key="gid"))
+    if suffix != ".shp":  # a Shapefile turns its rings the other way round
+        assert again == content(read_zones(frame(gid=[5, 7, 9]), GRID, key="gid"))
+    assert again == content(read_zones(str(path), GRID, key="gid"))
+
+
+def test_covering_boxes_and_further_geometries_are_left_out(tmp_path: Path) -> None:
+    source = frame()
+    source["corner"] = gpd.GeoSeries(shapely.points([0, 1, 2], 0), crs=4326)
+    source.to_parquet(tmp_path / "zones.parquet", write_covering_bbox=True)
+    assert read_zones(tmp_path / "zones.parquet", GRID, key="gid").table.column_names == ["gid"]
+    assert read_zones(source, GRID, key="gid").table.column_names == ["gid"]
+
+
+@pytest.mark.parametrize("geometry", [SQUARES, [shapely.MultiPolygon([g]) for g in SQUARES]])
+def test_native_geoarrow_encodings_are_read(tmp_path: Path, geometry: Any) -> None:
+    source = frame(geometry, gid=[HUGE, HUGE + 1, 3])
+    source.to_parquet(tmp_path / "zones.parquet", geometry_encoding="geoarrow")
+    zones = read_zones(tmp_path / "zones.parquet", GRID, key="gid")
+    assert zones.table["gid"].to_pylist() == [HUGE, HUGE + 1, 3]
+    assert shapely.equals_exact(shapes(zones), np.array(geometry)).all()
+
+
+def test_geoparquet_is_read_from_a_url(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "zones.parquet")
+    here = read_zones(path, GRID, key="gid")
+    assert content(read_zones(f"file://{path}", GRID, key="gid")) == content(here)
+
+
+def test_lazy_frames_are_computed() -> None:
+    class Lazy:
+        def compute(self) -> Other:
+            return Other()
+
+    class Other:
+        def to_geopandas(self) -> gpd.GeoDataFrame:
+            return frame(compute=[1, 2, 3])
+
+    assert read_zones(Lazy(), GRID, key="compute").table["compute"].to_pylist() == [1, 2, 3]
+
+
+def test_a_layer_is_chosen_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "zones.gpkg"
+    frame().to_file(path, layer="districts")
+    frame(SQUARES[:1]).to_file(path, layer="parks")
+    assert read_zones(path, GRID, key="gid", layer="parks").row.size == 1
+    with says("zones.gpkg has several layers", "layer= (--layer)", "'districts', 'parks'"):
+        read_zones(path, GRID)
+    with says("zones.gpkg has no layer 'lakes'", "'districts', 'parks'"):
+        read_zones(path, GRID, layer="lakes")
+    with says("layer='parks' is for files"):
+        read_zones(frame(), GRID, layer="parks")
+    with says("is Parquet and has no layers", "leave out layer='parks'"):
+        read_zones(write(frame(), tmp_path / "zones.parquet"), GRID, layer="parks")
+
+
+VRT = b"<OGRVRTDataSource><OGRVRTLayer name='x'><SrcDataSource>/etc/passwd</SrcDataSource>"
+PIPELINE = (
+    b'{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read zones.gpkg"}'
+)
+
+
+@pytest.mark.parametrize("name", ["zones.vrt", "zones.gpkg", "zones.shp", "zones.parquet"])
+def test_a_vrt_is_refused_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(VRT)
+    with says(name, "is not GeoParquet, GeoPackage", "it begins with b'<OGRVRTDataSourc'"):
+        read_zones(tmp_path / name, GRID)
+
+
+def test_json_is_read_as_geojson_or_not_at_all(tmp_path: Path) -> None:
+    write(frame(), tmp_path / "zones.gpkg")
+    (tmp_path / "zones.geojson").write_bytes(PIPELINE)
+    with says("zones.geojson cannot be read"):
+        read_zones(tmp_path / "zones.geojson", GRID)
+
+
+def test_other_sources_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.gpkg").touch()
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing")
+    (tmp_path / "text.geojson").write_text('{"type": "FeatureCollection", "features": [')
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "plain.parquet")
+    cases: list[tuple[object, tuple[str, ...]]] = [
+        (tmp_path / "none.gpkg", ("none.gpkg: no such file",)),
+        (tmp_path, ("is a folder", "give one file")),
+        (tmp_path / "empty.gpkg", ("is not GeoParquet", "begins with b''", "ogr2ogr")),
+        (tmp_path / "broken.parquet", ("is not readable Parquet",)),
+        (tmp_path / "text.geojson", ("text.geojson cannot be read",)),
+        (tmp_path / "plain.parquet", ("has no 'geo' metadata", "to_parquet", "columns: a")),
+        (42, ("cannot read zones from a int", "GeoDataFrame")),
+        (pd.DataFrame({"a": [1]}), ("cannot read zones from a DataFrame",)),
+        (gpd.GeoDataFrame({"a": [1]}), ("no active geometry", "set_geometry")),
+        ("reference://zones.parquet", ("zones.parquet: no scheme 'reference' here", "s3")),
+        ("simplecache::s3://bucket/zones.parquet", ("zones.parquet: chained URLs",)),
+        (f"file://{tmp_path}/empty.gpkg", ("empty.gpkg is not GeoParquet", "download")),
+        (f"file://me:secret@{tmp_path}/no.parquet?sig=x", ("no.parquet", "cannot be opened")),
+        (frame(gid=[1, "a", 3]), ("a column mixes types", "convert")),
+    ]
+    for source, texts in cases:
+        with says(*texts) as caught:
+            read_zones(source, GRID)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_table_without_geometry_is_refused(tmp_path: Path) -> None:
+    import pyogrio
+
+    pyogrio.write_dataframe(pd.DataFrame({"a": [1]}), tmp_path / "zones.gpkg")
+    with says("zones.gpkg has no layer with geometries"):
+        read_zones(tmp_path / "zones.gpkg", GRID)
+
+
+def test_a_truncated_shapefile_is_refused(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "zones.shp")
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with says(
+        f"zones.shp is truncated: {len(content) - 100} bytes, its header says {len(content)}"
+    ):
+        read_zones(path, GRID)
+
+
+def test_a_null_in_a_shapefile_hints_at_damage(tmp_path: Path) -> None:
+    path = write(frame([*SQUARES[:2], None]), tmp_path / "zones.shp")
+    with says("row 2 (key 3): geometry is null", "a Shapefile with null geometries may be damaged"):
+        read_zones(path, GRID, key="gid")
+
+
+def test_the_default_crs_of_geoparquet_is_crs84(tmp_path: Path) -> None:
+    path = write_wkb(tmp_path / "zones.parquet", [ODD[0].wkb])
+    assert shapes(read_zones(path, GRID))[0].wkb == ODD[0].wkb
+
+
+def test_a_missing_crs_is_asked_for(tmp_path: Path) -> None:
+    path = write(frame(crs=None), tmp_path / "zones.parquet")
+    with says("zones.parquet declares no CRS", "assume_crs= (--assume-crs)"):
+        read_zones(path, GRID)
+    assert read_zones(path, GRID, assume_crs=4326).row.size == 3
+    with says("GeoDataFrame declares no CRS"):
+        read_zones(frame(crs=None), GRID)
+
+
+def test_an_assumed_crs_does_not_override() -> None:
+    assert read_zones(frame(), GRID, assume_crs="OGC:CRS84").row.size == 3
+    with says("declares the CRS WGS 84, not CH1903+ / LV95", "leave out assume_crs"):
+        read_zones(frame(), GRID, assume_crs=2056)
+    with says("assume_crs: unknown CRS 'nonsense'"):
+        read_zones(frame(crs=None), GRID, assume_crs="nonsense")

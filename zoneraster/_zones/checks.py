@@ -1,0 +1,228 @@
+"""What is wrong with a row: judged once, then refused, skipped or repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from pyproj import CRS
+
+from zoneraster._zones.sources import Source
+from zoneraster._zones.wkb import (
+    BROKEN,
+    EMPTY,
+    FINE,
+    NOT_FINITE,
+    NULL,
+    POLYGON,
+    SHORT_RING,
+    SRID,
+    Ragged,
+    Walk,
+    objects_of,
+)
+from zoneraster.arrays import Ints, Objects
+from zoneraster.errors import NAMED, ZonesError, name_some
+
+# Of a row that the walk called fine: a repair left no area.
+GONE = -7
+REASONS = {
+    NULL: "geometry is null",
+    EMPTY: "geometry is empty",
+    BROKEN: "geometry is not readable WKB",
+    SHORT_RING: "a ring has only {detail} vertices",
+    NOT_FINITE: "vertex {detail} (counted from 0) is not finite",
+    SRID: "geometry is EWKB with an SRID, not plain WKB",
+    GONE: "nothing is left of it after the repair",
+}
+TYPE_NAMES = (
+    "Geometry", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon",
+    "GeometryCollection", "CircularString", "CompoundCurve", "CurvePolygon", "MultiCurve",
+    "MultiSurface", "Curve", "Surface", "PolyhedralSurface", "TIN", "Triangle",
+)  # fmt: skip
+MAX_LATITUDE = 90 + 1e-9
+MAX_LONGITUDE = 540.0
+# Objects of so many rows are made while those before them are checked.
+ROWS_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A row of the input that is not burned.
+
+    Parameters
+    ----------
+    row : int
+        0-based row number in the input.
+    key : object
+        The zone's key.
+    reason : str
+    """
+
+    row: int
+    key: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What became of the rows of a source.
+
+    Parameters
+    ----------
+    code, detail : (n,) int64
+        As the walk found them, and `GONE`; `FINE` rows are burned.
+    wkb : (n,) pyarrow.LargeBinaryArray
+        Of the rows that are fine: 2-D, little endian, with closed rings.
+    crossed : (m,) int64
+        Rows whose rings cross themselves or each other.
+    is_as_walked : bool
+        Every row is burned with the rings that the walk found.
+    """
+
+    code: Ints
+    detail: Ints
+    wkb: pa.LargeBinaryArray
+    crossed: Ints
+    is_as_walked: bool
+
+
+def judge_rows(found: Source, walk: Walk, *, repair: bool) -> Verdict:
+    """Ask GEOS about the rows that the walk calls fine, and repair crossed rings where wanted.
+
+    The only place where all rows are objects, a block at a time: GEOS parses the next rows while
+    threads check the last ones.
+    """
+    code = walk.code.copy()
+    rewritten: dict[int, bytes] = {}
+    pending: list[Future[tuple[Ints, Objects]]] = []
+    with ThreadPoolExecutor(2) as threads:
+        for start in range(0, len(code), ROWS_AT_ONCE):
+            rows, geometry = _fine_objects(found, code, start)
+            is_missing = shapely.is_missing(geometry)
+            code[rows[is_missing]] = BROKEN
+            rows, geometry = rows[~is_missing], _flat(geometry[~is_missing])
+            odd = ~walk.is_plain[rows]
+            rewritten |= zip(rows[odd].tolist(), shapely.to_wkb(geometry[odd]), strict=True)
+            pending.append(threads.submit(_crossed, rows, geometry))
+    crossed = np.concatenate([one.result()[0] for one in pending])
+    if repair and crossed.size:
+        repaired = _repaired(np.concatenate([one.result()[1] for one in pending]))
+        is_gone = shapely.is_missing(repaired)
+        code[crossed[is_gone]] = GONE
+        rows, geometry = crossed[~is_gone], repaired[~is_gone]
+        rewritten |= zip(rows.tolist(), shapely.to_wkb(geometry), strict=True)
+    is_as_walked = bool((code == FINE).all()) and not (repair and crossed.size)
+    return Verdict(code, walk.detail, _replaced(found.wkb, rewritten), crossed, is_as_walked)
+
+
+def _fine_objects(found: Source, code: Ints, start: int) -> tuple[Ints, Objects]:
+    """Rows of a block that the walk calls fine, and their objects; None where GEOS disagrees."""
+    is_fine = code[start : start + ROWS_AT_ONCE] == FINE
+    if found.geometry is not None:
+        geometry = found.geometry[start : start + ROWS_AT_ONCE]
+    else:
+        geometry = objects_of(found.wkb.slice(start, ROWS_AT_ONCE), is_fine)
+    return start + np.flatnonzero(is_fine), geometry[is_fine]
+
+
+def _flat(geometry: Objects) -> Objects:
+    """Objects without heights and measures."""
+    is_deep = shapely.has_z(geometry) | shapely.has_m(geometry)
+    if is_deep.any():
+        geometry = geometry.copy()
+        geometry[is_deep] = shapely.force_2d(geometry[is_deep])
+    return geometry
+
+
+def _crossed(rows: Ints, geometry: Objects) -> tuple[Ints, Objects]:
+    """Those whose rings cross themselves or each other; shapely drops the GIL meanwhile."""
+    is_crossed = ~shapely.is_valid(geometry)
+    return rows[is_crossed], geometry[is_crossed]
+
+
+def _repaired(geometry: Objects) -> Objects:
+    """Valid polygons that cover what the rings enclose; None where no area is left."""
+    repaired = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    parts, owner = shapely.get_parts(repaired, return_index=True)
+    keep = (shapely.get_type_id(parts) == POLYGON) & ~shapely.is_empty(parts)
+    out = np.full(geometry.size, None, dtype=object)
+    shapely.multipolygons(parts[keep], indices=owner[keep], out=out)
+    return out
+
+
+def _replaced(wkb: pa.LargeBinaryArray, rewritten: Mapping[int, bytes]) -> pa.LargeBinaryArray:
+    """WKB of all rows, some of it written anew."""
+    if not rewritten:
+        return wkb
+    rows = sorted(rewritten)
+    mask = np.zeros(len(wkb), np.bool_)
+    mask[rows] = True
+    new = pa.array([rewritten[row] for row in rows], pa.large_binary())
+    return pc.replace_with_mask(wkb, mask, new)
+
+
+def refuse_bad_rows(found: Source, key: str, verdict: Verdict) -> None:
+    """Raise when any row cannot be burned.
+
+    Raises
+    ------
+    ZonesError
+        With the first rows, how many there are, and the cures.
+    """
+    bad = np.flatnonzero(verdict.code != FINE)
+    if not bad.size:
+        return
+    shown = [f"{found.zone(key, row)}: {_reason(verdict, row)}" for row in bad[:NAMED].tolist()]
+    codes = set(verdict.code[bad].tolist())
+    cures = ["on_invalid='skip' (--on-invalid skip) leaves these rows out and lists them"]
+    if max(codes) > 0:
+        cures.append(
+            "polygons come out of collections with GeoDataFrame.explode, out of curves with "
+            "ogr2ogr -nlt CONVERT_TO_LINEAR"
+        )
+    if NULL in codes and found.label.lower().endswith(".shp"):
+        cures.append("a Shapefile with null geometries may be damaged: compare with its source")
+    raise ZonesError(
+        f"{found.label}: cannot burn {bad.size} of {len(verdict.code)} rows: "
+        f"{name_some(shown, bad.size)}; {'; '.join(cures)}"
+    )
+
+
+def skipped_rows(found: Source, key: str, verdict: Verdict) -> tuple[SkippedRow, ...]:
+    """Rows that are not burned, and why."""
+    bad = np.flatnonzero(verdict.code != FINE)
+    reasons = [_reason(verdict, row) for row in bad.tolist()]
+    named = zip(bad.tolist(), found.keys(key, bad), reasons, strict=True)
+    return tuple(SkippedRow(*one) for one in named)
+
+
+def _reason(verdict: Verdict, row: int) -> str:
+    code, detail = int(verdict.code[row]), int(verdict.detail[row])
+    if code > 0:
+        name = TYPE_NAMES[code] if code < len(TYPE_NAMES) else f"geometry of WKB type {code}"
+        return f"{name}, not Polygon or MultiPolygon"
+    return REASONS[code].format(detail=detail)
+
+
+def check_degrees(source: CRS, ragged: Ragged, ring_name: Callable[[int], str]) -> None:
+    """Refuse coordinates that no longitude and latitude can have."""
+    if not source.is_geographic or source.axis_info[0].unit_name != "degree":
+        return
+    checks = (
+        (1, "y", MAX_LATITUDE, "-90..90: are the axes swapped, or is it another CRS?"),
+        (0, "x", MAX_LONGITUDE, "-540..540: are these degrees, or is it another CRS?"),
+    )
+    for axis, letter, limit, rest in checks:
+        far = np.flatnonzero(np.abs(ragged.xy[:, axis]) > limit)
+        if far.size:
+            ring = int(np.searchsorted(ragged.ring_offsets, far[0], side="right")) - 1
+            raise ZonesError(
+                f"{ring_name(ring)}: {letter} = {ragged.xy[far[0], axis]:.10g} ({far.size} such "
+                f"vertices in all) in {source.name} lies outside of {rest}"
+            )
