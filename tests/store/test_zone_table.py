@@ -176,6 +176,13 @@ def test_a_lost_table_is_named_with_the_cure_and_the_cure_works(tmp_path: Path) 
     assert tree(store) == tree(tmp_path / "fresh.zarr")
 
 
+def test_a_damaged_planned_table_is_named(tmp_path: Path) -> None:
+    zr.plan(sample_zones(2), tmp_path / "zones.zarr", **OPTIONS)
+    (tmp_path / "zones.zarr" / ".zoneraster" / "zones.parquet").write_bytes(b"PAR1")
+    with pytest.raises(zr.CorruptStoreError, match=r"zones\.parquet cannot be read .* delete"):
+        zr.zones(tmp_path / "zones.zarr")
+
+
 def test_geometry_beyond_what_one_array_holds_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zone_table, "_MAX_BYTES", 10)
     wkb = pa.array([b"1234", b"56", b"7890", b"", b"a" * 10, b"b"], pa.large_binary())

@@ -16,7 +16,7 @@ import zoneraster as zr
 from tests.oracles import star
 from tests.samples import tree
 from zoneraster._grid.grid import Grid
-from zoneraster._zones.read import read_zones
+from zoneraster._zones import objects_of, read_zones
 from zoneraster.demo import counties_path
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def test_swiss_municipalities_equal_gdal_after_the_same_reprojection(
     zones = read_zones(source, grid, key="zone_id")
     ids = zones.table["zone_id"].to_pylist()
     canvas = pixels(tmp_path / "a.zarr")
-    assert np.array_equal(canvas, gdal(zones.geometry, ids, grid))
+    assert np.array_equal(canvas, gdal(objects_of(zones.wkb), ids, grid))
     own = Grid.from_bounds((2_480_000, 1_070_000, 2_840_000, 1_300_000), 100, "EPSG:2056")
     report = zr.build(source, tmp_path / "b.zarr", grid=own, key="zone_id", chunks=500)
     assert report.contested == 0

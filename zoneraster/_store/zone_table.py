@@ -161,6 +161,10 @@ def _find_table(blobs: Blobs, spec: Spec | None) -> bytes | None:
             return planned
     except FileNotFoundError:
         pass  # finished, or planned by zoneraster 0.1
+    except pa.ArrowException as err:
+        raise CorruptStoreError(
+            f"{PLANNED_KEY} cannot be read ({err}): delete {PLAN_KEY} and build again"
+        ) from err
     try:
         return blobs.get(ZONES_KEY)
     except FileNotFoundError:
