@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -34,7 +35,7 @@ LANE, GLYPH = 19, 7.23  # between vertical lines; a letter of a name, monospaced
 STEP = 100
 THICK = {1: 1.2, 4: 2.2, 10: 3.4, 20: 4.8, 40: 6.4}
 LEGEND = (
-    "A line: rooms of a floor import rooms of the floor it points to; the more do, the thicker it is.",
+    "A line: rooms import rooms of the floor it points to; the more do, the thicker it is.",
     "Boxes: rooms, wider where they have more lines. A room imports only rooms that follow it.",
 )
 COLOURS = [  # a band, its rooms' frames and the lines that lead to it
@@ -140,25 +141,19 @@ def room_of(module: str, name: str) -> str:
 
 @cache
 def arrows() -> set[tuple[str, str]]:
-    """Pairs of rooms, importing and imported; a use of the public names leads to "", the package."""
+    """Pairs of rooms, importing and imported; the public names are those of "", the package."""
     pairs = {(room.name, room_of(*found)) for room in rooms().values() for found in imported(room)}
     return {(a, b) for a, b in pairs if a != b}
 
 
-@cache
-def depth(name: str, above: tuple[str, ...] = ()) -> int:
-    """Rooms below a room on the longest way down within its floor."""
-    if name in above:
-        raise ValueError(f"rooms import each other in a ring: {' -> '.join((*above, name))}")
-    floor, path = modules()[name].floor, (*above, name)
-    below = [b for a, b in arrows() if a == name and b in rooms() and modules()[b].floor == floor]
-    return 1 + max((depth(room, path) for room in below), default=-1)
-
-
 def rooms_of(floor: str) -> list[Room]:
-    """Rooms of a floor: importing ones before those that they import."""
-    found = [room for room in rooms().values() if room.floor == floor]
-    return sorted(found, key=lambda room: (-depth(room.name), room.name))
+    """Rooms of a floor: importing ones before those that they import. A ring is an error."""
+    ours = {name for name, room in rooms().items() if room.floor == floor}
+    below = {name: {b for a, b in arrows() if a == name and b in ours} for name in ours}
+    depth: dict[str, int] = {}
+    for name in TopologicalSorter(below).static_order():
+        depth[name] = 1 + max((depth[other] for other in below[name]), default=-1)
+    return [rooms()[name] for name in sorted(ours, key=lambda name: (-depth[name], name))]
 
 
 # ---- what is said of it --------------------------------------------------------------------------
