@@ -82,7 +82,6 @@ def counties(zr: Any, raster: Any, inputs: Path) -> Iterator[tuple[str, dict[str
     climates = {"climate": zr.labels(classes(), names)}
     yield "zones", {"stats": ("pixels", "area"), "attributes": ["name"]}
     yield "climates", {"stats": ("pixels", "area"), "by": climates, "area": "km2"}
-    yield "listed", {"by": {"climate": zr.labels(classes(), [1, 2])}, "area": "ha"}
     yield "moments", {"values": classes(), "stats": MOMENTS, "checkpoint": "checkpoint"}
     yield "arid", {"values": classes(), "where": classes() == 2, "stats": ("count", "area")}
 
@@ -98,16 +97,18 @@ def build_swiss(zr: Any, store: str, inputs: Path) -> Any:
 
 
 def swiss(zr: Any, raster: Any, inputs: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    height = functools.partial(raster, ALTITUDE, resample="nearest")
-    smooth = raster(ALTITUDE, resample="bilinear")
-    quantiles = ("median", "q0.1", "q0.99", "majority", "minority", "variety")
+    height = functools.partial(raster, inputs / "altitude.tif")
+    level = functools.partial(raster, inputs / "level.tif")
     levels = {"from": zr.thresholds(height(), [500, 1000, 2000])}
-    yield "all", {"values": smooth, "stats": (*MOMENTS, *AREAS, *quantiles), "area": "ha"}
-    yield "classes", {"values": height(), "stats": ("histogram", "fractions")}
+    both = {"band": zr.labels(level(), list(range(2, 12))), **levels}
+    quantiles = ("median", "q0.1", "q0.99", "majority", "minority", "variety")
+    yield "all", {"values": height(), "stats": (*MOMENTS, *AREAS, *quantiles), "area": "ha"}
+    yield "classes", {"values": level(), "stats": ("histogram", "fractions")}
     yield "own", {"values": height(), "stats": ("count", rms_stat(zr))}
-    yield "levels", {"values": smooth, "stats": ("count", "sum", "q0.5"), "by": levels}
-    yield "districts", {"values": smooth, "stats": (*MOMENTS, "q0.3"), "roll_up": "district"}
-    yield "high", {"values": {"a": height(), "b": smooth}, "where": ~(height() < 800)}
+    yield "keys", {"values": height(), "stats": ("count", "sum", "q0.5"), "by": both}
+    yield "districts", {"values": height(), "stats": (*MOMENTS, "q0.3"), "roll_up": "district"}
+    yield "high", {"values": {"a": height(), "b": level()}, "where": ~(height() < 800)}
+    yield "resampled", {"values": raster(ALTITUDE, resample="bilinear"), "stats": MOMENTS}
 
 
 def build_seed(zr: Any, store: str, inputs: Path) -> Any:
@@ -183,6 +184,26 @@ def write_zarr(path: Path, bounds: tuple[float, ...], shape: tuple[int, int], **
     data.chunk(y=1000, x=1000).to_zarr(path)
 
 
+def write_altitude(path: Path, levels: Path) -> None:
+    """Altitudes on the Swiss grid, and in steps of 200 m."""
+    import rasterio
+    from rasterio.vrt import WarpedVRT
+
+    transform = rasterio.Affine(25, 0, 2485000, 0, -25, 1300000)
+    shape = {"height": 9000, "width": 14000, "transform": transform, "crs": "EPSG:2056"}
+    options = {"driver": "GTiff", "tiled": True, "blockxsize": 512, "blockysize": 512, "count": 1}
+    options |= {"compress": "deflate", "dtype": "int16", "nodata": -9999, **shape}
+    with (
+        rasterio.open(ALTITUDE) as source,
+        WarpedVRT(source, resampling=rasterio.enums.Resampling.bilinear, **shape) as warped,
+    ):
+        heights = warped.read(1)
+    heights[:3000, :900] = -9999
+    for where, pixels in ((path, heights), (levels, np.where(heights < 0, -9999, heights // 200))):
+        with rasterio.open(where, "w", **options) as file:
+            file.write(pixels.astype("int16"), 1)
+
+
 def prepare(case: str, inputs: Path) -> None:
     """Write what a case needs and the data folder does not have."""
     inputs.mkdir(parents=True, exist_ok=True)
@@ -196,6 +217,8 @@ def prepare(case: str, inputs: Path) -> None:
         bounds = (0.0, 0.0, 1.2e6, 1.2e6)
         names = {"variables": ["height", "level"], "crs": "EPSG:6933"}
         write_zarr(inputs / "values.zarr", bounds, (8000, 8000), **names)
+    elif case == "swiss":
+        write_altitude(inputs / "altitude.tif", inputs / "level.tif")
     elif case == "districts":
         bounds = (-180.0, -90.0, 180.0, 90.0)
         names = {"variables": ["rain"], "crs": "EPSG:4326"}
