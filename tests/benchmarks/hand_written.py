@@ -181,9 +181,9 @@ def torn() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    whats = {"wkb": wkb, "hostile": hostile, "edges": edges, "torn": torn}
-    parser.add_argument("what", choices=whats)
-    whats[parser.parse_args().what]()
+    parts = {"wkb": wkb, "hostile": hostile, "edges": edges, "torn": torn}
+    parser.add_argument("what", choices=parts)
+    parts[parser.parse_args().what]()
 
 
 if __name__ == "__main__":
