@@ -21,11 +21,13 @@ import io
 import itertools
 import pkgutil
 import re
+import runpy
 import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -196,8 +198,38 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_figure_of_the_burn_rule_is_what_the_rule_burns(tmp_path: Path) -> None:
-    script = ROOT / "docs" / "explanation" / "draw_burn_rule.py"
-    namespace: dict[str, object] = {"__name__": "page"}
-    exec(compile(script.read_text(), str(script), "exec"), namespace)
-    assert namespace["figure"]() == script.with_name("burn-rule.svg").read_text()  # type: ignore[operator]
+def script(name: str) -> dict[str, Any]:
+    """What a script beside the explanations defines."""
+    return runpy.run_path(str(ROOT / "docs" / "explanation" / name))
+
+
+def test_the_figure_of_the_burn_rule_is_what_the_rule_burns() -> None:
+    drawn = script("draw_burn_rule.py")["figure"]()
+    assert drawn == (ROOT / "docs" / "explanation" / "burn-rule.svg").read_text()
+
+
+REDRAW = "run python docs/explanation/draw_architecture.py"
+
+
+def test_the_figure_of_the_architecture_is_what_the_imports_say() -> None:
+    drawn = script("draw_architecture.py")["figure"]()
+    assert drawn == (ROOT / "docs" / "explanation" / "architecture.svg").read_text(), REDRAW
+
+
+def test_the_list_of_rooms_is_what_their_docstrings_say() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    assert page == script("draw_architecture.py")["page_with_rooms"](page), REDRAW
+
+
+def test_the_figure_of_the_architecture_has_every_room_and_no_two_on_each_other() -> None:
+    house = script("draw_architecture.py")
+    boxes = re.findall(
+        r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="30"', house["figure"]()
+    )
+    assert len(boxes) == len(house["rooms"]())
+    places = [tuple(map(float, box)) for box in boxes]
+    for i, (x, y, width) in enumerate(places):
+        assert x + width <= house["RIGHT"]
+        for other_x, other_y, other_width in places[:i]:
+            apart = other_x + other_width <= x or x + width <= other_x
+            assert apart or abs(other_y - y) >= house["ROOM"]
