@@ -200,7 +200,7 @@ def _plan_options(command: Command) -> Command:
             show_default=True,
         ),
         click.option("--assume-crs", help="CRS of zones that declare none."),
-        click.option("--layer", help="Raster of a file with several."),
+        click.option("--layer", help="Layer of a file with several."),
     ]
     for option in reversed(options):
         command = option(command)

@@ -16,7 +16,6 @@ from zoneraster._store.manifest import INDEX_SCHEMA as INDEX_SCHEMA
 from zoneraster._store.manifest import PLAN_MARK as PLAN_MARK
 from zoneraster._store.manifest import Manifest as Manifest
 from zoneraster._store.manifest import plan_digest as plan_digest
-from zoneraster._store.parquet import get_table as get_table
 from zoneraster._store.parquet import put_table as put_table
 from zoneraster._store.records import RECORD_SCHEMA as RECORD_SCHEMA
 from zoneraster._store.records import Records as Records
