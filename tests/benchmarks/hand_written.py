@@ -35,13 +35,13 @@ def wkb() -> None:
     import pyarrow.parquet as pq
     import shapely
 
-    from zoneraster._zones.wkb import ragged_of
+    from zoneraster._zones.wkb import walk_wkb
 
     table = pq.read_table(DATA / "geoboundaries_adm.parquet", columns=["geometry"])
     stored = table["geometry"].combine_chunks().cast(pa.large_binary())
-    ragged_of(stored[:10])
+    walk_wkb(stored[:10])
     before, started = peak_mb(), time.process_time()
-    ours = ragged_of(stored)
+    ours = walk_wkb(stored).ragged
     print(f"ours    {time.process_time() - started:.2f} s CPU, {peak_mb() - before:.0f} MB more")
     before, started = peak_mb(), time.process_time()
     shapes = shapely.from_wkb(stored.to_numpy(zero_copy_only=False))
@@ -69,8 +69,8 @@ def hostile() -> None:
     }
     codes = {
         "shapely": "import shapely; print(shapely.from_wkb(b, on_invalid='ignore'))",
-        "ours": "import pyarrow as pa; from zoneraster._zones.wkb import survey_rows\n"
-        "print(survey_rows(pa.array([b], pa.large_binary())).tolist())",
+        "ours": "import pyarrow as pa; from zoneraster._zones.wkb import walk_wkb\n"
+        "print(walk_wkb(pa.array([b], pa.large_binary())).code.tolist())",
     }
     for (name, stored), (who, code) in itertools.product(cases.items(), codes.items()):
         command = [sys.executable, "-c", f"import sys; b = sys.stdin.buffer.read()\n{code}"]
@@ -97,8 +97,8 @@ def edges() -> None:
     import shapely
 
     import zoneraster as zr
-    from zoneraster._zones.reproject import Projection, reproject_rings
-    from zoneraster._zones.wkb import ragged_of, wkb_of
+    from zoneraster._zones.reproject import Projection, reproject_ragged
+    from zoneraster._zones.wkb import walk_wkb, wkb_of
 
     corners = itertools.product(range(25), range(38, 58))
     swiss = geopandas.read_parquet(DATA / "swiss_municipalities_2025.parquet").geometry
@@ -112,15 +112,17 @@ def edges() -> None:
         "boxes": (boxes, 4326, europe, 1 / 111320),
     }
     for name, (shapes, source, grid, metre) in cases.items():
-        ragged = ragged_of(wkb_of(shapes))
+        ragged = walk_wkb(wkb_of(shapes)).ragged
         projection = Projection.between(pyproj.CRS(source), grid)
         back = pyproj.Transformer.from_crs(grid.crs, source, always_xy=True)
+
+        def followed(ragged: Any = ragged, projection: Any = projection) -> Any:
+            brought = reproject_ragged(ragged, projection, ring_name=str)
+            return None, brought.xy, brought.ring_offsets
+
         ways: dict[str, Any] = {
             "vertices alone": lambda: (ragged.xy, None, ragged.ring_offsets),  # noqa: B023
-            "zoneraster": lambda: (
-                None,
-                *reproject_rings(ragged.xy, ragged.ring_offsets, projection, ring_name=str),  # noqa: B023
-            ),
+            "zoneraster": followed,
         }
         for step in (10_000, 1_000):
 

@@ -1,8 +1,8 @@
 """Zones into a store: plan, burn, finish; and what a store answers about itself.
 
-`verbs` are the public ones; `plan` makes the plan (with `slabs`, `boxes`, `order`, `rescue`), `batch` is
-what one task does, `burning` the loop over tasks, `closing` the end of a build; `ask` has status,
-verify and info; `results` what all of them return.
+`verbs` are the public ones; `plan` makes the plan (with `slabs`, `boxes`, `order`, `rescue`),
+`batch` is what one task does: burn chunks, put them, put the receipt; `burning` is the loop over
+tasks, `closing` the end of a build; `ask` has status, verify and info; `results` what all return.
 """
 
 from zoneraster._build.ask import info as info

@@ -1,4 +1,4 @@
-"""The loop over batches."""
+"""The loop over batches, on any executor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop over batches: plan, run, finish."""
+"""The verbs: plan, run, finish, and build, which is all three."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Grids, windows and how they are cut: integers and fractions, no I/O.
 
-A `Grid` is a reference system, a north-up lattice and a shape; `fractions` tells which number a
-float stands for; a `Window` is rows and columns; `chunking` has the arithmetic of blocks, and the
-`Chunking` of a store; `areas` has the true area of the pixels of a row.
+A `Grid` is a reference system, a north-up lattice and a shape; `crs` compares reference systems;
+`fractions` tells which number a float stands for; a `Window` is rows and columns; a `Chunking` cuts
+a grid into chunks and batches; `areas` has the true area of the pixels of a row.
 """
 
 from zoneraster._grid import grid as grid
@@ -14,6 +14,7 @@ from zoneraster._grid.chunking import block_window as block_window
 from zoneraster._grid.chunking import blocks_of as blocks_of
 from zoneraster._grid.chunking import blocks_under as blocks_under
 from zoneraster._grid.chunking import n_blocks as n_blocks
+from zoneraster._grid.crs import same_crs as same_crs
 from zoneraster._grid.fractions import SNAP_PIXELS as SNAP_PIXELS
 from zoneraster._grid.fractions import STEP_TOLERANCE as STEP_TOLERANCE
 from zoneraster._grid.fractions import exact as exact

@@ -1,4 +1,4 @@
-"""Grids, windows and chunkings: integer and rational arithmetic of pixels.
+"""The grid of a raster: reference system, lattice and size.
 
 A grid keeps its step and its origin as fractions, so that grids are compared, aligned and stored
 without a tolerance. Pixel (row 0, col 0) is the north-western one; its corner has the pixel
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from pyproj import CRS
-from pyproj.exceptions import CRSError
 
 from zoneraster._grid.chunking import checked_shape
+from zoneraster._grid.crs import checked_crs, crs_name, same_crs
 from zoneraster._grid.fractions import (
     SNAP_PIXELS,
     Number,
@@ -102,7 +102,7 @@ class Grid:
                 "check the units of the resolution"
             )
         put = functools.partial(object.__setattr__, self)
-        put("crs", _checked_crs(crs))
+        put("crs", checked_crs(crs))
         put("transform", Affine(*map(float, (step_x, 0, west, 0, -step_y, north))))
         put("shape", (rows, cols))
         put("resolution", (step_x, step_y))
@@ -231,9 +231,9 @@ class Grid:
         >>> [str(part) for part in Grid.from_bounds((1, 0, 2, 0.5), 0.5).offset_in(fine)]
         ['2', '4', '2']
         """
-        if not _same_crs(self.crs, other.crs):
+        if not same_crs(self.crs, other.crs):
             raise GridError(
-                f"the grids have different CRS, {_crs_name(self.crs)} and {_crs_name(other.crs)}: "
+                f"the grids have different CRS, {crs_name(self.crs)} and {crs_name(other.crs)}: "
                 "reproject one of them first"
             )
         ratio_x, ratio_y = (
@@ -286,7 +286,7 @@ class Grid:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
             return NotImplemented
-        return self._lattice_key() == other._lattice_key() and _same_crs(self.crs, other.crs)
+        return self._lattice_key() == other._lattice_key() and same_crs(self.crs, other.crs)
 
     def __hash__(self) -> int:
         # Equivalent CRS may differ in text, so the CRS cannot take part.
@@ -294,7 +294,7 @@ class Grid:
 
     def __repr__(self) -> str:
         return (
-            f"Grid({_crs_name(self.crs)!r}, resolution={_pair(self.resolution)}, "
+            f"Grid({crs_name(self.crs)!r}, resolution={_pair(self.resolution)}, "
             f"bounds={self.bounds}, shape={self.shape})"
         )
 
@@ -336,22 +336,6 @@ def _lattice(transform: Affine | Sequence[Number]) -> tuple[Fraction, Fraction, 
         )
     step_y = checked_step(-step_e, e)
     return step_x, exact_origin(c, step_x), step_y, exact_origin(f, step_y)
-
-
-def _checked_crs(crs: object) -> CRS:
-    try:
-        return crs if isinstance(crs, CRS) else CRS.from_user_input(crs)
-    except CRSError as err:
-        raise GridError(f"unknown CRS {crs!r:.200}: give a code like 'EPSG:4326' or WKT") from err
-
-
-def _same_crs(one: CRS, other: CRS) -> bool:
-    return one is other or one.equals(other, ignore_axis_order=True)
-
-
-def _crs_name(crs: CRS) -> str:
-    authority = crs.to_authority(min_confidence=100)
-    return ":".join(authority) if authority else crs.name
 
 
 def _not_whole(bounds: tuple[Fraction, ...], steps: tuple[Fraction, Fraction]) -> str:

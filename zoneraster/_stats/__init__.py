@@ -1,9 +1,10 @@
 """Values by zone: from rasters and runs to the table.
 
-`call` is the walk; `request` what is asked, `groups` which rows the table has; `runs` gives zones
-as runs, `tiles` cuts the lattice into tasks and cells; `loop` runs tasks, `task` reduces one of
-them with `bands`, `cut`, `keys` and `where`; `families` count; `partial`, `checkpoint`, `audit` and
-`table` keep, check and show what was counted.
+`call` is the walk; `request` and `inputs` are what is asked, `groups` which rows the table has;
+`runs` gives zones as runs, `tiles` cuts the lattice into tasks and cells; `loop` runs tasks, `task`
+reduces one of them with `blocks`, `bands`, `slots`, `cut`, `keys` and `where`. `families` count and
+finish statistics: `moments` (count, sum, mean, variance), `order`, `classes`, `custom`. `partial`,
+`checkpoint`, `audit` and `table` keep, check and show what was counted.
 """
 
 from zoneraster._stats.call import zonal_stats as zonal_stats

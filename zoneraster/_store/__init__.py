@@ -1,8 +1,9 @@
 """What a store holds, one file format a room.
 
 `spec` (options), `manifest` and `records` (which zone has which edges in which chunk), `ledger`
-(what is done), `ids` and `zone_table` (zones), `zarr_meta` (the Zarr array); `snapshot` opens those
-that belong together. Who writes them, and when, is the business of the floor above.
+(what is done: receipts), `ids` and `zone_table` (zones), `zarr_meta` (the Zarr array), `parquet`
+(tables as objects); `snapshot` opens those that belong together. Who writes them, and when, is the
+business of the floor above.
 """
 
 from zoneraster._store import ledger as ledger

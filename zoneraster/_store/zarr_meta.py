@@ -1,4 +1,4 @@
-"""The store: plain Zarr v3 with CF georeferencing. The only module that imports zarr."""
+"""Metadata of the array: plain Zarr v3 with CF georeferencing. Only this room imports zarr."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Value rasters: how they are opened, where they lie, how a window of them is read.
 
-A `Raster` says what to open and how; `open` opens it, by what it is: variables of xarray
-(`arrays`), Zarr groups (`zarrs`, with `chunks` for plain arrays), `files`. What is opened is an
-`OpenRaster`, read window by window, whatever it is made of (`opened`, `decoding`); `grid_of` finds
-its grid. `align` places it on the pixels that are reduced; `resample` brings it there where it does
-not fit, tile by tile (`warp`). No store is known here.
+A `Raster` says what to open and how; `open` opens it, by kind: `files` (GeoTIFF), `zarrs` (with
+`chunks`) and `arrays` (xarray); an `OpenRaster` (`opened`) is read window by window, whatever it is
+made of, and `decoding` turns what is stored into values. `grid_of` finds a raster's grid; `align`
+places it on the lattice, and `resample` (with `warp`) brings it there where it does not fit. No
+store is known here.
 """
 
 from zoneraster._values.align import AlignedRaster as AlignedRaster

@@ -10,7 +10,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Transformer
 
-from zoneraster._grid import Grid, Window
+from zoneraster._grid import Grid, Window, same_crs
 from zoneraster._values.decoding import Block
 from zoneraster.arrays import Floats
 
@@ -193,8 +193,7 @@ def _transform(grid: Grid, window: Window) -> Affine:
 
 def _wkts(source: CRS, target: CRS) -> tuple[str, str]:
     """WKT of both; of equivalent systems one, so that nothing is rounded on the way."""
-    is_same = source is target or source.equals(target, ignore_axis_order=True)
-    return source.to_wkt(), source.to_wkt() if is_same else target.to_wkt()
+    return source.to_wkt(), (source if same_crs(source, target) else target).to_wkt()
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""The user's keys, exact, and the zone ids that stand for them in the raster."""
+"""The user's keys: one for each zone, whole numbers or text, exact."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from zoneraster._grid import Grid
+from zoneraster._grid import Grid, same_crs
 from zoneraster._zones.checks import (
     SkippedRow,
     Verdict,
@@ -162,7 +162,7 @@ def _brought(zones: Zones, found: Source, grid: Grid, assume_crs: object) -> Zon
         return f"{found.label}: {found.zone(zones.key, int(zones.row[ragged.part_zone[part]]))}"
 
     check_degrees(source, ragged, name)
-    if source.equals(grid.crs, ignore_axis_order=True):
+    if same_crs(source, grid.crs):
         return zones
     brought = reproject_ragged(ragged, Projection.between(source, grid), ring_name=name)
     return replace(zones, ragged=brought, wkb=multipolygon_wkb(brought, zones.row.size))

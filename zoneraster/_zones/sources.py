@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from zoneraster._grid import same_crs
 from zoneraster._zones.wkb import wkb_of
 from zoneraster.arrays import Ints, Objects
 from zoneraster.blobs import URL_SCHEMES
@@ -260,7 +261,7 @@ def crs_of(found: Source, assume_crs: object) -> CRS:
             f"{found.label} declares no CRS: say which it is with assume_crs= (--assume-crs), "
             "e.g. 'EPSG:4326'"
         )
-    if assumed is not None and not crs.equals(assumed, ignore_axis_order=True):
+    if assumed is not None and not same_crs(crs, assumed):
         raise ZonesError(
             f"{found.label} declares the CRS {crs.name}, not {assumed.name}: leave out "
             "assume_crs, or correct the CRS in the file"
