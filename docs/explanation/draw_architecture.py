@@ -13,7 +13,7 @@ import argparse
 import ast
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -147,13 +147,25 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def rooms_of(floor: str) -> list[Room]:
-    """Rooms of a floor: importing ones before those that they import. A ring is an error."""
-    ours = {name for name, room in rooms().items() if room.floor == floor}
-    below = {name: {b for a, b in arrows() if a == name and b in ours} for name in ours}
+    """Rooms of a floor, those of an inner package together; a room before those it imports."""
+    ours = {name: room for name, room in rooms().items() if room.floor == floor}
+    places = {name: room.short.rpartition(".")[0] or name for name, room in ours.items()}
+    inner = depths(ours, {name: name for name in ours})
+    outer = depths(ours, places)
+    found = sorted(ours, key=lambda n: (-outer[places[n]], places[n], -inner[n], n))
+    return [ours[name] for name in found]
+
+
+def depths(names: Iterable[str], place: Mapping[str, str]) -> dict[str, int]:
+    """Length of the longest way down from each place; a ring is an error."""
+    below: dict[str, set[str]] = {place[name]: set() for name in names}
+    for a, b in arrows():
+        if a in place and b in place and place[a] != place[b]:
+            below[place[a]].add(place[b])
     depth: dict[str, int] = {}
     for name in TopologicalSorter(below).static_order():
         depth[name] = 1 + max((depth[other] for other in below[name]), default=-1)
-    return [rooms()[name] for name in sorted(ours, key=lambda name: (-depth[name], name))]
+    return depth
 
 
 # ---- what is said of it --------------------------------------------------------------------------

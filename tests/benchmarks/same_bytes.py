@@ -51,7 +51,6 @@ KINDS = {
     "receipts": "*/ledger/*.parquet",
     "build report": "*/report.json",
     "Zarr metadata": "*.zarr/*",
-    "checkpoint": "checkpoint/*",
     "answers": "answers.json",
 }
 SECONDS = {"seconds"}  # of the reports, not compared
@@ -82,7 +81,7 @@ def counties(zr: Any, raster: Any, inputs: Path) -> Iterator[tuple[str, dict[str
     climates = {"climate": zr.labels(classes(), names)}
     yield "zones", {"stats": ("pixels", "area"), "attributes": ["name"]}
     yield "climates", {"stats": ("pixels", "area"), "by": climates, "area": "km2"}
-    yield "moments", {"values": classes(), "stats": MOMENTS, "checkpoint": "checkpoint"}
+    yield "moments", {"values": classes(), "stats": MOMENTS}
     yield "arid", {"values": classes(), "where": classes() == 2, "stats": ("count", "area")}
 
 
@@ -301,8 +300,7 @@ def damage(folder: Path, case: str) -> None:
     last = [path for path in chunks if path.exists()][-1]
     stored = last.read_bytes()
     last.write_bytes(stored[:-1] + bytes([stored[-1] ^ 255]))
-    for name in ("tables", "checkpoint"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "tables", ignore_errors=True)
 
 
 def check(old: Path, case: str, folder: Path) -> bool:
