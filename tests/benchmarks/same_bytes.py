@@ -117,7 +117,7 @@ def build_seed(zr: Any, store: str, inputs: Path) -> Any:
 
 def seed(zr: Any, raster: Any, inputs: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     values = functools.partial(raster, inputs / "values.zarr", variable="height")
-    levels = {"from": zr.thresholds(raster(inputs / "values.zarr", variable="level"), [-1, 0, 1])}
+    levels = {"from": zr.thresholds(raster(inputs / "values.zarr", variable="level"), [0, 1])}
     yield "all", {"values": values(), "stats": (*MOMENTS, *AREAS)}
     yield "quantiles", {"values": values(), "stats": ("median", "q0.9")}
     yield "nearly", {"values": values(), "stats": ("median", "q0.9"), "exact": False}
