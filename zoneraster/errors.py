@@ -3,19 +3,19 @@
 Each class is also the builtin that a caller would expect::
 
     ZonerasterError
-    ├── GridError           ValueError      a grid, window or chunk shape that cannot be
-    ├── ZonesError          ValueError      polygons, keys or reference systems that cannot be
-    burned │   └── OverlapError                    zones overlap although ``overlap="error"``
-    ├── ValuesError         ValueError      value rasters, keys or statistics that cannot be reduced
-    │   └── AlignmentError                  pixels of a raster that do not fit the store's
-    ├── StoreError          RuntimeError    a store that is not ours, or not readable
-    │   ├── StoreMismatchError              the store was built with other options
-    │   ├── IncompleteBuildError            batches are missing
-    │   ├── CorruptStoreError               stored bytes disagree with their receipts
-    │   ├── ClosureError                    pixels counted are not the pixels read
-    │   └── StoreBusyError                  another builder holds the lock
-    └── BuildInterrupted    RuntimeError    stopped by the user; finished batches are safe
-    ZonerasterWarning       UserWarning     the result is right, but may surprise
+    ├── GridError                 ValueError    a grid, window or chunk shape that cannot be
+    ├── ZonesError                ValueError    zones, keys or a CRS that cannot be burned
+    │   └── OverlapError                        zones overlap although ``overlap="error"``
+    ├── ValuesError               ValueError    rasters or statistics that cannot be reduced
+    │   └── AlignmentError                      pixels that do not fit those of the store
+    ├── StoreError                RuntimeError  a store that is not ours, or not readable
+    │   ├── StoreMismatchError                  the store was built with other options
+    │   ├── IncompleteBuildError                batches are missing
+    │   ├── CorruptStoreError                   stored bytes disagree with their receipts
+    │   ├── ClosureError                        pixels counted are not the pixels read
+    │   └── StoreBusyError                      another builder holds the lock
+    └── BuildInterrupted          RuntimeError  stopped by the user, finished batches are safe
+    ZonerasterWarning             UserWarning   the result is right, but may surprise
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from zoneraster._store import (
     REPORT_KEY,
     BatchChunk,
     Manifest,
+    Snapshot,
     chunk_key,
     expected_receipts,
     found_receipts,
@@ -26,7 +27,7 @@ from zoneraster._store import (
     stored_zone_table,
     stray_chunks,
 )
-from zoneraster.blobs import Location, Options, StoreLike
+from zoneraster.blobs import Location, Options, StoreLike, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError
 
 if TYPE_CHECKING:
@@ -34,15 +35,24 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def status(store_: StoreLike, *, storage_options: Options = None) -> Status:
+def status(store: StoreLike, *, storage_options: Options = None) -> Status:
     """How far a build is, from the names in the ledger; also while it runs.
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
     storage_options : mapping, optional
+
+    Returns
+    -------
+    Status
+
+    Raises
+    ------
+    StoreError
+        For a place that holds no store, or no plan that can be read.
     """
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     ctx = open_snapshot(location)
     expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
     done = [b for b in expected if is_done(b, expected, have)]
@@ -71,14 +81,24 @@ def _sample(chunks: Sequence[BatchChunk], share: float) -> list[BatchChunk]:
     return [chunks[i] for i in np.linspace(0, len(chunks) - 1, n).astype(int)]
 
 
+def _differing(
+    ctx: Snapshot, chunks: Sequence[BatchChunk], missing: Sequence[str]
+) -> Iterator[str]:
+    """Keys of the chunks that burn to other bytes than are stored; the missing are known."""
+    for chunk in chunks:
+        key = chunk_key(chunk.row, chunk.col)
+        if key not in missing and reburn(ctx, chunk) != (get_or_none(ctx.blobs, key) or b""):
+            yield key
+
+
 def verify(
-    store_: StoreLike, *, deep: float = 0.0, storage_options: Options = None
+    store: StoreLike, *, deep: float = 0.0, storage_options: Options = None
 ) -> VerifyReport:
     """Compare every stored chunk with its receipt, and burn a share of them again.
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
     deep : float
         Share of the chunks to burn again, 0 to 1.
     storage_options : mapping, optional
@@ -86,10 +106,17 @@ def verify(
     Returns
     -------
     VerifyReport
+
+    Raises
+    ------
+    ValueError
+        For a share that is none.
+    StoreError
+        For a place that holds no store, or no plan that can be read.
     """
     if not 0.0 <= deep <= 1.0:
         raise ValueError(f"deep must be a share between 0 and 1, not {deep}")
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     ctx = open_snapshot(location)
     checked, missing, damaged, bare = 0, [], [], []
     for batch, name in sorted(expected_receipts(ctx).items()):
@@ -109,30 +136,37 @@ def verify(
                     missing.append(key)
     everything = [chunk for batch in sorted(ctx.batches) for chunk in ctx.batches[batch]]
     again = _sample(everything, deep)
-    differing = []
-    for chunk in again:
-        key = chunk_key(chunk.row, chunk.col)
-        try:
-            stored = ctx.blobs.get(key)
-        except FileNotFoundError:
-            stored = b""
-        if key not in missing and reburn(ctx, chunk) != stored:
-            differing.append(key)
     return VerifyReport(
         store=str(location),
         checked=checked,
         reburned=len(again),
         missing=tuple(missing),
         damaged=tuple(damaged),
-        differing=tuple(differing),
+        differing=tuple(_differing(ctx, again, missing)),
         stray=tuple(stray_chunks(ctx)),
         unreceipted=tuple(bare),
     )
 
 
-def info(store_: StoreLike, *, storage_options: Options = None) -> dict[str, Any]:
-    """Everything a store says about itself, JSON-able: spec, plan, report, status."""
-    location = Location.of(store_, storage_options)
+def info(store: StoreLike, *, storage_options: Options = None) -> dict[str, Any]:
+    """Everything a store says about itself.
+
+    Parameters
+    ----------
+    store : path or URL
+    storage_options : mapping, optional
+
+    Returns
+    -------
+    dict
+        JSON-able: store, spec, plan, report, status.
+
+    Raises
+    ------
+    StoreError
+        For a place that holds no store, or no plan that can be read.
+    """
+    location = Location.of(store, storage_options)
     blobs = location.blobs()
     spec = require_spec(location, blobs)
     said: dict[str, Any] = {"store": str(location), "spec": json.loads(spec.to_json())}
@@ -145,23 +179,33 @@ def info(store_: StoreLike, *, storage_options: Options = None) -> dict[str, Any
     return said
 
 
-def open_manifest(store_: StoreLike, *, storage_options: Options = None) -> Manifest:
+def open_manifest(store: StoreLike, *, storage_options: Options = None) -> Manifest:
     """The manifest of a store, for questions such as `Manifest.zones_in`.
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
     storage_options : mapping, optional
+
+    Returns
+    -------
+    Manifest
+        Holds a file open: use it in ``with``, or close it.
+
+    Raises
+    ------
+    StoreError
+        For a place that holds no store, or no plan that can be read.
     """
-    return open_snapshot(Location.of(store_, storage_options)).manifest
+    return open_snapshot(Location.of(store, storage_options)).open_manifest()
 
 
-def open_zones(store_: StoreLike, *, storage_options: Options = None) -> geopandas.GeoDataFrame:
+def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopandas.GeoDataFrame:
     """The zone table of a store: ids, the user's key and attributes, pixel counts, areas.
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
     storage_options : mapping, optional
 
     Returns
@@ -169,10 +213,15 @@ def open_zones(store_: StoreLike, *, storage_options: Options = None) -> geopand
     geopandas.GeoDataFrame
         One row per zone, in the order of the user's table. Without counts while the plan of the
         store is not burned and finished.
+
+    Raises
+    ------
+    StoreError
+        For a place without a zone table.
     """
     import geopandas  # noqa: PLC0415 - slow import
 
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     data = stored_zone_table(location, location.blobs())
     if data is None:
         raise StoreError(f"no zone table in {location}: is it a zoneraster store?")
@@ -180,13 +229,13 @@ def open_zones(store_: StoreLike, *, storage_options: Options = None) -> geopand
 
 
 def open_store(
-    store_: StoreLike, *, verified: bool = False, storage_options: Options = None
+    store: StoreLike, *, verified: bool = False, storage_options: Options = None
 ) -> xr.Dataset:
     """Open a store with xarray, lazily.
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
     verified : bool
         Compare every stored byte with its receipt first: neither zarr nor zstd notice all damage.
     storage_options : mapping, optional
@@ -200,10 +249,12 @@ def open_store(
     ------
     CorruptStoreError
         When a verification finds something.
+    StoreError
+        For a place that holds no store.
     """
     import xarray as xr  # noqa: PLC0415 - slow import
 
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     if verified:
         found = verify(location)
         if not found.ok:

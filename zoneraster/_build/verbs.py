@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 from zoneraster._build.ask import status
 from zoneraster._build.burning import RunOptions, run_batches
@@ -20,36 +19,57 @@ from zoneraster.lock import lock
 
 def make_plan(
     zones: object,
-    store_: StoreLike,
+    store: StoreLike,
     *,
+    grid: Grid | None = None,
+    key: str | None = None,
+    overlap: str = "last",
+    priority: str | None = None,
+    all_touched: bool = False,
+    min_pixels: int = 0,
+    chunks: int | tuple[int, int] = 4000,
+    on_invalid: OnInvalid = "error",
+    integrity: str = "receipt",
+    assume_crs: object = None,
+    layer: str | None = None,
     storage_options: Options = None,
     progress: Progress | None = None,
-    **options: Any,  # Any: the fields of PlanOptions, checked there
 ) -> PlanSummary:
     """Plan a store: which zones touch which chunk. Nothing is burned.
 
     Parameters
     ----------
     zones : path, GeoDataFrame or dask-geopandas frame
-    store_ : path or URL
+    store : path or URL
+    grid, key, overlap, priority, all_touched, min_pixels, chunks
+        As for `build`.
+    on_invalid, integrity, assume_crs, layer
+        As for `build`.
     storage_options : mapping, optional
         For fsspec.
     progress : callable, optional
         Called with ("read", done, 1), then with ("plan", done, total).
-    **options
-        The options of `build` that decide the store's bytes (`PlanOptions`).
 
     Returns
     -------
     PlanSummary
+
+    Raises
+    ------
+    ZonesError, GridError, StoreError
     """
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
+    options = PlanOptions(
+        grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
+        min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
+        assume_crs=assume_crs, layer=layer,
+    )  # fmt: skip
     with lock(location):
-        return plan_store(zones, location, PlanOptions(**options), progress=progress)
+        return plan_store(zones, location, options, progress=progress)
 
 
 def run(
-    store_: StoreLike,
+    store: StoreLike,
     *,
     executor: ExecutorLike = None,
     workers: int | None = None,
@@ -62,7 +82,7 @@ def run(
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
         A planned store.
     executor, workers
         See `zoneraster.executors.run_tasks`.
@@ -85,8 +105,10 @@ def run(
         After Ctrl-C, once the batches in flight are done.
     OverlapError
         With ``overlap="error"``, naming the pairs of zones.
+    StoreError
+        For a store without a plan; `StoreBusyError` while another builder is at it.
     """
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     options = RunOptions(
         executor=executor, workers=workers, part=part, check=check, progress=progress
     )
@@ -95,13 +117,13 @@ def run(
 
 
 def finish(
-    store_: StoreLike, *, done: RunSummary | None = None, storage_options: Options = None
+    store: StoreLike, *, done: RunSummary | None = None, storage_options: Options = None
 ) -> BuildReport:
     """Close a build: delete what no plan knows, add up the counts, write the zone table.
 
     Parameters
     ----------
-    store_ : path or URL
+    store : path or URL
     done : RunSummary, optional
         What the run before did, for the report.
     storage_options : mapping, optional
@@ -114,15 +136,17 @@ def finish(
     ------
     IncompleteBuildError
         Naming the batches without a receipt.
+    StoreError
+        For a store without a plan; `StoreBusyError` while another builder is at it.
     """
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     with lock(location):
         return finish_store(location, done or RunSummary())
 
 
 def build(
     zones: object,
-    store_: StoreLike,
+    store: StoreLike,
     *,
     grid: Grid | None = None,
     key: str | None = None,
@@ -147,7 +171,7 @@ def build(
     ----------
     zones : path, GeoDataFrame or dask-geopandas frame
         Anything that pyogrio or GeoParquet reads.
-    store_ : path or URL
+    store : path or URL
         A new or empty place, or a store to resume or update.
     grid : Grid, optional
         Needed for a new store.
@@ -200,7 +224,7 @@ def build(
     >>> report.owned
     2
     """
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
     options = PlanOptions(
         grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
@@ -218,15 +242,25 @@ def build(
 
 def build_part(
     zones: object,
-    store_: StoreLike,
+    store: StoreLike,
     part: tuple[int, int],
     *,
+    grid: Grid | None = None,
+    key: str | None = None,
+    overlap: str = "last",
+    priority: str | None = None,
+    all_touched: bool = False,
+    min_pixels: int = 0,
+    chunks: int | tuple[int, int] = 4000,
     executor: ExecutorLike = None,
     workers: int | None = None,
+    on_invalid: OnInvalid = "error",
+    integrity: str = "receipt",
+    assume_crs: object = None,
+    layer: str | None = None,
     check: bool | None = None,
     storage_options: Options = None,
     progress: Progress | None = None,
-    **options: Any,  # Any: the fields of PlanOptions, checked there
 ) -> BuildReport | RunSummary:
     """Do part I of N of a build; the part that ends last finishes the store.
 
@@ -234,20 +268,35 @@ def build_part(
 
     Parameters
     ----------
-    zones, store_, executor, workers, check, storage_options, progress, **options
+    zones, store
         As for `build`, the same in all parts.
     part : (int, int)
         I and N, from 1.
+    grid, key, overlap, priority, all_touched, min_pixels, chunks
+        As for `build`, the same in all parts.
+    on_invalid, integrity, assume_crs, layer
+        As for `build`, the same in all parts.
+    executor, workers, check, storage_options, progress
+        As for `build`.
 
     Returns
     -------
     BuildReport or RunSummary
         A report from the part that finished the store.
+
+    Raises
+    ------
+    ZonesError, GridError, StoreError, OverlapError, BuildInterrupted
     """
-    location = Location.of(store_, storage_options)
+    location = Location.of(store, storage_options)
+    options = PlanOptions(
+        grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
+        min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
+        assume_crs=assume_crs, layer=layer,
+    )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, part=part, check=check, progress=progress)
     with lock(location, wait=True):
-        plan_store(zones, location, PlanOptions(**options), progress=progress)
+        plan_store(zones, location, options, progress=progress)
     with lock(location, shared=True, wait=True):
         done = run_batches(location, how)
     with lock(location, wait=True):

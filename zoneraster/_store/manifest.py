@@ -10,7 +10,9 @@ fingerprint.
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO
+import weakref
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +49,7 @@ def plan_digest(index: pa.Table) -> str:
 
 
 class Manifest:
-    """The manifest of a store, opened for questions.
+    """The manifest of a store, opened for questions; a context manager, as it holds a file.
 
     Parameters
     ----------
@@ -68,9 +70,26 @@ class Manifest:
         touched: bool = False,
     ) -> None:
         self._file = pq.ParquetFile(source)
+        # Also when nobody closes it: threads of a pool drop theirs as they end.
+        self._close = weakref.finalize(self, source.close)
         self.index = index
         self.chunking = chunking
         self.touched = touched
+
+    def close(self) -> None:
+        """Close the file of the records; a second time does nothing."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     @property
     def plan(self) -> str:

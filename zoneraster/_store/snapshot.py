@@ -82,15 +82,19 @@ class Snapshot:
         """The open manifest of the calling thread."""
         opened: Manifest | None = getattr(self._local, "manifest", None)
         if opened is None:
-            opened = Manifest(
-                self.blobs.open(MANIFEST_KEY),
-                self.index,
-                chunking=self.spec.chunking,
-                touched=self.spec.all_touched,
-            )
-            if opened.plan != self.spec.plan:
-                raise StoreError("manifest and spec belong to different plans: build again")
-            self._local.manifest = opened
+            opened = self._local.manifest = self.open_manifest()
+        return opened
+
+    def open_manifest(self) -> Manifest:
+        """A manifest of the caller's own, to close when it is done with."""
+        opened = Manifest(
+            self.blobs.open(MANIFEST_KEY),
+            self.index,
+            chunking=self.spec.chunking,
+            touched=self.spec.all_touched,
+        )
+        if opened.plan != self.spec.plan:
+            raise StoreError("manifest and spec belong to different plans: build again")
         return opened
 
 
