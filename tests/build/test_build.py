@@ -153,6 +153,26 @@ def test_a_moved_zone_rewrites_exactly_the_chunks_it_left_and_entered(tmp_path: 
     assert report.deleted > 0
 
 
+def test_a_plan_is_reused_for_the_same_file_and_options_only(tmp_path: Path) -> None:
+    path, other = tmp_path / "zones.gpkg", tmp_path / "other.gpkg"
+    for name, top in ((path, 3), (other, 4)):
+        zones = boxes((0, 0, 1, 1), (2, 2, 3, top)).rename(columns={"fid": "gid"})
+        zones.to_file(name, layer="zones")
+    store = tmp_path / "zones.zarr"
+
+    def planned(**options: object) -> bool:
+        return zr.plan(path, store, grid=GRID, key="gid", chunks=CHUNKS, **options).reused
+
+    assert not planned()
+    assert planned()
+    for option in ({"on_invalid": "skip"}, {"layer": "zones"}, {"assume_crs": 4326}):
+        assert not planned(**option), option
+        assert planned(**option)
+    other.replace(path)
+    assert not planned()
+    assert planned()
+
+
 def test_removed_and_added_zones_give_a_fresh_store_and_ids_are_never_reused(
     tmp_path: Path,
 ) -> None:

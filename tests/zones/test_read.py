@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from pyproj import CRS, Transformer
 
 from tests.zones.samples import GRID, ODD, SQUARES, content, frame, says, shapes, write
 from zoneraster._grid.grid import Grid
-from zoneraster._zones.read import read_zones, zone_rings
+from zoneraster._zones.read import READINGS, read_stable_zones, read_zones, zone_rings
+from zoneraster._zones.sources import file_digest
 from zoneraster.errors import ZonerasterWarning
 
 
@@ -133,3 +137,40 @@ def test_all_districts_of_the_world_are_read(data_dir: Path) -> None:
     zones = read_zones(path, GRID, key="zone_id")
     rings = zone_rings(zones, GRID)
     assert (zones.row.size, rings.u.size, rings.part_zone.size) == (142_896, 4_529_538, 198_285)
+
+
+@contextmanager
+def after_each_reading(act: Callable[[], object]) -> Iterator[None]:
+    """Whatever reads zones says so when it has read them: then `act`."""
+    log = logging.getLogger("zoneraster._zones.read")
+    handler, level = logging.Handler(), log.level
+    handler.emit = lambda record: act() if "rows skipped" in record.msg else None  # type: ignore[method-assign]
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "zones.parquet")
+    new = write(frame(SQUARES[:2]), tmp_path / "new.parquet")
+    with after_each_reading(lambda: new.replace(path) if new.exists() else None):
+        zones, digest = read_stable_zones(path, GRID, digest=file_digest(path), key="gid")
+    assert zones.row.size == 2
+    assert digest == file_digest(path)
+
+
+def test_a_file_that_keeps_changing_is_refused(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "zones.geojson")
+
+    def grow() -> None:
+        path.write_text(path.read_text() + " ")
+
+    with (
+        after_each_reading(grow),
+        says(f"zones.geojson changed while it was read, {READINGS} times in a row", "build again"),
+    ):
+        read_stable_zones(path, GRID, digest=file_digest(path), key="gid")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from tests.zones.samples import (
     write_wkb,
 )
 from zoneraster._zones.read import read_zones
+from zoneraster._zones.sources import file_digest
 
 # pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Non closed ring")
@@ -191,3 +194,62 @@ def test_an_assumed_crs_does_not_override() -> None:
         read_zones(frame(), GRID, assume_crs=2056)
     with says("assume_crs: unknown CRS 'nonsense'"):
         read_zones(frame(crs=None), GRID, assume_crs="nonsense")
+
+
+# In a process of its own: locks of SQLite are those of a process.
+EDITOR = """
+import sqlite3, sys
+editor = sqlite3.connect(sys.argv[1], isolation_level=None)
+for line in sys.stdin:
+    editor.execute(line)
+    print("done", flush=True)
+"""
+
+
+def test_the_digest_of_a_geopackage_sees_what_sqlite_has_not_written_into_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "zones.gpkg"
+    frame().to_file(path, spatial_index=False)
+    link = tmp_path / "link.gpkg"
+    link.symlink_to(path)
+    command = [sys.executable, "-c", EDITOR, path]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as editor:
+
+        def run(sql: str) -> None:
+            print(sql, file=editor.stdin, flush=True)
+            assert editor.stdout.readline() == "done\n"
+
+        run("pragma journal_mode=wal")
+        run("update zones set gid = 4 where gid = 3")
+        content, before = path.read_bytes(), (file_digest(path), file_digest(link))
+        assert read_zones(path, GRID, key="gid").row.size == 3
+        assert file_digest(path) == before[0], "reading alone changes nothing"
+        run("delete from zones where gid = 2")
+        assert path.read_bytes() == content
+        assert read_zones(path, GRID, key="gid").row.size == 2
+        assert file_digest(path) != before[0]
+        assert file_digest(link) != before[1]
+        editor.stdin.close()
+
+
+def test_the_digest_of_a_shapefile_sees_all_of_its_files(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "z[o]nes.shp")
+    seen = {file_digest(path)}
+    for suffix in (".dbf", ".shx", ".prj", ".cpg", ".idm"):
+        with path.with_suffix(suffix).open("ab") as file:
+            file.write(b" ")
+        seen.add(file_digest(path))
+    (tmp_path / "zones.shp").touch()
+    path.with_suffix(".zarr").mkdir()
+    seen.add(file_digest(path))
+    assert len(seen) == 6
+
+
+def test_the_digest_of_a_file_that_stands_alone_is_its_own(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "zones.parquet")
+    before = file_digest(path)
+    (tmp_path / "zones.csv").write_text("another file")
+    (tmp_path / "zones.parquet-wal").touch()
+    assert file_digest(str(path)) == before
+    assert file_digest(frame()) == file_digest(tmp_path) == file_digest("s3://a/b") == ""

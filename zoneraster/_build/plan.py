@@ -38,7 +38,7 @@ from zoneraster._store import (
     write_zarr,
     zarr_objects,
 )
-from zoneraster._zones import OnInvalid, Rings, Zones, file_digest, read_zones, zone_rings
+from zoneraster._zones import OnInvalid, Rings, Zones, file_digest, read_stable_zones, zone_rings
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError
 from zoneraster.executors import Progress
@@ -103,15 +103,16 @@ def plan_store(
     old = load_spec(location, blobs)
     if old is None:
         _refuse_foreign(location, blobs)
-    asked = _asked_spec(options, old)
+    asked, content = _asked_spec(options, old), file_digest(source)
     if old is not None:
         check_same(old, asked, where=str(location))
-        inputs = _inputs_digest(source, options, asked)
+        inputs = _inputs_digest(content, options, asked)
         if inputs and inputs == old.inputs and plan_is_whole(blobs, old.plan):
             return replace(load_summary(location, blobs), reused=True)
     if progress is not None:
         progress("read", 0, 1)
-    prepared = _prepare(source, location, options, old, asked)
+    zones, content = _read(source, content, options, old, asked.grid)
+    prepared = _prepare(zones, content, location, options, old, asked)
     if progress is not None:
         progress("read", 1, 1)
     return _write_plan(prepared, location, progress)
@@ -158,9 +159,8 @@ def _asked_spec(options: PlanOptions, old: Spec | None) -> Spec:
     )
 
 
-def _inputs_digest(source: object, options: PlanOptions, spec: Spec) -> str:
-    """Hash of the zones' file and all options; empty for zones that are not a local file."""
-    content = file_digest(source)
+def _inputs_digest(content: str, options: PlanOptions, spec: Spec) -> str:
+    """Hash of the zones' file (its digest `content`) and all options; empty where that is."""
     if not content:
         return ""
     said = [
@@ -197,13 +197,17 @@ class _Prepared:
 
 
 def _prepare(
-    source: object, location: Location, options: PlanOptions, old: Spec | None, asked: Spec
+    zones: Zones,
+    content: str,
+    location: Location,
+    options: PlanOptions,
+    old: Spec | None,
+    asked: Spec,
 ) -> _Prepared:
-    """Read the zones, give them ids, complete the spec; nothing is written."""
-    zones = _read(source, options, old, asked.grid)
+    """Give the zones ids, complete the spec; nothing is written."""
     ids = give_ids(location, zones.keys(), is_new=old is None)
     spec = replace(asked, dtype=_dtype(ids, old), key=zones.key)
-    spec = replace(spec, inputs=_inputs_digest(source, options, spec))
+    spec = replace(spec, inputs=_inputs_digest(content, options, spec))
     if old is not None:
         check_same(old, spec, where=str(location))
     rings, notes = _rings_and_notes(zones, spec)
@@ -218,11 +222,14 @@ def _prepare(
     return _Prepared(spec, manifest, ids, make_zone_table(zones, ids.zone_id), notes)
 
 
-def _read(source: object, options: PlanOptions, old: Spec | None, grid: Grid) -> Zones:
-    """Zones in the CRS of the grid."""
-    return read_zones(
+def _read(
+    source: object, content: str, options: PlanOptions, old: Spec | None, grid: Grid
+) -> tuple[Zones, str]:
+    """Zones in the CRS of the grid, and the digest of what they were read from."""
+    return read_stable_zones(
         source,
         grid,
+        digest=content,
         # A store that is resumed knows its key; only row numbers are not a column to ask for.
         key=options.key or (old.key if old is not None and old.key != "row" else None),
         on_invalid=options.on_invalid,

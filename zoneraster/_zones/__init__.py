@@ -9,7 +9,7 @@ shapely objects are made to check, repair and rescue zones, and are not kept.
 from zoneraster._zones.keys import whole_numbers as whole_numbers
 from zoneraster._zones.read import OnInvalid as OnInvalid
 from zoneraster._zones.read import Zones as Zones
-from zoneraster._zones.read import read_zones as read_zones
+from zoneraster._zones.read import read_stable_zones as read_stable_zones
 from zoneraster._zones.read import zone_rings as zone_rings
 from zoneraster._zones.rings import Rings as Rings
 from zoneraster._zones.sources import file_digest as file_digest

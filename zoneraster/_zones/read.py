@@ -26,7 +26,7 @@ from zoneraster._zones.checks import (
 from zoneraster._zones.keys import with_key
 from zoneraster._zones.reproject import Projection, reproject_ragged
 from zoneraster._zones.rings import Rings, pixel_rings
-from zoneraster._zones.sources import Source, crs_of, open_source
+from zoneraster._zones.sources import Source, crs_of, file_digest, open_source
 from zoneraster._zones.wkb import FINE, Ragged, Walk, multipolygon_wkb, walk_wkb
 from zoneraster.arrays import Ints
 from zoneraster.errors import ZonerasterWarning, ZonesError
@@ -34,6 +34,9 @@ from zoneraster.errors import ZonerasterWarning, ZonesError
 log = logging.getLogger(__name__)
 
 OnInvalid = Literal["error", "skip", "repair"]
+
+# A file that changes while it is read is read again, so many times in all.
+READINGS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +134,46 @@ def read_zones(
     zones = _fine_zones(found, key, walk, verdict)
     log.info("%s: %d zones, %d rows skipped", found.label, zones.row.size, len(zones.skipped))
     return _brought(zones, found, grid, assume_crs)
+
+
+def read_stable_zones(
+    source: object,
+    grid: Grid,
+    *,
+    digest: str,
+    key: str | None = None,
+    on_invalid: OnInvalid = "error",
+    assume_crs: object = None,
+    layer: str | None = None,
+) -> tuple[Zones, str]:
+    """Zones, and the digest of the very bytes that they were read from.
+
+    Parameters
+    ----------
+    digest : str
+        `file_digest` of the source, taken before. A source that has another one after it was read
+        was replaced meanwhile, and is read again.
+    source, grid, key, on_invalid, assume_crs, layer
+        As `read_zones` takes them.
+
+    Raises
+    ------
+    ZonesError
+        As `read_zones`, and for a source that keeps changing.
+    """
+    for _ in range(READINGS):
+        before = digest
+        zones = read_zones(
+            source, grid, key=key, on_invalid=on_invalid, assume_crs=assume_crs, layer=layer
+        )
+        digest = file_digest(source)
+        if digest == before:
+            return zones, digest
+        log.info("%s changed while it was read", source)
+    raise ZonesError(
+        f"{source} changed while it was read, {READINGS} times in a row: "
+        "build again when nobody writes to it"
+    )
 
 
 def zone_rings(zones: Zones, grid: Grid) -> Rings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -270,19 +271,34 @@ def crs_of(found: Source, assume_crs: object) -> CRS:
 
 
 def file_digest(source: object) -> str:
-    """Hash of a local file, and of those that belong to it (.dbf, .shx, ...); hex.
+    """Hash of a local file and of all files beside it that its driver reads; hex.
+
+    Those are, of a Shapefile, all files of its stem (.dbf, .shx, .cpg, ...); of a GeoPackage, what
+    SQLite has not yet written into it (-wal, -journal; -shm holds nothing that lasts). GeoParquet,
+    FlatGeobuf and GeoJSON stand alone.
 
     Empty for a frame, a URL, and whatever else is no local file.
     """
     if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
         return ""
-    path, digest = Path(source), hashlib.blake2b(digest_size=16)
-    # The wildcards of a name are taken literally.
-    stem = "".join(f"[{c}]" if c in "*?[" else c for c in path.stem)
-    for part in sorted(path.parent.glob(f"{stem}.*")):
-        if part == path or path.suffix.lower() == ".shp":
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _files_read(Path(source)):
+        # A journal may be gone by now, and its file another one.
+        with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
             digest.update(part.suffix.encode())
-            with part.open("rb") as file:
-                while block := file.read(1 << 24):
-                    digest.update(block)
+            while block := file.read(1 << 24):
+                digest.update(block)
     return digest.hexdigest()
+
+
+def _files_read(path: Path) -> list[Path]:
+    """A file, and those beside it that its driver reads."""
+    if path.suffix.lower() == ".shp":
+        # The wildcards of a name are taken literally.
+        stem = "".join(f"[{c}]" if c in "*?[" else c for c in path.stem)
+        return sorted(part for part in path.parent.glob(f"{stem}.*") if part.is_file())
+    # SQLite keeps them beside the file itself, not beside a link to it. An empty one says nothing:
+    # whoever opens a database only to read it may leave one.
+    target = path.resolve()
+    journals = [target.with_name(f"{target.name}-{kind}") for kind in ("wal", "journal")]
+    return [path, *(part for part in journals if part.is_file() and part.stat().st_size)]
