@@ -1,7 +1,8 @@
-"""Names of arrays for annotations."""
+"""Names for annotations: arrays, and packages that are slow to import."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,3 +14,24 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Objects: TypeAlias = npt.NDArray[np.object_]
 # int64 or float64, as the values are.
 Numbers: TypeAlias = npt.NDArray[Any]
+
+
+class Later:
+    """A package that is imported when a name of it is first asked for.
+
+    Annotations of what is public name tables and arrays of packages that are slow to import. They
+    are to be found in the room by whoever looks annotations up (`typing.get_type_hints`), and cost
+    nothing as long as nobody does.
+
+    Parameters
+    ----------
+    package : str
+    """
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the package has
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.package), name)

@@ -28,7 +28,7 @@ class Mapper(Protocol):
 
 
 # None: threads on all cores; int: that many threads; "threads", "processes", "serial".
-ExecutorLike: TypeAlias = "int | str | Mapper | None"
+ExecutorLike: TypeAlias = int | str | Mapper | None
 
 # Called with the name of a phase, what is done of it and its total.
 Progress: TypeAlias = Callable[[str, int, int], None]

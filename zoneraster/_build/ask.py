@@ -27,12 +27,15 @@ from zoneraster._store import (
     stored_zone_table,
     stray_chunks,
 )
+from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError
 
 if TYPE_CHECKING:
     import geopandas
     import xarray as xr
+else:
+    geopandas, xr = Later("geopandas"), Later("xarray")
 
 
 def status(store: StoreLike, *, storage_options: Options = None) -> Status:
@@ -219,8 +222,6 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
     StoreError
         For a place without a zone table.
     """
-    import geopandas  # noqa: PLC0415 - slow import
-
     location = Location.of(store, storage_options)
     data = stored_zone_table(location, location.blobs())
     if data is None:
@@ -252,8 +253,6 @@ def open_store(
     StoreError
         For a place that holds no store.
     """
-    import xarray as xr  # noqa: PLC0415 - slow import
-
     location = Location.of(store, storage_options)
     if verified:
         found = verify(location)

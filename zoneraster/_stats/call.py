@@ -26,14 +26,17 @@ from zoneraster._stats.runs import ZoneSource, find_zones
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
 from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_method, label_of
+from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import ValuesError
 from zoneraster.executors import ExecutorLike, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
+else:
+    pd = Later("pandas")
 
-ValuesLike: TypeAlias = "RasterLike | Mapping[str, RasterLike] | None"
+ValuesLike: TypeAlias = RasterLike | Mapping[str, RasterLike] | None
 # With no more values than this, quantiles count whole values at once.
 _FEW_PIXELS = 2**20
 

@@ -133,6 +133,11 @@ def labels(
     -------
     Key
 
+    Raises
+    ------
+    ValuesError
+        For labels that are no finite numbers, and for names that are no text or given twice.
+
     Examples
     --------
     >>> labels("loss_year.zarr", {1: "2001", 2: "2002"}).unlisted
@@ -173,6 +178,11 @@ def thresholds(source: RasterLike, values: Sequence[float], *, nodata: int | str
     -------
     Key
         Pixels below the lowest threshold are in no row; their number stands in the audit.
+
+    Raises
+    ------
+    ValuesError
+        For thresholds that are no finite numbers, and for a `nodata` that is no whole number.
     """
     _check_numbers(tuple(values), "thresholds")
     if nodata != "error" and not isinstance(nodata, int):

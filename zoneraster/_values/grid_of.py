@@ -40,6 +40,10 @@ def grid_like(obj: object) -> Grid:
         and lon are EPSG:4326. Its lattice comes from ``GeoTransform`` or ``spatial:transform``
         where these fit its 1-D coordinates, else from the coordinates alone.
 
+    Returns
+    -------
+    Grid
+
     Raises
     ------
     GridError

@@ -9,18 +9,23 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ForwardRef, TypeAlias
 
 import numpy as np
 
+from zoneraster.arrays import Later
 from zoneraster.errors import ValuesError
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    XarrayLike: TypeAlias = xr.DataArray | xr.Dataset
+else:
+    xr = Later("xarray")
+    XarrayLike = ForwardRef("xr.DataArray | xr.Dataset", module=__name__)
+
 # What can be opened as a raster.
-SourceLike: TypeAlias = "str | os.PathLike[str] | xr.DataArray | xr.Dataset"
-RasterLike: TypeAlias = "SourceLike | Raster"
+SourceLike: TypeAlias = str | os.PathLike[str] | XarrayLike
 
 COMPARISONS = (">=", ">", "<=", "<", "==", "!=")
 
@@ -99,6 +104,9 @@ class Raster:
 
     def __str__(self) -> str:
         return label_of(self.source)
+
+
+RasterLike: TypeAlias = SourceLike | Raster
 
 
 def label_of(source: object) -> str:
