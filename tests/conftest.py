@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,3 +73,32 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
     finally:
         server.stop()
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def abfs(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """An object store with accounts: objects of each account by key, all under ``abfs://``.
+
+    The option `account_name` says in which account a URL is meant.
+    """
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    accounts: dict[str, dict[str, Any]] = {}
+    folders: dict[str, list[str]] = {}
+
+    class Accounts(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+        protocol = "abfs"
+
+        def __init__(self, account_name: str = "", **options: Any) -> None:
+            super().__init__(**options)
+            self.store = accounts.setdefault(account_name, {})
+            self.pseudo_dirs = folders.setdefault(account_name, [""])
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return str(super()._strip_protocol(path.replace("abfs://", "memory://")))
+
+    monkeypatch.setitem(importlib.import_module("fsspec.registry")._registry, "abfs", Accounts)
+    # A client of another test holds the accounts of that one.
+    monkeypatch.setenv("AZURE_TEST", str(id(accounts)))
+    return accounts

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import pickle
 import threading
+import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
 import zoneraster as zr
 from tests.samples import run_python
-from zoneraster.blobs import LocalBlobs, Location
+from zoneraster.blobs import FsspecBlobs, LocalBlobs, Location
 
 
 def test_a_local_put_is_whole_or_absent_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -81,3 +85,60 @@ def test_suspicious_urls_are_refused(url: str, message: str) -> None:
     with pytest.raises(zr.StoreError, match=message) as caught:
         Location.of(url)
     assert "secret" not in str(caught.value)
+
+
+# ---- places ------------------------------------------------------------------------------------
+
+
+def test_options_belong_to_a_place_and_are_compared_by_content_and_never_shown() -> None:
+    options = {"secret": "hush", "client_kwargs": {"region_name": "eu", "verify": False}}
+    same = {"client_kwargs": {"verify": False, "region_name": "eu"}, "secret": "hush"}
+    place = Location.of("s3://bucket/zones.zarr", options)
+    assert place == Location.of("s3://bucket/zones.zarr", same)
+    assert hash(place) == hash(Location.of("s3://bucket/zones.zarr", same))
+    assert pickle.loads(pickle.dumps(place)) == place
+    others = (None, {}, {"secret": "hush"}, {**options, "secret": "other"}, {**options, "anon": 1})
+    assert all(Location.of("s3://bucket/zones.zarr", other) != place for other in others)
+    assert place.beside("s3://bucket/other.zarr") != place
+    assert place.beside("s3://bucket/other.zarr").options == place.options
+    assert "hush" not in f"{place!r} {place} {place.options_hash}"
+
+
+def test_an_endpoint_in_the_environment_makes_another_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = [Location.of("s3://bucket/a")]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    places.append(Location.of("s3://bucket/a"))
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:2"})
+    places.append(Location.of("s3://bucket/a"))
+    assert len(set(places)) == 3
+    assert places[2] == Location.of("s3://bucket/a")
+
+
+def test_an_option_that_is_an_object_is_compared_by_its_content_or_else_to_itself(
+    tmp_path: Path,
+) -> None:
+    def of(option: object) -> Location:
+        return Location.of("memory://a", {"session": option})
+
+    assert of(dt.timedelta(1)) == of(dt.timedelta(1)) != of(dt.timedelta(2))
+    lock = threading.Lock()
+    assert of(lock) != of(threading.Lock())
+    assert Location.of(tmp_path, {"anon": True}) == Location.of(tmp_path)
+
+
+def test_a_client_is_kept_for_a_while_and_then_opened_with_the_credentials_of_the_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Location.of("memory://clients")
+    monkeypatch.setattr("zoneraster.blobs._CLIENT_SECONDS", 1e9)
+    first = place.blobs()
+    assert place.blobs() is first
+    assert Location.of("memory://clients", {"token": "b"}).blobs() is not first
+    monkeypatch.setattr("zoneraster.blobs._CLIENT_SECONDS", 1e-4)
+    time.sleep(0.001)
+    again = place.blobs()
+    assert isinstance(first, FsspecBlobs)
+    assert isinstance(again, FsspecBlobs)
+    assert again.fs is not first.fs

@@ -6,12 +6,18 @@ object store with one PUT. Nothing is appended to and nothing is read back to be
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import os
+import pickle
 import tempfile
+import threading
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
@@ -20,6 +26,10 @@ import fsspec
 from zoneraster.errors import StoreError
 
 PRIVATE = ".zoneraster/"
+# Variables that clients of object stores find endpoints, accounts and credentials in.
+_ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
+# A client may hold credentials that expire; after so many seconds a new one finds those of today.
+_CLIENT_SECONDS = 60.0
 _LOCAL_SCHEMES = ("file", "local")
 # Others that name bytes elsewhere (reference://), or chains of them, could read files nobody meant
 # to open.
@@ -167,6 +177,7 @@ class FsspecBlobs:
     def __init__(self, fs: Any, root: str) -> None:  # Any: fsspec carries no types
         self.fs = fs
         self.root = root.rstrip("/")
+        self._listing = threading.Lock()
 
     def get(self, key: str) -> bytes:
         """Bytes of a key."""
@@ -198,11 +209,19 @@ class FsspecBlobs:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder."""
-        self.fs.invalidate_cache()
-        found = self.fs.find(f"{self.root}/{prefix.rstrip('/')}", detail=True)
-        skip = len(self.root.removeprefix("/")) + 1
+        folder = prefix.rstrip("/")
+        for key, info in self.infos(folder):
+            yield f"{folder}/{key}" if folder else key, int(info["size"])
+
+    def infos(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Keys below a folder, from there on, and what the file system says of each."""
+        # The listings that a client remembers are no place for two threads.
+        with self._listing:
+            self.fs.invalidate_cache()
+            found = self.fs.find(f"{self.root}/{folder}", detail=True)
+        skip = len(f"{self.root}/{folder}".strip("/")) + 1
         for name, info in sorted(found.items()):
-            yield name.removeprefix("/")[skip:], int(info["size"])
+            yield name.removeprefix("/")[skip:], info
 
     def sweep(self) -> int:
         """Nothing to sweep: a PUT leaves no temporary object."""
@@ -213,16 +232,33 @@ class FsspecBlobs:
 class Location:
     """Where a store is: picklable and free of secrets unless the caller put them into the options.
 
+    Two places are equal when URL and options are: an endpoint or an account leads elsewhere under
+    the same URL, whether it stands in the options, in fsspec's configuration or in the environment.
+
     Parameters
     ----------
     url : str
         A local path or a URL.
     options : tuple of (str, object)
         fsspec storage options.
+
+    Attributes
+    ----------
+    options_hash : str
+        What the options, and others that hold here, are compared by: not by what can be shown.
     """
 
     url: str
     options: tuple[tuple[str, object], ...] = field(default=(), compare=False, repr=False)
+    options_hash: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        said: list[object] = [dict(self.options)]
+        if not self.is_local:
+            said.append(fsspec.config.conf)
+            said.append({k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)})
+        hashed = hashlib.blake2b(_text_of_option(said).encode(), digest_size=16).hexdigest()
+        object.__setattr__(self, "options_hash", hashed)
 
     @classmethod
     def of(
@@ -253,7 +289,8 @@ class Location:
         if scheme in _LOCAL_SCHEMES and has_scheme:
             url = rest
         if "://" not in url:
-            url = str(Path(url).expanduser().absolute())
+            # A local path leads to one place, whatever the options are for.
+            return cls(str(Path(url).expanduser().absolute()))
         return cls(url, tuple(sorted((options or {}).items())))
 
     @property
@@ -265,11 +302,41 @@ class Location:
         """Open the place itself; never a local path through fsspec, which tears files."""
         if self.is_local:
             return LocalBlobs(Path(self.url))
-        fs, root = fsspec.core.url_to_fs(self.url, **dict(self.options))
-        return FsspecBlobs(fs, root)
+        return _client(self, os.getpid(), int(time.monotonic() // _CLIENT_SECONDS))
+
+    def beside(self, url: str) -> Location:
+        """Another URL, reached by the same options."""
+        return replace(self, url=url)
 
     def __str__(self) -> str:
         return self.url
+
+
+@functools.lru_cache(maxsize=8)
+def _client(location: Location, process: int, period: int) -> FsspecBlobs:
+    """A place through fsspec, opened once in a process and again in the next period."""
+    fs, root = fsspec.core.url_to_fs(
+        location.url, **{**dict(location.options), "skip_instance_cache": True}
+    )
+    return FsspecBlobs(fs, root)
+
+
+def _text_of_option(value: object) -> str:
+    """Text that is the same for the same content, however a mapping is ordered.
+
+    What cannot even be pickled is equal to nothing.
+    """
+    if isinstance(value, Mapping):
+        pairs = (f"{_text_of_option(k)}: {_text_of_option(v)}" for k, v in value.items())
+        return f"{{{', '.join(sorted(pairs))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text_of_option, value))}]"
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return repr(value)
+    try:
+        return f"{type(value).__qualname__} {pickle.dumps(value).hex()}"
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return uuid.uuid4().hex
 
 
 # What names a store, and the fsspec options of its place.

@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import zarr
 
 import zoneraster as zr
 from tests.conftest import FakeS3
-from tests.samples import CHUNKS, GRID, sample_zones, tree
+from tests.samples import CHUNKS, GRID, run_python, sample_zones, tree
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,56 @@ def test_a_build_on_s3_resumes_verifies_and_opens(store: Path, s3: FakeS3) -> No
     assert zr.verify(url, storage_options=options).ok
     opened = zr.open(url, storage_options=options)["zone"]
     assert np.array_equal(opened, zarr.open_array(store / "zone", mode="r")[:])
+
+
+def test_one_url_with_other_options_is_another_store(
+    store: Path, abfs: dict[str, dict[str, Any]]
+) -> None:
+    url = "abfs://zones/zones.zarr"
+    for account, is_new in (("one", True), ("two", True), ("one", False)):
+        options = {"account_name": account}
+        report = zr.build(
+            sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS, storage_options=options
+        )
+        assert zr.verify(url, storage_options=options).ok
+        assert bool(report.burned) == is_new
+    held = {name: {key: file.getvalue() for key, file in abfs[name].items()} for name in abfs}
+    assert held["one"] == held["two"]
+    assert len(held["one"]) == len(tree(store))
+    del abfs["two"]["/zones/zones.zarr/zone/c/3/3"]
+    assert zr.verify(url, storage_options={"account_name": "one"}).ok
+    assert not zr.verify(url, storage_options={"account_name": "two"}).ok
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+def test_one_bucket_name_at_two_endpoints_is_two_stores(store: Path, s3: FakeS3) -> None:
+    import s3fs
+
+    # All servers of one process have the same buckets.
+    code = """
+        import contextlib, logging, threading
+        from moto.server import ThreadedMotoServer
+        logging.getLogger("werkzeug").setLevel("ERROR")
+        with contextlib.redirect_stdout(None):
+            server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+            server.start()
+        print("{}:{}".format(*server.get_host_and_port()), flush=True)
+        threading.Event().wait()
+    """
+    url, other = "s3://places/zones.zarr", run_python(code)
+    try:
+        assert other.stdout is not None
+        there = {**s3.options, "endpoint_url": f"http://{other.stdout.readline().decode().strip()}"}
+        for options in (s3.options, there):
+            files = s3fs.S3FileSystem(**options)
+            files.mkdir("places")
+            report = zr.build(
+                sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS, storage_options=options
+            )
+            assert report.burned
+            assert len(files.find("places")) == len(tree(store))
+            assert zr.verify(url, storage_options=options).ok
+    finally:
+        other.kill()
+        other.wait()

@@ -27,7 +27,9 @@ from tests.values.samples import (
     write_zarr,
 )
 from zoneraster._grid.windows import Window
-from zoneraster._values.open import open_raster
+from zoneraster._values.open import open_raster, source_key
+from zoneraster._values.raster import as_raster
+from zoneraster.blobs import Location
 from zoneraster.errors import ValuesError
 
 
@@ -103,6 +105,26 @@ def test_a_zarr_in_memory_of_fsspec_is_read_and_identified() -> None:
     url = write_zarr("memory://values/cover.zarr", dataset())
     check_remote(url, files, "/values/cover.zarr/tcd/c/0/0/0")
     assert open_raster(f"{url}/tcd").name == "tcd"
+
+
+def test_options_lead_to_other_pixels_under_the_same_url(
+    abfs: dict[str, dict[str, Any]],
+) -> None:
+    url, found = "abfs://values/cover.zarr", []
+    for account, values in (("one", dataset()), ("two", dataset() + 1)):
+        options = {"account_name": account}
+        values.to_zarr(url, storage_options=options, zarr_format=3)
+        opened = open_raster(Location.of(url, options))
+        check_reading(opened, values["tcd"].values)
+        check_reading(open_raster(Location.of(f"{url}/tcd", options)), values["tcd"].values)
+        found.append(opened.identity(WHOLE))
+    assert set(abfs) == {"one", "two"}
+    again = open_raster(Location.of(url, {"account_name": "one"}))
+    assert again.identity(WHOLE) == found[0] != found[1]
+    assert again.label == url
+    asked = as_raster(url)
+    other = open_raster(Location.of(url, {"account_name": "two"}))
+    assert source_key(asked, again) != source_key(asked, other)
 
 
 @pytest.mark.s3

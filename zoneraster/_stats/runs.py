@@ -223,7 +223,7 @@ class ArrayRuns:
     """Runs of any integer Zarr array named `zone`, (y, x) or (layer, y, x)."""
 
     def __init__(self, location: Location) -> None:
-        layer = Raster(location.url, variable=ARRAY, nodata=None)
+        layer = Raster(location, variable=ARRAY, nodata=None)
         self._raster: OpenRaster = open_raster(layer)
         if self._raster.dtype.kind not in "iu":
             raise StoreError(f"zones of {location} are {self._raster.dtype}: they must be integers")

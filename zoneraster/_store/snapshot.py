@@ -66,7 +66,7 @@ class Snapshot:
     """What all tasks of a plan share in one process; files are opened once per thread."""
 
     def __init__(self, location: Location, digest: str) -> None:
-        self.blobs = location.blobs()
+        self._location, self._blobs = location, location.blobs()
         self.spec = require_spec(location, self.blobs)
         if self.spec.digest() != digest:
             raise StoreError(
@@ -78,11 +78,18 @@ class Snapshot:
         self._local = threading.local()
 
     @property
+    def blobs(self) -> Blobs:
+        """The store's bytes, through a client whose credentials are fresh."""
+        return self._blobs if self._location.is_local else self._location.blobs()
+
+    @property
     def manifest(self) -> Manifest:
         """The open manifest of the calling thread."""
-        opened: Manifest | None = getattr(self._local, "manifest", None)
-        if opened is None:
-            opened = self._local.manifest = self.open_manifest()
+        blobs = self.blobs
+        through, opened = getattr(self._local, "manifest", (None, None))
+        if opened is None or through is not blobs:
+            opened = self.open_manifest()
+            self._local.manifest = (blobs, opened)
         return opened
 
     def open_manifest(self) -> Manifest:

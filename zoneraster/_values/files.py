@@ -53,6 +53,11 @@ def open_file(asked: Raster, location: Location, label: str) -> OpenRaster:
             f"{label} is a raster file, which has bands and no variables: replace "
             f"variable={asked.variable!r} by band=1, 2, ..."
         )
+    if location.options:
+        raise ValuesError(
+            f"{label}: GDAL reads raster files and takes no storage options: set them in the "
+            "environment, such as AWS_S3_ENDPOINT"
+        )
     path = _checked_file(location, label)
     try:
         file = _open_here(path)

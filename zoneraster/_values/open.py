@@ -83,7 +83,7 @@ def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:
     """What two rasters have in common that read the same pixels, whatever they are called."""
     how = (asked.band, asked.nodata, str(asked.crs), asked.raw)
     if isinstance(opened.pixels, ZarrPixels | FilePixels):
-        return repr(replace(opened.pixels, opening="")), *how
+        return replace(opened.pixels, opening=""), *how
     return id(asked.source), asked.variable or opened.name, *how
 
 
@@ -106,8 +106,8 @@ def _open(asked: Raster) -> list[OpenRaster]:
     import xarray as xr  # noqa: PLC0415
 
     label, source = _label(asked), asked.source
-    if isinstance(source, str | os.PathLike):
-        return _open_place(os.fspath(source), asked, label)
+    if isinstance(source, str | os.PathLike | Location):
+        return _open_place(source, asked, label)
     if isinstance(source, xr.DataArray):
         return [open_array(source, asked, label)]
     if isinstance(source, xr.Dataset):
@@ -118,9 +118,11 @@ def _open(asked: Raster) -> list[OpenRaster]:
     )
 
 
-def _open_place(place: str, asked: Raster, label: str) -> list[OpenRaster]:
+def _open_place(
+    place: str | os.PathLike[str] | Location, asked: Raster, label: str
+) -> list[OpenRaster]:
     """The rasters at a path or URL."""
-    if place.startswith("/vsi"):
+    if not isinstance(place, Location) and os.fspath(place).startswith("/vsi"):
         raise ValuesError(f"{label}: GDAL's virtual paths are not followed: give a plain one")
     try:
         location = Location.of(place)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ForwardRef, TypeAlias
 import numpy as np
 
 from zoneraster.arrays import Later
+from zoneraster.blobs import Location
 from zoneraster.errors import ValuesError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ else:
     XarrayLike = ForwardRef("xr.DataArray | xr.Dataset", module=__name__)
 
 # What can be opened as a raster.
-SourceLike: TypeAlias = str | os.PathLike[str] | XarrayLike
+SourceLike: TypeAlias = str | os.PathLike[str] | Location | XarrayLike
 
 COMPARISONS = (">=", ">", "<=", "<", "==", "!=")
 
@@ -111,8 +112,8 @@ RasterLike: TypeAlias = SourceLike | Raster
 
 def label_of(source: object) -> str:
     """Name of a source for people."""
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+    if isinstance(source, str | os.PathLike | Location):
+        return str(source) if isinstance(source, Location) else os.fspath(source)
     name = getattr(source, "name", None)
     return f"{type(source).__name__} {name!r}" if name else type(source).__name__
 

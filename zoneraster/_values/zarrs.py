@@ -20,7 +20,15 @@ from zoneraster._values.chunks import ChunkLayout, parse_metadata
 from zoneraster._values.decoding import Block
 from zoneraster._values.opened import UNREADABLE, Lanes, OpenRaster, digest_block, digest_of
 from zoneraster._values.raster import Raster, stem_of
-from zoneraster.blobs import Blobs, LocalBlobs, Location, file_state, get_or_none, object_state
+from zoneraster.blobs import (
+    Blobs,
+    FsspecBlobs,
+    LocalBlobs,
+    Location,
+    file_state,
+    get_or_none,
+    object_state,
+)
 from zoneraster.errors import ValuesError
 
 if TYPE_CHECKING:
@@ -38,15 +46,14 @@ class Group:
 
     Parameters
     ----------
-    url : str
-        A local path or a URL.
+    location : Location
     is_consolidated : bool
         The metadata of all arrays stand in one object.
     variable : str or None
         The array inside of it that a path led to.
     """
 
-    url: str
+    location: Location
     is_consolidated: bool
     variable: str | None = None
 
@@ -77,9 +84,10 @@ def find_group(location: Location, label: str, other_suffixes: tuple[str, ...]) 
     if not found:
         raise ValuesError(f"{label} has no Zarr metadata ({', '.join(ZARR_NODES)}): check the path")
     if not _is_array(found):
-        return Group(url, _is_consolidated(found))
-    parent, _, variable = url.rpartition("/")
-    around = _nodes(Location(parent))
+        return Group(location.beside(url), _is_consolidated(found))
+    url, _, variable = url.rpartition("/")
+    parent = location.beside(url)
+    around = _nodes(parent)
     if not around or _is_array(around):
         raise ValuesError(
             f"{label} is a Zarr array without a group, so nothing says where it lies: write it "
@@ -118,7 +126,7 @@ def open_zarr(group: Group, asked: Raster, label: str) -> list[OpenRaster]:
     opening = uuid.uuid4().hex
     asked = asked if group.variable is None else replace(asked, variable=group.variable)
     try:
-        dataset = _open_group(group.url, group.is_consolidated, opening)
+        dataset = _open_group(group.location, group.is_consolidated, opening)
     except UNREADABLE as err:
         raise ValuesError(
             f"{label}: cannot be opened as Zarr ({type(err).__name__}: {err}): check "
@@ -130,23 +138,23 @@ def open_zarr(group: Group, asked: Raster, label: str) -> list[OpenRaster]:
 
     def opened_as(name: str) -> OpenRaster:
         def pixels(_: xr.Variable, axes: Axes) -> ZarrPixels:
-            return ZarrPixels(group.url, name, group.is_consolidated, opening, axes)
+            return ZarrPixels(group.location, name, group.is_consolidated, opening, axes)
 
         named = label if is_only or group.variable else f"{label}/{name}"
         return raster_of(dataset, name, asked, named, pixels)
 
     opened = [opened_as(name) for name in names]
-    return [replace(opened[0], name=stem_of(group.url))] if is_only else opened
+    return [replace(opened[0], name=stem_of(group.location.url))] if is_only else opened
 
 
 @functools.lru_cache(maxsize=64)
-def _open_group(url: str, is_consolidated: bool, opening: str) -> xr.Dataset:
+def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.Dataset:
     """Open a Zarr group: data stay as stored, times among the coordinates become dates."""
     import xarray as xr  # noqa: PLC0415 - slow, and not needed for raster files
 
     opened = xr.open_dataset(
-        url, engine="zarr", consolidated=is_consolidated, chunks=None, cache=False,
-        mask_and_scale=False, decode_times=False,
+        location.url, engine="zarr", consolidated=is_consolidated, chunks=None, cache=False,
+        mask_and_scale=False, decode_times=False, storage_options=dict(location.options) or None,
     )  # fmt: skip
     # Data may be "days since" too, as alerts are: these are numbers to reduce.
     coords = opened.coords.to_dataset()
@@ -161,14 +169,14 @@ def _open_group(url: str, is_consolidated: bool, opening: str) -> xr.Dataset:
 class ZarrPixels:
     """Pixels of a variable of a Zarr group, which each process opens for itself, once."""
 
-    url: str
+    location: Location
     variable: str
     is_consolidated: bool
     opening: str  # names one call of open_zarr: what is written anew later is opened anew
     axes: Axes
 
     def _opened(self) -> xr.Variable:
-        dataset = _open_group(self.url, self.is_consolidated, self.opening)
+        dataset = _open_group(self.location, self.is_consolidated, self.opening)
         return dataset.variables[self.variable]
 
     def read(self, lanes: Lanes, window: Window) -> Block:
@@ -180,7 +188,7 @@ class ZarrPixels:
 
     def _one_chunk(self, lanes: Lanes, window: Window) -> Block | None:
         """Stored pixels that lie in one chunk of a plain array; None for others."""
-        blobs, layout = _open_chunks(self.url, self.variable, self.opening)
+        blobs, layout = _open_chunks(self.location, self.variable, self.opening)
         if layout is None:
             return None
         variable = self._opened()
@@ -206,20 +214,20 @@ class ZarrPixels:
 
     def identity(self, window: Window) -> bytes:
         """Digest of the metadata and of size and time of each chunk that the window touches."""
-        blobs = Location.of(self.url).blobs()
+        blobs = self.location.blobs()
         metadata = [
             get_or_none(blobs, f"{self.variable}/{name}") for name in (*ZARR_NODES, ".zattrs")
         ]
         said = json.loads(metadata[0] or metadata[3] or b"{}")
         keys = _chunk_keys(said, self._spans(window))
-        if keys is None or self.url.startswith("http"):
+        if keys is None or self.location.url.startswith("http"):
             # Neither chunks to look at nor a listing of them: the pixels themselves then.
             return digest_block(self.read(self.axes.all_lanes(), window))
         if isinstance(blobs, LocalBlobs):
             folder = blobs.root / self.variable
             states = [repr(file_state(folder / key)) for key in keys]
         else:
-            listing = _listing(f"{self.url}/{self.variable}", self.opening)
+            listing = _listing(self.location, self.variable, self.opening)
             states = [listing.get(key, "") for key in keys]
         return digest_of(*(repr(part) for part in metadata), repr(states))
 
@@ -232,9 +240,11 @@ class ZarrPixels:
 
 
 @functools.lru_cache(maxsize=64)
-def _open_chunks(url: str, variable: str, opening: str) -> tuple[Blobs, ChunkLayout | None]:
+def _open_chunks(
+    location: Location, variable: str, opening: str
+) -> tuple[Blobs, ChunkLayout | None]:
     """Where the chunks of a Zarr array are, and how they are stored."""
-    blobs = Location.of(url).blobs()
+    blobs = location.blobs()
     return blobs, parse_metadata(get_or_none(blobs, f"{variable}/zarr.json"))
 
 
@@ -271,12 +281,8 @@ def _chunk_keys(metadata: Mapping[str, Any], spans: list[tuple[int, int]]) -> It
 
 
 @functools.lru_cache(maxsize=16)
-def _listing(url: str, opening: str) -> dict[str, str]:
-    """States of everything below a URL by key: one listing instead of a request for each chunk."""
-    import fsspec  # noqa: PLC0415
-
-    files, path = fsspec.core.url_to_fs(url)
-    files.invalidate_cache()
-    skip = len(path.strip("/")) + 1
-    found = files.find(path, detail=True)
-    return {name.lstrip("/")[skip:]: object_state(info) for name, info in found.items()}
+def _listing(location: Location, variable: str, opening: str) -> dict[str, str]:
+    """States of everything below an array by key: one listing, no request for each chunk."""
+    blobs = location.blobs()
+    assert isinstance(blobs, FsspecBlobs)
+    return {key: object_state(info) for key, info in blobs.infos(variable)}
