@@ -10,6 +10,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 import zarr
@@ -171,6 +172,26 @@ def test_a_plan_is_reused_for_the_same_file_and_options_only(tmp_path: Path) -> 
     other.replace(path)
     assert not planned()
     assert planned()
+
+
+def test_a_chunk_that_stays_in_the_plan_and_owns_nothing_any_more_is_deleted(
+    tmp_path: Path,
+) -> None:
+    zones = boxes((0.1, 9.1, 0.9, 9.9), (5, 5, 6, 6))
+    store, _ = built(tmp_path, zones)
+    assert (store / "zone" / "c" / "0" / "0").exists()
+    # Crosses rows of centres between two columns of them.
+    sliver = boxes((0.112, 9.1, 0.116, 9.9), (5, 5, 6, 6))
+    _, report = built(tmp_path, sliver)
+    planned = pq.read_table(store / ".zoneraster" / "chunks.parquet")
+    places = zip(planned["chunk_row"].to_pylist(), planned["chunk_col"].to_pylist(), strict=True)
+    assert (0, 0) in set(places)
+    assert not (store / "zone" / "c" / "0" / "0").exists()
+    assert report.zero_pixel_zones == (1,)
+    assert np.unique(pixels(store)).tolist() == [0, 2]
+    assert zr.verify(store, deep=1.0).ok
+    fresh, _ = built(tmp_path / "fresh", sliver)
+    assert tree(store) == tree(fresh)
 
 
 def test_removed_and_added_zones_give_a_fresh_store_and_ids_are_never_reused(

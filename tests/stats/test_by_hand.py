@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import zoneraster as zr
-from tests.stats.samples import CLASSES, GRID, VALUES, build, raster, write_zones
+from tests.stats.samples import CLASSES, GRID, VALUES, build, moved, raster, write_zones
 from zoneraster._values.raster import Predicate
 
 NAN, INF = math.nan, math.inf
@@ -529,6 +529,26 @@ def test_a_comparison_is_false_without_a_value_and_its_negation_true(
     cover = raster([[255, 10, 20], [30, 40, 50], [60, 255, 80]], dtype="uint8", _FillValue=255)
     table = zr.zonal_stats(store, raster(VALUES), stats="sum", where=condition(zr.Raster(cover)))
     assert table["sum"].tolist() == sums
+
+
+def test_the_audit_tells_what_is_left_out_from_what_is_not_known(store: Path) -> None:
+    # In zones lie 10, 20, 30, 40, 50, 80, and two pixels without a cover.
+    cover = zr.Raster(
+        raster([[255, 10, 20], [30, 40, 50], [60, 255, 80]], dtype="uint8", _FillValue=255)
+    )
+
+    def said(where: Predicate) -> tuple[int, int]:
+        audit = zr.zonal_stats(store, raster(VALUES), where=where).attrs["audit"]
+        return audit["excluded"], audit["excluded_without_value"]
+
+    assert said(cover >= 30) == (4, 2)
+    assert said(cover > 255) == (8, 2)
+    # A condition that holds is known to hold, whatever else has no value.
+    assert said((cover >= 30) | (zr.Raster(raster(HALF)) >= 0)) == (0, 0)
+    assert said(~(cover >= 30)) == (4, 0)
+    # Beyond its edge a raster has no value either.
+    part = zr.Raster(moved([[10, 20], [40, 50], [0, 80]], cols=1))
+    assert said(part >= 30) == (5, 2)
 
 
 def test_predicates_of_several_layers_and_keys_go_together(store: Path) -> None:

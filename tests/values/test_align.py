@@ -79,6 +79,12 @@ def test_grids_that_do_not_fit_are_refused() -> None:
         relation(grid_of(1, rows=0.25, cols=2), STORE, label="tcd")
     with pytest.raises(AlignmentError, match=r"row 0.75, column 0 .*\(ratio 1/2\)"):
         relation(grid_of(0.5, rows=0.75), STORE, label="tcd")
+    # 1/20 and 1/500 of a pixel are no decimals that were cut.
+    for shift in (0.05, 0.002):
+        with pytest.raises(AlignmentError, match=f"row {shift}, column 0 .*between the pixels"):
+            relation(grid_of(1, rows=shift), STORE, label="tcd")
+    with pytest.raises(AlignmentError, match=r"1\.001 times as wide"):
+        relation(grid_of(1.001), STORE, label="tcd")
     other = Grid("EPSG:32634", STORE.transform, STORE.shape)
     with pytest.raises(AlignmentError, match=f"tcd: the grids have different CRS.*or {cure}"):
         relation(other, STORE, label="tcd")

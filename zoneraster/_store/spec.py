@@ -85,7 +85,11 @@ class Spec:
         return np.dtype(self.dtype).itemsize
 
     def hash(self) -> bytes:
-        """Hash of what decides the bytes of a chunk beside its records, 16 bytes."""
+        """Hash of what decides the bytes of a chunk beside its records, 16 bytes.
+
+        One store never changes any of it, see `check_same`: the hash keeps the fingerprints of
+        different stores apart.
+        """
         grid = self.grid.to_dict()
         # The text of a CRS varies with the PROJ release; its authority code does not.
         authority = self.grid.crs.to_authority()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.stats.runs import random_zones, slots_of
 from zoneraster._stats import cut
 from zoneraster._stats.families.custom import gather
-from zoneraster._stats.families.moments import accumulate, fold_rows
+from zoneraster._stats.families.moments import Moments, accumulate, fold_rows
 
 few = settings(max_examples=25)
 
@@ -111,3 +111,38 @@ def test_rows_are_folded_in_order() -> None:
     values = [2.0, 4.0, 1 - 2**0.5, 1.0, 1 + 2**0.5, 2.0]
     assert average == pytest.approx(np.mean(values))
     assert squares == pytest.approx(np.var(values) * 6)
+
+
+# One large value and small ones that are lost beside it, whichever comes first.
+LOSSES = [[1.0, 1e17, 1.0, -1e17], [1e17, 1.0, -1e17, 1.0], [1.0, -1e17, 1.0, 1e17]]
+
+
+@pytest.mark.parametrize("column", LOSSES)
+def test_what_a_sum_loses_is_kept_run_by_run(column: list[float]) -> None:
+    values = np.array(column)[:, None]
+    runs = (np.arange(5), np.zeros(4, np.int32), np.zeros(4, np.int64), 1)
+    skip, n, total, lost, *_ = into = accumulators(1, float)
+    limits = (np.float64(0), np.inf, -np.inf)
+    accumulate(runs, values, (0, 0, 1), (0.0, False), limits, np.ones(4), into)
+    assert not skip.any()
+    assert (n[0], total[0] + lost[0]) == (4, 2.0)
+
+
+@pytest.mark.parametrize("column", LOSSES)
+def test_what_a_sum_loses_is_kept_row_by_row(column: list[float]) -> None:
+    nothing, out = np.zeros(4), accumulators(1, float)[1:]
+    rows = (np.ones(4, np.int64), np.array(column), *[nothing] * 7)
+    fold_rows(np.zeros(4, np.int64), rows, out)
+    assert out[1][0] + out[2][0] == 2.0
+
+
+def test_merged_integer_sums_leave_room_for_as_many_rows_again() -> None:
+    family = Moments.of(("sum",), np.dtype("int32"))
+    rows = {
+        "n": np.ones(3, np.int64),
+        "total": np.full(3, 2**32 - 1),
+        "lost": np.full(3, -1),
+    }
+    merged = family.merge(rows, np.zeros(3, np.int64), 1)
+    assert family.finish(merged, "sum", None)[""].tolist() == [-3]
+    assert 0 <= merged["total"][0] < 2**32
