@@ -128,10 +128,10 @@ def test_the_lattice_is_as_fine_as_the_rasters_that_must_agree() -> None:
 
 def test_a_placement_follows_from_the_relation() -> None:
     one = on_store(opened_on(grid_of(0.5, rows=-1, cols=1.5, shape=(4, 6)), chunks=(1, 100)))
-    assert place(one, 2, (3, 3)) == Placement(1, -2, 3, 4, 6, (4, 6))
-    assert place(one, 4, (1, 3)) == Placement(2, -4, 6, 4, 6, (2, 6))
+    assert place(one, 2, (3, 3)) == Placement(1, -2, 3, 4, 6, (4, 6), (1, 100))
+    assert place(one, 4, (1, 3)) == Placement(2, -4, 6, 4, 6, (2, 6), (1, 100))
     coarse = on_store(opened_on(grid_of(2, shape=(8, 8)), chunks=(2, 2)))
-    assert place(coarse, 1, (12, 3)) == Placement(2, 0, 0, 8, 8, (6, 2))
+    assert place(coarse, 1, (12, 3)) == Placement(2, 0, 0, 8, 8, (6, 2), (2, 2))
 
 
 def test_a_raster_finer_than_the_lattice_is_refused() -> None:
@@ -161,8 +161,20 @@ def test_whole_chunks_are_read_at_once(
     assert read_unit(chunks, near) == unit
 
 
+def test_chunks_of_a_raster_stored_from_south_to_north_count_from_the_south() -> None:
+    opened = replace(opened_on(grid_of(1, shape=(10, 8)), chunks=(4, 4)), is_flipped=True)
+    placed = place(on_store(opened), 1, (8, 4))
+    assert placed == Placement(1, 0, 0, 10, 8, (8, 4), (4, 4), lead=2)
+    assert placed.first == (-2, 0)
+    assert list(placed.cuts(0, 0, 10)) == [0, 6, 10]
+    assert placed.block_of(Window(5, 6, 0, 1)) == (0, 0)
+    assert placed.block_of(Window(6, 7, 0, 1)) == (1, 0)
+    assert placed.block_window((0, 0), Window(0, 10, 0, 8)) == Window(0, 6, 0, 4)
+    assert placed.block_window((1, 1), Window(0, 10, 0, 8)) == Window(6, 10, 4, 8)
+
+
 def test_pixels_and_units_of_a_placement_by_hand() -> None:
-    placed = Placement(factor=2, row=-3, col=4, height=5, width=4, unit=(2, 3))
+    placed = Placement(factor=2, row=-3, col=4, height=5, width=4, unit=(2, 3), chunk=(1, 1))
     assert placed.extent == Window(-3, 7, 4, 12)
     assert placed.pixels_of(Window(0, 2, 5, 6)) == Window(1, 3, 0, 1)
     assert placed.block_of(Window(1, 3, 10, 12)) == (1, 1)
@@ -184,6 +196,8 @@ placements = st.builds(
     height=st.integers(1, 9),
     width=st.integers(1, 9),
     unit=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    chunk=st.just((1, 1)),
+    lead=st.integers(0, 3),
 )
 
 
@@ -196,7 +210,7 @@ def test_between_two_cuts_a_raster_has_one_unit(placed: Placement, start: int, s
         inside = row - placed.row
         # -1 outside of the raster
         is_in = 0 <= inside < placed.height * placed.factor
-        unit = inside // placed.factor // placed.unit[0] if is_in else -1
+        unit = (inside // placed.factor + placed.lead) // placed.unit[0] if is_in else -1
         units.setdefault(sum(cut <= row for cut in cuts), set()).add(unit)
         if unit >= 0:
             assert placed.block_of(Window(row, row + 1, placed.col, placed.col + 1)) == (unit, 0)

@@ -11,6 +11,7 @@ from zoneraster._grid.chunking import BATCH_SIDES as BATCH_SIDES
 from zoneraster._grid.chunking import MIN_BATCHES as MIN_BATCHES
 from zoneraster._grid.chunking import Chunking as Chunking
 from zoneraster._grid.chunking import block_window as block_window
+from zoneraster._grid.chunking import blocks_near as blocks_near
 from zoneraster._grid.chunking import blocks_of as blocks_of
 from zoneraster._grid.chunking import blocks_under as blocks_under
 from zoneraster._grid.chunking import n_blocks as n_blocks

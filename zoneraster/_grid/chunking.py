@@ -43,6 +43,17 @@ def n_blocks(size: int, side: int) -> int:
     return -(-size // side)
 
 
+def blocks_near(side: int, size: int) -> int:
+    """Pixels of whole blocks, at least one, that are about `size`; exactly that where they can be.
+
+    Examples
+    --------
+    >>> blocks_near(512, 4000), blocks_near(500, 4000), blocks_near(5000, 4000)
+    (4096, 4000, 5000)
+    """
+    return size if size % side == 0 else max(1, round(size / side)) * side
+
+
 def blocks_of(start: int, stop: int, side: int) -> range:
     """Numbers of the blocks along one axis that hold a part of ``start <= pixel < stop``.
 

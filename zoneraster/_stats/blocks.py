@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from zoneraster._grid import hull
+from zoneraster._grid import Window, hull
 from zoneraster._stats.families import Place
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.runs import Runs
@@ -13,6 +14,8 @@ from zoneraster._stats.tiles import Cell
 from zoneraster._values import Block, Lanes
 
 _Ranges: TypeAlias = tuple[tuple[int, int], ...]
+# Number of a raster, and of a block of it.
+_Block: TypeAlias = tuple[int, tuple[int, int]]
 
 
 class Held(NamedTuple):
@@ -35,11 +38,11 @@ class Blocks:
     def __init__(self, task: StatsTask, cells: list[Cell]) -> None:
         self._task = task
         self._zones = task.request.zones.open()
-        self._within = hull([part.window for part in task.parts])
+        self._within = hulls_of(cells)
         self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
         self._chunk_uses = Counter(cell.chunk for cell in cells)
         # By raster and number of the block, then by the ranges of the lanes.
-        self._blocks: dict[tuple[int, tuple[int, int]], dict[_Ranges, Block]] = {}
+        self._blocks: dict[_Block, dict[_Ranges, Block]] = {}
         self._runs: dict[tuple[int, int], list[Runs | None]] = {}
 
     def runs(self, cell: Cell) -> list[Runs | None]:
@@ -56,7 +59,7 @@ class Blocks:
         if block is None:
             return None
         placement = self._task.request.placements[number]
-        window = placement.block_window(block, self._within)
+        window = placement.block_window(block, self._within[number, block])
         known = self._blocks.setdefault((number, block), {})
         key = tuple((s.start, s.stop) for s in lanes)
         if key not in known:
@@ -90,3 +93,13 @@ class Blocks:
         self._chunk_uses[cell.chunk] -= 1
         if not self._chunk_uses[cell.chunk]:
             self._runs.pop(cell.chunk, None)
+
+
+def hulls_of(cells: Iterable[Cell]) -> dict[_Block, Window]:
+    """What all cells together need of each block, on the lattice."""
+    found: dict[_Block, list[Window]] = {}
+    for cell in cells:
+        for number, block in enumerate(cell.blocks):
+            if block is not None:
+                found.setdefault((number, block), []).append(cell.window)
+    return {block: hull(windows) for block, windows in found.items()}

@@ -26,7 +26,7 @@ _MARK = "checkpoint.json"
 _FOLDER = "partials/"
 FORMAT_VERSION = 1
 # Raised whenever equal inputs would give other partials.
-REDUCE_VERSION = 2
+REDUCE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

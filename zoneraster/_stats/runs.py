@@ -12,9 +12,12 @@ import functools
 import itertools
 import json
 import re
+import threading
 import uuid
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +45,10 @@ from zoneraster._values import ZARR_NODES, OpenRaster, Raster, open_raster
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError
+
+T = TypeVar("T")
+# Of the manifest, kept in a process for the tasks that share a batch.
+_KEPT_BYTES = 2**27
 
 _CHUNK_KEY = re.compile(rf"^{ARRAY}/c/((?:\d+/)*\d+)$")
 
@@ -158,6 +165,57 @@ def find_zones(location: Location) -> ZoneSource:
     return PlannedStore(location, plan.spec.digest())
 
 
+class _Entry(Generic[T]):
+    """What was read of a batch, and its size in bytes; nothing yet."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.found: tuple[T, int] | None = None
+
+
+class _Shared(Generic[T]):
+    """What is read of each batch, once for all threads; the latest is kept.
+
+    Parameters
+    ----------
+    read : callable
+        From the number of a batch.
+    n_bytes : callable
+        Size of what was read.
+    """
+
+    def __init__(self, read: Callable[[int], T], n_bytes: Callable[[T], int]) -> None:
+        self._read, self._n_bytes = read, n_bytes
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[int, _Entry[T]] = OrderedDict()
+
+    def get(self, number: int) -> T:
+        """What is read of a batch; threads that ask at a time wait for the first."""
+        with self._lock:
+            entry = self._entries.setdefault(number, _Entry())
+            self._entries.move_to_end(number)
+        with entry.lock:
+            if entry.found is not None:
+                return entry.found[0]
+            value = self._read(number)
+            entry.found = (value, self._n_bytes(value))
+        self._forget()
+        return value
+
+    def _forget(self) -> None:
+        """Drop what nobody has asked for of late."""
+        # A task that is cut across batches needs four where they meet.
+        least = 4 * threading.active_count()
+        with self._lock:
+            sizes = {n: e.found[1] for n, e in self._entries.items() if e.found is not None}
+            total = sum(sizes.values())
+            for number in list(sizes)[: max(0, len(sizes) - least)]:
+                if total <= _KEPT_BYTES:
+                    break
+                total -= sizes[number]
+                del self._entries[number]
+
+
 class PlannedRuns:
     """Runs from the manifest of a store that zoneraster built."""
 
@@ -167,8 +225,8 @@ class PlannedRuns:
         self._plan = plan
         self.grid, self.chunks = plan.spec.grid, plan.spec.chunks
         self._chunks = {(c.row, c.col): c for batch in plan.batches.values() for c in batch}
-        self._receipts = functools.lru_cache(maxsize=64)(self._read_receipts)
-        self._records = functools.lru_cache(maxsize=4)(self._read_records)
+        self._receipts = _Shared(self._read_receipts, lambda of_chunks: 500 * len(of_chunks))
+        self._records = _Shared(self._read_records, lambda some: sum(a.nbytes for a in some))
         self._names = expected_receipts(plan)
         self._spec_hash = plan.spec.hash()
 
@@ -189,7 +247,7 @@ class PlannedRuns:
             When bytes, receipt and manifest do not agree.
         """
         planned = self._chunks[chunk]
-        receipt = self._receipts(planned.batch).get(chunk)
+        receipt = self._receipts.get(planned.batch).get(chunk)
         if receipt is None or not ledger.stored_as_promised(self._plan.blobs, receipt):
             raise CorruptStoreError(
                 f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: run "
@@ -197,7 +255,7 @@ class PlannedRuns:
             )
         if not receipt.nbytes:
             return None
-        records = self._records(planned.row_group)
+        records = self._records.get(planned.row_group)
         own = planned.records_in(records)
         if (
             not receipt.fingerprint
@@ -213,7 +271,9 @@ class PlannedRuns:
     def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
         name = self._names[batch]
         table = ledger.decode_receipt(name, self._plan.blobs.get(name))
-        return {(c.row, c.col): c for c in ledger.chunk_receipts(table)}
+        # Counts of zones are many, and nobody asks for them here.
+        chunks = ledger.chunk_receipts(table)
+        return {(c.row, c.col): c._replace(zones=()) for c in chunks}
 
     def _read_records(self, row_group: int) -> Records:
         return self._plan.manifest.records(row_group)

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from zoneraster._grid import Grid, Window, block_window, blocks_of, blocks_under, hull
+from zoneraster._grid import (
+    Grid,
+    Window,
+    block_window,
+    blocks_near,
+    blocks_of,
+    blocks_under,
+    hull,
+)
 from zoneraster._values.opened import OpenRaster
 from zoneraster._values.resample import resampled
 from zoneraster.errors import AlignmentError, GridError, ValuesError
@@ -181,6 +189,11 @@ class Placement:
         Its size, in its own pixels.
     unit : (int, int)
         Rows and columns that are read at once, in its own pixels.
+    chunk : (int, int)
+        Rows and columns of what is decoded as a whole, in its own pixels; some make a unit.
+    lead : int
+        Rows, in its own pixels, by which its first chunk and unit are cut short: those of a raster
+        that is stored from south to north.
     """
 
     factor: int
@@ -189,6 +202,8 @@ class Placement:
     height: int
     width: int
     unit: tuple[int, int]
+    chunk: tuple[int, int]
+    lead: int = 0
 
     @property
     def extent(self) -> Window:
@@ -201,6 +216,11 @@ class Placement:
         """Rows and columns of a unit, in lattice pixels."""
         return self.unit[0] * self.factor, self.unit[1] * self.factor
 
+    @property
+    def first(self) -> tuple[int, int]:
+        """Lattice row and column from which its chunks and units count."""
+        return self.row - self.lead * self.factor, self.col
+
     def pixels_of(self, window: Window) -> Window:
         """Its pixels under a lattice window that lies inside its extent."""
         moved = window.moved(-self.row, -self.col)
@@ -211,25 +231,25 @@ class Placement:
         """Number, in both directions, of the unit that holds a cell."""
         # In a task every cell asks, so nothing is made that is not needed.
         rows, cols = self.side
-        return (window.row0 - self.row) // rows, (window.col0 - self.col) // cols
+        row = self.row - self.lead * self.factor
+        return (window.row0 - row) // rows, (window.col0 - self.col) // cols
 
     def block_window(self, block: tuple[int, int], within: Window) -> Window:
         """Pixels of a block that a lattice window needs."""
-        unit = block_window(block, self.unit, (self.height, self.width))
+        unit = block_window(block, self.unit, (self.height + self.lead, self.width))
         covered = self.extent.intersect(within)
-        needed = covered and self.pixels_of(covered).intersect(unit)
+        needed = covered and self.pixels_of(covered).intersect(unit.moved(-self.lead, 0))
         if needed is None:  # pragma: no cover - cells come from within
             raise AssertionError(f"block {block} has nothing in {within}")
         return needed
 
     def cuts(self, axis: int, start: int, stop: int) -> Iterator[int]:
         """Lattice rows (axis 0) or columns at which a new unit, or the raster, begins or ends."""
-        first = (self.row, self.col)[axis]
-        size = (self.height, self.width)[axis] * self.factor
-        step = self.side[axis]
-        units = blocks_of(max(start - first, 0), min(stop - first, size), step)
-        yield from (first + unit * step for unit in units)
-        yield first + size
+        begin, first, step = (self.row, self.col)[axis], self.first[axis], self.side[axis]
+        end = begin + (self.height, self.width)[axis] * self.factor
+        units = blocks_of(max(start, begin) - first, min(stop, end) - first, step)
+        yield from (max(first + unit * step, begin) for unit in units)
+        yield end
 
 
 def place(one: AlignedRaster, fine: int, chunks: tuple[int, int]) -> Placement:
@@ -257,6 +277,8 @@ def place(one: AlignedRaster, fine: int, chunks: tuple[int, int]) -> Placement:
         )
     height, width = opened.grid.shape
     rows, cols = opened.chunks[-2:]
+    # Chunks count from the row that is stored first.
+    lead = -height % rows if opened.is_flipped else 0
     near = (max(1, int(chunks[0] / ratio)), max(1, int(chunks[1] / ratio)))
     unit = read_unit((rows, cols), near)
     return Placement(
@@ -265,16 +287,15 @@ def place(one: AlignedRaster, fine: int, chunks: tuple[int, int]) -> Placement:
         col=int(one.relation.col * fine),
         height=height,
         width=width,
-        unit=(min(unit[0], height), min(unit[1], width)),
+        unit=(min(unit[0], height + lead), min(unit[1], width)),
+        chunk=(rows, cols),
+        lead=lead,
     )
 
 
 def read_unit(chunks: tuple[int, int], near: tuple[int, int]) -> tuple[int, int]:
     """Whole chunks of about the size `near`, both in pixels of the raster, to be read at once."""
-    rows, cols = (
-        c if n <= c else (n if n % c == 0 else max(1, round(n / c)) * c)
-        for c, n in zip(chunks, near, strict=True)
-    )
+    rows, cols = (blocks_near(c, n) for c, n in zip(chunks, near, strict=True))
     if rows * cols > _MAX_UNIT_PIXELS:
         rows = min(rows, max(chunks[0], _MAX_UNIT_PIXELS // cols // chunks[0] * chunks[0]))
     return rows, cols
