@@ -99,6 +99,8 @@ def test_like_takes_the_grid_of_a_raster(zones: Path) -> None:
         (["build", "none.parquet", "s.zarr", "--resolution", "1"], 2, "none.parquet"),
         (["build", "ZONES", "s.zarr"], 2, "a new store needs a grid"),
         (["build", "ZONES", "s.zarr", "--bounds", "0", "0", "1", "1"], 2, "--bounds needs"),
+        (["plan", "ZONES", "s.zarr", "--resolution", "30", "--crs", "EPSG:32632"], 2, "is needed"),
+        (["plan", "ZONES", "s.zarr", "--resolution", "1", "--crs", "EPSG:4807"], 2, "is needed"),
         (["build", "ZONES", "s.zarr", "--resolution", "0.7"], 2, "whole number"),
         (["build", "ZONES", "s.zarr", "--resolution", "-1"], 2, "resolution"),
         (["build", "ZONES", "s.zarr", "--resolution", "1", "--global-30m"], 2, "exclude"),

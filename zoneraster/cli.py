@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import zoneraster as zr
-from zoneraster._grid import Grid
+from zoneraster._grid import Grid, checked_crs, is_in_degrees
 from zoneraster._values import COMPARISONS, Comparison
 from zoneraster.errors import BuildInterrupted, ZonerasterError
 
@@ -145,7 +145,14 @@ def _grid_option(
         if bounds:
             raise click.UsageError("--bounds needs --resolution")
         return None
-    return Grid.from_bounds(bounds or (-180, -90, 180, 90), resolution, crs)
+    return Grid.from_bounds(bounds or _globe(crs), resolution, crs)
+
+
+def _globe(crs: str) -> tuple[float, float, float, float]:
+    """Bounds where none are given: only degrees have some of their own."""
+    if not is_in_degrees(checked_crs(crs)):
+        raise click.UsageError(f"--bounds is needed: {crs} is not in degrees")
+    return -180, -90, 180, 90
 
 
 def _part(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -167,7 +174,7 @@ def _plan_options(command: Command) -> Command:
     """Options that decide the bytes of a store."""
     options = [
         click.option("--resolution", help="Units of the CRS per pixel; 1/3600 is exact."),
-        click.option("--bounds", nargs=4, type=float, help="West, south, east, north."),
+        click.option("--bounds", nargs=4, type=float, help="West, south, east, north (the globe)."),
         click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of the grid."),
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),

@@ -20,7 +20,8 @@ Each class is also the builtin that a caller would expect::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 # How many names a message lists before it says how many more there are.
 NAMED = 5
@@ -80,6 +81,26 @@ class BuildInterrupted(ZonerasterError, RuntimeError):
 
 class ZonerasterWarning(UserWarning):
     """The result is right, but may surprise."""
+
+
+@contextmanager
+def told_as(error: type[ZonerasterError], what: str, cure: str) -> Iterator[None]:
+    """A door for what others made: whatever is raised inside comes out as one of our errors.
+
+    Parameters
+    ----------
+    error : type of ZonerasterError
+    what : str
+        What cannot be done, with the name of the file: "zones.parquet cannot be read".
+    cure : str
+    """
+    try:
+        yield
+    except ZonerasterError:
+        raise
+    except Exception as err:
+        said = " ".join(str(err).split())[:300]
+        raise error(f"{what} ({type(err).__name__}{said and ': '}{said}): {cure}") from err
 
 
 def number_of(n: int, noun: str) -> str:

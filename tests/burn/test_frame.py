@@ -121,6 +121,40 @@ def test_a_frame_asks_for_a_window_of_one_row_at_most() -> None:
     assert len(reader.read()) == 4_000_000
 
 
+def test_rows_beyond_128_kib_have_a_window_that_holds_them() -> None:
+    image = drawn(np.random.default_rng(2), "boxes", (40, 200_000), 1)
+    straight, _ = both_ways(image)
+    assert straight is not None
+    assert zstandard.get_frame_parameters(straight).window_size >= 200_000
+    # A decoder that streams keeps a window, and nothing further back.
+    pixels = io.BytesIO()
+    with zstandard.ZstdDecompressor().stream_writer(pixels, closefd=False) as writer:
+        for at in range(0, len(straight), 1000):
+            writer.write(straight[at : at + 1000])
+    assert pixels.getvalue() == image.tobytes()
+
+
+@pytest.mark.parametrize(("width", "is_straight"), [(2**25, True), (2**25 + 1, False)])
+def test_rows_beyond_the_window_of_streaming_decoders_go_through_libzstd(
+    width: int, is_straight: bool
+) -> None:
+    runs = np.array([0, 2, 4]), np.array([0, 9, 0, 9], np.int32), np.array([1, 2, 1, 2])
+    data = frame.encode_runs(*runs, width=width, itemsize=4)
+    assert (data is not None) == is_straight
+    if data is not None:
+        assert zstandard.get_frame_parameters(data).window_size == 2**27
+
+
+def test_bands_of_wide_rows_are_lower_and_have_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = drawn(np.random.default_rng(3), "noise", (150, 700), 2)
+    _, banded = both_ways(image)
+    for n_bytes in (1, 10_000):
+        monkeypatch.setattr(frame, "BAND_BYTES", n_bytes)
+        assert both_ways(image)[1] == banded
+
+
 def test_noise_goes_through_libzstd_and_is_never_larger_than_its_pixels_by_much() -> None:
     image = np.random.default_rng(1).integers(0, 2**32, (50, 60), dtype=np.uint32)
     straight, _ = both_ways(image)

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.grid.samples import THIRD
+from zoneraster._grid.fractions import exact
 from zoneraster._grid.grid import Grid
+from zoneraster.errors import GridError
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,32 @@ def test_a_transform_within_the_last_digits_of_another_gives_the_same_grid():
     assert one == other
     assert one.transform == other.transform
     assert hash(one) == hash(other)
+
+
+@pytest.mark.parametrize("text", ["1e-300000000", "1E+999999999", "1e401", "-1e-401", "1" * 65])
+def test_a_text_that_stands_for_too_many_digits_is_refused_at_once(text: str) -> None:
+    with pytest.raises(GridError, match="is no number for a grid: give at most 64"):
+        exact(text)
+    with pytest.raises(GridError, match="64 characters, and an exponent up to 400"):
+        Grid.from_bounds((0, 0, 4, 4), text)
+
+
+@pytest.mark.parametrize("text", ["hello", "1e", "e5", "1e2e3", "", "nan", "1e400", "1/0"])
+def test_a_text_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(GridError, match="is not a finite number"):
+        exact(text)
+
+
+def test_texts_up_to_the_limits_are_read() -> None:
+    assert exact("0." + "0" * 61 + "1") == Fraction(1, 10**62)
+    assert exact(" 1e-400 ") == Fraction(1, 10**400)
+    assert exact("1_0E0_2") == 1000
+
+
+def test_a_grid_that_could_not_be_stored_is_refused() -> None:
+    long = Fraction(10**40 + 1, 3 * 10**39)
+    with pytest.raises(GridError, match=r"3\.33.* fraction of 265 bits, more than the 200"):
+        Grid("EPSG:3857", (long, 0, 0, 0, -1, 0), (1, 1))
+    longest = Fraction(2**100 - 1, 2**98 + 1)
+    grid = Grid("EPSG:3857", (longest, 0, 0, 0, -longest, 0), (1, 1))
+    assert Grid.from_dict(grid.to_dict()) == grid

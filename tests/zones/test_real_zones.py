@@ -16,7 +16,8 @@ import zoneraster as zr
 from tests.oracles import star
 from tests.samples import tree
 from zoneraster._grid.grid import Grid
-from zoneraster._zones import objects_of, read_zones
+from zoneraster._zones import objects_of
+from zoneraster._zones.read import read_zones
 from zoneraster.demo import counties_path
 
 pytestmark = pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.zones.samples import (
     HUGE,
     ODD,
     SQUARES,
+    collection,
     content,
     frame,
     says,
@@ -29,6 +32,7 @@ from tests.zones.samples import (
 )
 from zoneraster._zones.read import read_zones
 from zoneraster._zones.sources import file_digest
+from zoneraster.errors import ZonesError
 
 # pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Non closed ring")
@@ -148,6 +152,85 @@ def test_other_sources_are_refused(tmp_path: Path) -> None:
         with says(*texts) as caught:
             read_zones(source, GRID)
         assert "secret" not in str(caught.value)
+
+
+def geo(primary: str, columns: Any) -> bytes:
+    return json.dumps({"primary_column": primary, "columns": columns}).encode()
+
+
+NOTHING = "metadata is damaged, no primary_column and columns in "
+DAMAGED_METADATA = {
+    b"{": NOTHING,
+    b"[" * 100_000: NOTHING,
+    b"[]": NOTHING,
+    b"{}": NOTHING,
+    b"\xff": NOTHING,
+    geo("geometry", None): NOTHING,
+    geo("geometry", {"geometry": 1}): NOTHING,
+    geo("geom", {"geom": {"encoding": "WKB"}}): (
+        "damaged, no single column 'geom' of geometries; columns: ['gid', 'geometry']"
+    ),
+    geo("x", {"geometry": {}}): "no single column 'x'",
+    geo("gid", {"gid": {}}): "(ArrowNotImplementedError: Unsupported cast from int64",
+    geo("geometry", {"geometry": {"encoding": "tar"}}): (
+        "geometry column 'geometry' is encoded as 'tar': zones must be WKB, polygon or"
+    ),
+    geo("geometry", {"geometry": {"encoding": "point"}}): "cannot be read as zones",
+    geo("geometry", {"geometry": {"covering": 3}}): "cannot be read as zones (AttributeError",
+}
+
+
+@pytest.mark.parametrize("metadata", DAMAGED_METADATA, ids=lambda geo: geo[:60].decode("latin-1"))
+def test_damaged_metadata_of_geoparquet_is_refused(tmp_path: Path, metadata: bytes) -> None:
+    path = write(frame(), tmp_path / "zones.parquet")
+    table = pq.read_table(path).replace_schema_metadata({b"geo": metadata})
+    pq.write_table(table, path)
+    with says("zones.parquet", DAMAGED_METADATA[metadata], "write it anew"):
+        read_zones(path, GRID, key="gid")
+
+
+def test_geometry_nested_too_deep_for_geos_is_refused_or_named_in_every_format(
+    tmp_path: Path,
+) -> None:
+    deep = collection(20_000)
+    path = write_wkb(tmp_path / "zones.parquet", [deep])
+    with says("row 0", "GeometryCollection, not Polygon"):
+        read_zones(path, GRID)
+    package = write(frame(), tmp_path / "zones.gpkg")
+    with sqlite3.connect(package) as database:
+        for kind in ("trigger", "table"):
+            named = f"select name from sqlite_master where type = '{kind}' and name like 'rtree_%'"
+            for (name,) in database.execute(named).fetchall():
+                if kind == "trigger" or name == "rtree_zones_geom":
+                    database.execute(f'drop {kind} "{name}"')
+        database.execute("update zones set geom = ?", [b"GP\0\1" + b"\0" * 4 + deep])
+    database.close()
+    with says("zones.gpkg"):
+        read_zones(package, GRID, key="gid")
+    inside = '{"type":"GeometryCollection","geometries":['
+    text = inside * 20_000 + "]}" * 20_000
+    feature = f'{{"type":"Feature","properties":{{}},"geometry":{text}}}'
+    (tmp_path / "zones.geojson").write_text(feature)
+    with says("zones.geojson"):
+        read_zones(tmp_path / "zones.geojson", GRID)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".gpkg", ".geojson", ".fgb", ".shp"])
+def test_flipped_bytes_are_read_or_refused_by_us(tmp_path: Path, suffix: str) -> None:
+    random = np.random.default_rng(5)
+    path = write(frame(name=["a", "b", None]), tmp_path / f"zones{suffix}")
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(40):
+        content = bytearray(whole)
+        for at in random.integers(len(whole), size=random.integers(1, 6)):
+            content[at] = random.integers(256)
+        path.write_bytes(content[: random.choice([len(whole), random.integers(len(whole))])])
+        try:
+            read_zones(path, GRID, on_invalid="skip")
+        except ZonesError:
+            refused += 1
+    assert refused
 
 
 def test_a_table_without_geometry_is_refused(tmp_path: Path) -> None:

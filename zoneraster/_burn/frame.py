@@ -6,9 +6,10 @@ pixel of a new run is a literal. libzstd has to find such matches in 64 MB of pi
 known. The frame says its content size, asks for a window of one row (128 KiB at least), carries no
 checksum, and uses raw literals and the predefined FSE tables, so that any decoder reads it.
 
-Where a block would not become smaller that way (noise), `encode_runs` gives up and the caller
-paints bands of pixels and hands them to libzstd: `encode_bands`. Which way is taken depends on the
-runs alone, so equal runs give equal bytes.
+Where a block would not become smaller that way (noise), or a row does not fit into the window that
+decoders allow, `encode_runs` gives up and the caller paints bands of pixels and hands them to
+libzstd: `encode_bands`. Which way is taken depends on the runs and the width alone, so equal runs
+give equal bytes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ BLOCK = 128 * 1024
 # Level of `encode_bands`: label images gain nothing from higher ones.
 LEVEL = 1
 BAND_ROWS = 64
+# Of wide rows there are fewer in a band.
+BAND_BYTES = 1 << 26
+# A decoder that streams refuses a larger window, and with it rows that do not fit in. Far beyond,
+# the predefined table has no code for the distance of a row.
+MAX_WINDOW_LOG = 27
 _MIN_MATCH = 3
 # A block can end this much early so that no shorter match is left over, see `_pack_block`.
 _SLACK = 2 * _MIN_MATCH
@@ -359,9 +365,14 @@ def blocks(parts, row_bytes, itemsize, tables, out, n):  # type: ignore[no-untyp
     return n
 
 
+def _window_log(row_bytes: int) -> int:
+    """Logarithm of the smallest window that holds a row; 128 KiB at least."""
+    return max(17, (row_bytes - 1).bit_length())
+
+
 def _header(n_bytes: int, row_bytes: int) -> bytes:
     """Frame header with an 8-byte content size and a window that holds one row."""
-    log = max(17, (row_bytes - 1).bit_length())
+    log = _window_log(row_bytes)
     return struct.pack("<IBBQ", _MAGIC, 0xC0, (log - 10) << 3, n_bytes)
 
 
@@ -386,9 +397,11 @@ def encode_runs(
     Returns
     -------
     bytes or None
-        None where libzstd would do better: use `encode_bands`.
+        None where libzstd would do better, or a row exceeds the window: use `encode_bands`.
     """
     n_bytes, row_bytes = (run_ptr.size - 1) * width * itemsize, width * itemsize
+    if _window_log(row_bytes) > MAX_WINDOW_LOG:
+        return None
     parts = sequences(run_ptr, start, value, width, itemsize)
     n_blocks = n_bytes // (BLOCK - _SLACK) + 2
     # A sequence takes at most 16 + 16 + 30 extra bits and 17 of states,
@@ -416,12 +429,13 @@ def encode_bands(
     """Frame of a chunk painted band by band and compressed by libzstd; as `encode_runs`."""
     height = run_ptr.size - 1
     n_bytes = height * width * itemsize
-    band = np.empty((min(BAND_ROWS, height), width), f"<u{itemsize}")
+    n_rows = max(min(BAND_ROWS, height, BAND_BYTES // (width * itemsize)), 1)
+    band = np.empty((n_rows, width), f"<u{itemsize}")
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False)
     stream = compressor.compressobj(size=n_bytes)
     frame = []
-    for row in range(0, height, BAND_ROWS):
-        rows = band[: min(BAND_ROWS, height - row)]
+    for row in range(0, height, n_rows):
+        rows = band[: min(n_rows, height - row)]
         paint(run_ptr, start, value, row, rows)
         frame.append(stream.compress(rows.data))
     frame.append(stream.flush())

@@ -15,6 +15,8 @@ from zoneraster._grid.chunking import blocks_near as blocks_near
 from zoneraster._grid.chunking import blocks_of as blocks_of
 from zoneraster._grid.chunking import blocks_under as blocks_under
 from zoneraster._grid.chunking import n_blocks as n_blocks
+from zoneraster._grid.crs import checked_crs as checked_crs
+from zoneraster._grid.crs import is_in_degrees as is_in_degrees
 from zoneraster._grid.crs import same_crs as same_crs
 from zoneraster._grid.fractions import SNAP_PIXELS as SNAP_PIXELS
 from zoneraster._grid.fractions import STEP_TOLERANCE as STEP_TOLERANCE

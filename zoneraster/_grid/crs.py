@@ -27,6 +27,11 @@ def same_crs(one: CRS, other: CRS) -> bool:
     return one is other or one.equals(other, ignore_axis_order=True)
 
 
+def is_in_degrees(crs: CRS) -> bool:
+    """Whether x and y are longitude and latitude in degrees."""
+    return crs.is_geographic and crs.axis_info[0].unit_name == "degree"
+
+
 def crs_name(crs: CRS) -> str:
     """Its authority code, or its own name where it has none."""
     authority = crs.to_authority(min_confidence=100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias
@@ -24,9 +25,26 @@ STEP_TOLERANCE = Fraction(1, 10**12)
 MAX_PIXEL_RATIO = 1000
 
 
+# A few characters can name a number of any size, and an exact one has all of its digits: texts are
+# judged before they become numbers. No float has an exponent beyond 324.
+MAX_CHARACTERS = 64
+MAX_EXPONENT = 400
+# Numerator and denominator of so many bits together have a text of at most 64 characters.
+MAX_BITS = 200
+
+
 def exact(value: Number) -> Fraction:
-    """Return the number that a person would read: 0.1 is 1/10, not its binary expansion."""
+    """Return the number that a person would read: 0.1 is 1/10, not its binary expansion.
+
+    Raises
+    ------
+    GridError
+        For what is no finite number, or a text with more than 64 characters or an exponent beyond
+        400.
+    """
     try:
+        if isinstance(value, str):
+            _check_text(value)
         if isinstance(value, (str, Fraction)):
             exact = Fraction(value)
         elif isinstance(value, (int, np.integer)):
@@ -34,11 +52,23 @@ def exact(value: Number) -> Fraction:
         else:
             exact = Fraction(repr(float(value)))
         float(exact)  # overflows for what no transform can hold
+    except GridError:
+        raise
     except (ValueError, TypeError, ArithmeticError) as err:
         raise GridError(
             f"{value!r} is not a finite number: give a number, or text like '1/3600'"
         ) from err
     return exact
+
+
+def _check_text(text: str) -> None:
+    """Refuse a text that may stand for a number of a great many digits."""
+    _, _, exponent = text.lower().partition("e")
+    if len(text) > MAX_CHARACTERS or (exponent and abs(int(exponent)) > MAX_EXPONENT):
+        raise GridError(
+            f"{text[:MAX_CHARACTERS]!r} is no number for a grid: give at most {MAX_CHARACTERS} "
+            f"characters, and an exponent up to {MAX_EXPONENT}"
+        )
 
 
 def simplest(value: Fraction, tolerance: Fraction) -> Fraction:
@@ -83,6 +113,17 @@ def checked_step(step: Fraction, given: object) -> Fraction:
     if float(step) < sys.float_info.min:
         raise GridError(f"resolution must be a positive finite number, not {given!r}")
     return step
+
+
+def check_size(values: Iterable[Fraction]) -> None:
+    """Refuse fractions whose text `exact` would not read again."""
+    for value in values:
+        bits = value.numerator.bit_length() + value.denominator.bit_length()
+        if bits > MAX_BITS:
+            raise GridError(
+                f"{float(value)!r} is given as a fraction of {bits} bits, more than the {MAX_BITS} "
+                "that a grid can store: give it as a decimal, or as a simpler fraction"
+            )
 
 
 def number_text(value: Fraction) -> str:

@@ -24,6 +24,7 @@ from zoneraster._grid.crs import checked_crs, crs_name, same_crs
 from zoneraster._grid.fractions import (
     SNAP_PIXELS,
     Number,
+    check_size,
     checked_step,
     counted,
     exact,
@@ -335,7 +336,9 @@ def _lattice(transform: Affine | Sequence[Number]) -> tuple[Fraction, Fraction, 
             f"northernmost; {order}"
         )
     step_y = checked_step(-step_e, e)
-    return step_x, exact_origin(c, step_x), step_y, exact_origin(f, step_y)
+    lattice = step_x, exact_origin(c, step_x), step_y, exact_origin(f, step_y)
+    check_size(lattice)
+    return lattice
 
 
 def _not_whole(bounds: tuple[Fraction, ...], steps: tuple[Fraction, Fraction]) -> str:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import shapely
 from pyproj import CRS
 
+from zoneraster._grid import is_in_degrees
 from zoneraster._zones.sources import Source
 from zoneraster._zones.wkb import (
     BROKEN,
@@ -212,7 +213,7 @@ def _reason(verdict: Verdict, row: int) -> str:
 
 def check_degrees(source: CRS, ragged: Ragged, ring_name: Callable[[int], str]) -> None:
     """Refuse coordinates that no longitude and latitude can have."""
-    if not source.is_geographic or source.axis_info[0].unit_name != "degree":
+    if not is_in_degrees(source):
         return
     checks = (
         (1, "y", MAX_LATITUDE, "-90..90: are the axes swapped, or is it another CRS?"),

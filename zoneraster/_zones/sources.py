@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,13 @@ from zoneraster._grid import same_crs
 from zoneraster._zones.wkb import wkb_of
 from zoneraster.arrays import Ints, Objects
 from zoneraster.blobs import URL_SCHEMES
-from zoneraster.errors import ZonesError
+from zoneraster.errors import ZonesError, told_as
 
 SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
+# Of GeoParquet; points and lines are read too, so that the message tells which rows they are.
+NATIVE_ENCODINGS = (
+    "polygon", "multipolygon", "point", "linestring", "multipoint", "multilinestring",
+)  # fmt: skip
 READABLE = "GeoParquet, GeoPackage, Shapefile, FlatGeobuf or GeoJSON"
 
 
@@ -64,7 +69,8 @@ class Source:
 def open_source(source: object, layer: str | None) -> Source:
     """Open a path, URL or frame; nothing is checked yet but that it can be read."""
     if isinstance(source, (str, os.PathLike)):
-        return _open_path(os.fspath(source), layer)
+        with _door(_label_of(source)):
+            return _open_path(os.fspath(source), layer)
     if layer is not None:
         raise ZonesError(f"layer={layer!r} is for files with several layers, not for a frame")
     import geopandas  # noqa: PLC0415 - whoever has a frame has it already
@@ -79,7 +85,20 @@ def open_source(source: object, layer: str | None) -> Source:
             f"cannot read zones from a {type(source).__name__}: give the path of a file "
             f"({READABLE}), a GeoDataFrame or a dask-geopandas frame"
         )
-    return _from_frame(given)
+    with told_as(ZonesError, "GeoDataFrame cannot be read as zones", "simplify its columns"):
+        return _from_frame(given)
+
+
+def _label_of(source: str | os.PathLike[str]) -> str:
+    """How messages name a file; of a URL, which may hold a password or signature, the last part."""
+    path = str(source)
+    return path.split("?", maxsplit=1)[0].rpartition("/")[2] or "URL" if "://" in path else path
+
+
+def _door(label: str) -> AbstractContextManager[None]:
+    """Where foreign bytes come in: whatever readers raise becomes an error that names the file."""
+    cure = "it may be damaged; copy it again, or write it anew as GeoParquet or GeoPackage"
+    return told_as(ZonesError, f"{label} cannot be read as zones", cure)
 
 
 def _open_path(path: str, layer: str | None) -> Source:
@@ -118,8 +137,7 @@ def _open_path(path: str, layer: str | None) -> Source:
 def _from_url(url: str, layer: str | None) -> Source:
     import fsspec  # noqa: PLC0415 - only needed here
 
-    # A URL may carry a password or a signature.
-    label = url.split("?", maxsplit=1)[0].rpartition("/")[2] or "URL"
+    label = _label_of(url)
     if "::" in url:
         raise ZonesError(f"{label}: chained URLs (::) are not followed; give the file's own URL")
     scheme = url.partition("://")[0]
@@ -135,9 +153,9 @@ def _from_url(url: str, layer: str | None) -> Source:
                 raise ZonesError(f"{label} is not GeoParquet: download it and give its path")
             file.seek(0)
             return _from_parquet(file, label)
-    except (OSError, ValueError, ImportError) as err:
-        if isinstance(err, ZonesError):
-            raise
+    except ZonesError:
+        raise
+    except Exception as err:
         raise ZonesError(f"{label} cannot be opened ({type(err).__name__}): check the URL") from err
 
 
@@ -152,17 +170,23 @@ def _from_parquet(source: Any, label: str) -> Source:  # Any: path or file objec
     except (pa.ArrowException, OSError) as err:
         raise ZonesError(f"{label} is not readable Parquet: {err}") from err
     schema = file.schema_arrow
-    primary, column, left_out = _geo_metadata(schema, label)
+    primary, column, left_out = _geometry_column(schema, label)
     is_spherical = column.get("edges") == "spherical"
     crs = parsed_crs(column.get("crs"), label)
     names = [name for name in schema.names if name not in left_out]
-    if column.get("encoding", "WKB") == "WKB":
+    encoding = column.get("encoding", "WKB")
+    if encoding == "WKB":
         try:
             table = file.read(columns=names)
         except (pa.ArrowException, OSError) as err:
             raise ZonesError(f"{label} is not readable Parquet: {err}") from err
         wkb = _combined(table[primary])
         return Source(label, table.drop_columns([primary]), wkb, crs, None, is_spherical)
+    if encoding not in NATIVE_ENCODINGS:
+        raise ZonesError(
+            f"{label}: geometry column {primary!r} is encoded as {encoding!r:.100}: zones must be "
+            "WKB, polygon or multipolygon; write it anew with GeoDataFrame.to_parquet"
+        )
     import geopandas  # noqa: PLC0415 - rarely needed, and slow to import
 
     table = file.read(columns=[name for name in names if name != primary])
@@ -172,11 +196,10 @@ def _from_parquet(source: Any, label: str) -> Source:  # Any: path or file objec
     return Source(label, table, wkb_of(geometry), crs, geometry, is_spherical)
 
 
-def _geo_metadata(schema: pa.Schema, label: str) -> tuple[str, dict[str, Any], set[str]]:
+def _geometry_column(schema: pa.Schema, label: str) -> tuple[str, dict[str, Any], set[str]]:
     """Name and description (JSON, hence Any) of the geometry column, and columns to leave out."""
     if b"geo" in (schema.metadata or {}):
-        geo = json.loads(schema.metadata[b"geo"])
-        primary, columns = geo["primary_column"], geo["columns"]
+        primary, columns = _geo_metadata(schema, label)
         covering = [column.get("covering", {}).get("bbox", {}) for column in columns.values()]
         boxes = {path[0] for box in covering for path in box.values()}
         # A CRS that is absent is OGC:CRS84; one that is null is unknown.
@@ -189,6 +212,31 @@ def _geo_metadata(schema: pa.Schema, label: str) -> tuple[str, dict[str, Any], s
     raise ZonesError(
         f"{label} has no 'geo' metadata, so it is not GeoParquet: write it with "
         f"GeoDataFrame.to_parquet (columns: {', '.join(schema.names)})"
+    )
+
+
+def _geo_metadata(schema: pa.Schema, label: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Name of the primary geometry column and descriptions of all, as far as they can be trusted.
+
+    Any: whatever JSON holds.
+    """
+    text = schema.metadata[b"geo"]
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    match said:
+        case {"primary_column": str(primary), "columns": dict(columns)} if all(
+            isinstance(one, dict) for one in columns.values()
+        ):
+            if primary in columns and schema.names.count(primary) == 1:
+                return primary, columns
+            wrong = f"no single column {primary!r} of geometries; columns: {schema.names}"
+        case _:
+            wrong = f"no primary_column and columns in {text[:100]!r}"
+    raise ZonesError(
+        f"{label}: its 'geo' metadata is damaged, {wrong}; write it anew with "
+        "GeoDataFrame.to_parquet"
     )
 
 
@@ -282,12 +330,13 @@ def file_digest(source: object) -> str:
     if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
         return ""
     digest = hashlib.blake2b(digest_size=16)
-    for part in _files_read(Path(source)):
-        # A journal may be gone by now, and its file another one.
-        with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
-            digest.update(part.suffix.encode())
-            while block := file.read(1 << 24):
-                digest.update(block)
+    with _door(_label_of(source)):
+        for part in _files_read(Path(source)):
+            # A journal may be gone by now, and its file another one.
+            with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
+                digest.update(part.suffix.encode())
+                while block := file.read(1 << 24):
+                    digest.update(block)
     return digest.hexdigest()
 
 
