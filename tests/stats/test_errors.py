@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -416,6 +417,44 @@ def test_a_checkpoint_of_another_version_is_refused(store: Path, tmp_path: Path)
         zr.StoreError, match="has format version 99, this zoneraster reads 1: give another folder"
     ):
         stats(store, checkpoint=tmp_path)
+
+
+def above(limit: object, **options: Any) -> zr.Stat:
+    """How many values lie above a limit."""
+    return zr.Stat(
+        "above",
+        init=lambda: (0.0,),
+        update=lambda s, x, a: (s[0] + (x > limit).sum(),),
+        combine=lambda s, t: (s[0] + t[0],),
+        finalize=lambda s: s[0],
+        **options,
+    )
+
+
+def test_a_checkpoint_counts_a_changed_statistic_anew(store: Path, tmp_path: Path) -> None:
+    for limit in (0, 4, 8, 4):
+        table = stats(store, stats=[above(limit)], checkpoint=tmp_path)
+        assert table.equals(stats(store, stats=[above(limit)]))
+
+
+def test_a_statistic_that_cannot_be_told_from_a_changed_one_needs_a_version_in_a_checkpoint(
+    store: Path, tmp_path: Path
+) -> None:
+    limits = pd.Series([4.0])
+    with pytest.raises(
+        zr.ValuesError,
+        match=r"cannot tell whether the statistic 'above' is still what .* made with: 'limit' in "
+        r"update is a pandas\..*; give zr.Stat\(..., version='1'\), and another version when it",
+    ):
+        stats(store, stats=[above(limits)], checkpoint=tmp_path)
+    assert not (tmp_path / "partials").exists()
+    for version, limit in (("1", 4), ("2", 8)):
+        stat = above(pd.Series([float(limit)]).to_numpy(), version=version)
+        table = stats(store, stats=[stat], checkpoint=tmp_path)
+        assert table.equals(stats(store, stats=[above(limit)]))
+    # A version goes before what can be seen of the functions.
+    table = stats(store, stats=[above(0, version="1")], checkpoint=tmp_path)
+    assert table.equals(stats(store, stats=[above(4)]))
 
 
 def test_damaged_partials_are_made_again(store: Path, tmp_path: Path) -> None:

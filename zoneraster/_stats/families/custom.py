@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,8 +11,10 @@ import numpy.typing as npt
 
 from zoneraster._burn import kernel
 from zoneraster._stats.families.base import Columns, Group, OnePass, Values, is_valid
+from zoneraster._stats.families.functions import digest_of_function
 from zoneraster._stats.families.rows import Lists, Rows
 from zoneraster.arrays import Floats, Ints
+from zoneraster.errors import ValuesError
 
 # What a custom statistic keeps: numbers.
 State: TypeAlias = "Sequence[float] | Floats"
@@ -36,11 +37,18 @@ class Stat:
         ``combine(a, b)`` merges two states.
     finalize : callable
         ``finalize(state)`` gives the number for the table.
+    version : str, optional
+        Stands for the functions in a checkpoint: give another one whenever they change. Without it
+        a checkpoint goes by their code and all they work with.
 
     Notes
     -----
     States travel to workers and into checkpoints as float64; with processes the four functions have
     to be importable. The values of a group come in the order of tasks, cells, rows and columns.
+
+    Functions depend on their arguments, and on numbers, text, arrays and functions that they hold
+    or name. A checkpoint refuses those that hold anything else, such as an open file, and asks for
+    `version`.
 
     Examples
     --------
@@ -60,6 +68,7 @@ class Stat:
     update: Callable[[State, npt.NDArray[Any], Floats], State]  # Any: the dtype of the raster
     combine: Callable[[State, State], State]
     finalize: Callable[[State], float]
+    version: str | None = field(default=None, kw_only=True)
 
 
 # States of the slots of a lane, one mapping per statistic.
@@ -141,9 +150,8 @@ class Custom(OnePass):
         return None
 
     def said(self) -> tuple[object, ...]:
-        """What the functions do, as far as that can be told."""
-        functions = ((s.name, *map(_code_of, (s.init, s.update, s.combine))) for s in self.stats)
-        return ("custom", *functions)
+        """What the functions do, or the version that says so."""
+        return ("custom", *((stat.name, *_identity_of(stat)) for stat in self.stats))
 
 
 def _numbers(state: State) -> Floats:
@@ -157,14 +165,24 @@ def _states_of(rows: Rows, s: int) -> list[Floats]:
     return np.split(column.values[0], column.ptr[1:-1])[: column.ptr.size - 1]
 
 
-def _code_of(function: Any) -> Any:  # Any: a callable; what it does as far as that can be told
-    """What a function does, as far as its code, defaults and closure tell."""
-    code = getattr(function, "__code__", function)
-    if not isinstance(code, types.CodeType):
-        return getattr(function, "__qualname__", type(function).__qualname__)
-    consts = [_code_of(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    cells = [repr(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
-    return code.co_code.hex(), consts, code.co_names, getattr(function, "__defaults__", None), cells
+def _identity_of(stat: Stat) -> tuple[str | bytes, ...]:
+    """What changes with the states of a statistic.
+
+    Raises
+    ------
+    ValuesError
+        When that cannot be told.
+    """
+    if stat.version is not None:
+        return ("version", stat.version)
+    parts = {"init": stat.init, "update": stat.update, "combine": stat.combine}
+    try:
+        return tuple(digest_of_function(part, name) for name, part in parts.items())
+    except ValuesError as err:
+        raise ValuesError(
+            f"cannot tell whether the statistic {stat.name!r} is still what the checkpoint was "
+            f"made with: {err}; give zr.Stat(..., version='1'), and another version when it changes"
+        ) from err
 
 
 @kernel
