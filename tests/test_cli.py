@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from click.testing import CliRunner, Result
 
 import zoneraster as zr
-from tests.samples import sample_zones
+from tests.conftest import FakeS3
+from tests.samples import sample_zones, tree
 from zoneraster.blobs import Location
 from zoneraster.cli import main
 from zoneraster.lock import lock
@@ -78,6 +81,54 @@ def test_parts_of_a_job_array_finish_the_store(zones: Path) -> None:
     assert zr.status(store).finished
 
 
+def test_a_planned_store_is_run_part_by_part_and_finished(zones: Path) -> None:
+    store = zones.parent / "zones.zarr"
+    assert zoneraster("plan", zones, store, "--key", "fid", *GRID_OPTIONS).exit_code == 0
+    first = json.loads(zoneraster("run", store, "--part", "1/2", "--json").output)
+    assert 0 < first["burned"] < zr.status(store).chunks
+    early = zoneraster("finish", store)
+    assert early.exit_code == 2
+    assert "have no receipt" in early.output
+    assert "chunks burned" in zoneraster("run", store, "--executor", "serial").output
+    assert "40 zones on 500 x 500 pixels" in zoneraster("finish", store).output
+    expected = tree(store)
+    shutil.rmtree(store)
+    assert tree(built(zones)) == expected
+
+
+@pytest.mark.s3
+def test_every_verb_takes_the_options_of_its_place(
+    zones: Path, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.files.mkdir("bucket")
+    monkeypatch.setitem(fsspec.config.conf, "s3", {})
+    url, place = (
+        "s3://bucket/zones.zarr",
+        ["--storage-option", f"endpoint_url=http://{s3.endpoint}"],
+    )
+    plan = [zones, url, "--key", "fid", *GRID_OPTIONS[:-1], "250"]
+    for verb in (
+        ["build", *plan], ["plan", *plan], ["run", url], ["finish", url], ["status", url],
+        ["verify", url], ["info", url], ["stats", url],
+        ["plot", url, zones.parent / "map.png", "--width", "64"],
+    ):  # fmt: skip
+        done = zoneraster(*verb, *place)
+        assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("5", 5), ('{"a": 1}', {"a": 1}), ("a=b", "a=b"), ('"5"', "5"), ("", "")],
+)
+def test_storage_options_are_json_where_they_are_json(
+    zones: Path, monkeypatch: pytest.MonkeyPatch, text: str, value: object
+) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(zr, "status", lambda store, **options: given.append(options) or {})
+    zoneraster("status", "memory://zones", "--storage-option", f"anon={text}")
+    assert given == [{"storage_options": {"anon": value}}]
+
+
 def test_like_takes_the_grid_of_a_raster(zones: Path) -> None:
     store = built(zones)
     rows = zr.open(store)
@@ -109,6 +160,10 @@ def test_like_takes_the_grid_of_a_raster(zones: Path) -> None:
         (["build", "ZONES", "s.zarr", "--resolution", "1", "--key", "no"], 2, "fid"),
         (["build", "ZONES", "s.zarr", "--workers", "0"], 2, "workers"),
         (["verify", "s.zarr", "--deep", "much"], 2, "2%"),
+        (["verify", "s.zarr", "--deep", "2"], 2, "between 0 and 1"),
+        (["status", "s.zarr", "--storage-option", "anon"], 2, "KEY=VALUE"),
+        (["run", "none.zarr"], 2, "no zone store at"),
+        (["finish", "none.zarr"], 2, "no zone store at"),
         (["bild"], 2, "bild"),
     ],
 )

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 import zoneraster as zr
 from zoneraster._grid import Grid, checked_crs, is_in_degrees
 from zoneraster._values import COMPARISONS, Comparison
+from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, ZonerasterError
 
 # Exit codes: wrong input or options, and a build that another one or a signal stopped.
@@ -167,25 +168,54 @@ def _part(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tup
     return first, second
 
 
+def _storage_options(
+    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+) -> dict[str, Any] | None:
+    """Options of a place; values are JSON where they are JSON, else text."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE, like anon=true")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options or None
+
+
 Command = Callable[..., Any]
+
+
+def _store_argument(command: Command) -> Command:
+    """STORE, and the options of its place."""
+    option = click.option(
+        "--storage-option",
+        "storage_options",
+        multiple=True,
+        callback=_storage_options,
+        metavar="KEY=VALUE",
+        help="Option of fsspec for STORE, several times.",
+    )
+    return click.argument("store", type=click.Path())(option(command))
+
+
+def _choice(name: str, *words: str, text: str) -> Callable[[Command], Command]:
+    """An option that is one of some words, the first by default."""
+    kind = click.Choice(words)
+    return click.option(name, type=kind, default=words[0], show_default=True, help=text)
 
 
 def _plan_options(command: Command) -> Command:
     """Options that decide the bytes of a store."""
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.option("--resolution", help="Units of the CRS per pixel; 1/3600 is exact."),
         click.option("--bounds", nargs=4, type=float, help="West, south, east, north (the globe)."),
         click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of the grid."),
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
         click.option("--key", help="Column that names the zones; zone_id, else rows."),
-        click.option(
-            "--overlap",
-            type=click.Choice(["last", "first", "error"]),
-            default="last",
-            show_default=True,
-            help="Who gets a pixel that several zones claim.",
-        ),
+        _choice("--overlap", "last", "first", "error", text="Who gets what several zones claim."),
         click.option("--priority", help="Numeric column; the higher is painted later."),
         click.option(
             "--all-touched", is_flag=True, help="Burn every pixel an edge passes through."
@@ -194,18 +224,8 @@ def _plan_options(command: Command) -> Command:
         click.option(
             "--chunks", type=int, default=4000, show_default=True, help="Side of a chunk."
         ),
-        click.option(
-            "--on-invalid",
-            type=click.Choice(["error", "skip", "repair"]),
-            default="error",
-            show_default=True,
-        ),
-        click.option(
-            "--integrity",
-            type=click.Choice(["receipt", "crc32c"]),
-            default="receipt",
-            show_default=True,
-        ),
+        _choice("--on-invalid", "error", "skip", "repair", text="Rows that cannot be burned."),
+        _choice("--integrity", "receipt", "crc32c", text="Add Zarr's checksum codec, or not."),
         click.option("--assume-crs", help="CRS of zones that declare none."),
         click.option("--layer", help="Layer of a file with several."),
     ]
@@ -214,23 +234,20 @@ def _plan_options(command: Command) -> Command:
     return command
 
 
+def _worker_options(command: Command) -> Command:
+    """Who does the tasks."""
+    option = _choice("--executor", "threads", "processes", "serial", text="Where tasks run.")
+    how_many = click.option("--workers", type=click.IntRange(1, 4096), help="Threads or processes.")
+    return how_many(option(command))
+
+
 def _run_options(command: Command) -> Command:
     """Options of whatever burns."""
-    options = [
-        click.option("--workers", type=click.IntRange(1, 4096), help="Threads or processes."),
-        click.option(
-            "--executor",
-            type=click.Choice(["threads", "processes", "serial"]),
-            default="threads",
-            show_default=True,
-        ),
-        click.option("--check/--no-check", default=None, help="Compare finished chunks' bytes."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    option = click.option("--check/--no-check", default=None, help="Compare chunks that are done.")
+    return _worker_options(option(command))
 
 
+_part_option = click.option("--part", callback=_part, help="Part I/N of a job array.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -249,10 +266,10 @@ def main() -> None:
 
 @main.command()
 @click.argument("zones", type=click.Path())
-@click.argument("store", type=click.Path())
+@_store_argument
 @_plan_options
 @_run_options
-@click.option("--part", callback=_part, help="Part I/N of a job array.")
+@_part_option
 @_json_option
 def build(
     zones: str, store: str, part: tuple[int, int] | None, as_json: bool, **options: Any
@@ -271,7 +288,7 @@ def build(
 
 @main.command()
 @click.argument("zones", type=click.Path())
-@click.argument("store", type=click.Path())
+@_store_argument
 @_plan_options
 @_json_option
 def plan(zones: str, store: str, as_json: bool, **options: Any) -> None:
@@ -282,34 +299,54 @@ def plan(zones: str, store: str, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("store", type=click.Path())
+@_store_argument
+@_run_options
+@_part_option
 @_json_option
-def status(store: str, as_json: bool) -> None:
-    """How far a build is; also while it runs."""
-    _print(zr.status(store), as_json=as_json)
+def run(store: str, as_json: bool, **options: Any) -> None:
+    """Burn what the plan of STORE asks for and is not done."""
+    with _progress(quiet=as_json) as progress:
+        result = zr.run(store, progress=progress, **options)
+    _print(result, as_json=as_json)
 
 
 @main.command()
-@click.argument("store", type=click.Path())
-@click.option("--deep", default="0%", show_default=True, help="Share of chunks to burn again.")
+@_store_argument
 @_json_option
-def verify(store: str, deep: str, as_json: bool) -> None:
+def finish(store: str, as_json: bool, **place: Any) -> None:
+    """Close STORE when all of it is burned: delete strays, add up counts."""
+    _print(zr.finish(store, **place), as_json=as_json)
+
+
+@main.command()
+@_store_argument
+@_json_option
+def status(store: str, as_json: bool, **place: Any) -> None:
+    """How far a build is; also while it runs."""
+    _print(zr.status(store, **place), as_json=as_json)
+
+
+@main.command()
+@_store_argument
+@click.option("--deep", default="0%", help="Share of chunks to burn again: 2% or 0.02.")
+@_json_option
+def verify(store: str, deep: str, as_json: bool, **place: Any) -> None:
     """Compare every stored byte with its receipt."""
     try:
         share = float(deep.removesuffix("%")) / (100 if deep.endswith("%") else 1)
     except ValueError:
         raise click.BadParameter(f"--deep {deep!r}: give a share like 2% or 0.02") from None
-    report = zr.verify(store, deep=share)
+    report = zr.verify(store, deep=share, **place)
     _print(report, as_json=as_json)
     sys.exit(0 if report.ok else 1)
 
 
 @main.command()
-@click.argument("store", type=click.Path())
+@_store_argument
 @_json_option
-def info(store: str, as_json: bool) -> None:
+def info(store: str, as_json: bool, **place: Any) -> None:
     """What a store says about itself."""
-    said = zr.info(store)
+    said = zr.info(store, **place)
     if as_json:
         _print(said, as_json=True)
         return
@@ -319,17 +356,15 @@ def info(store: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("store", type=click.Path())
+@_store_argument
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.option("--width", type=click.IntRange(64, 8192), default=1600, show_default=True)
 @click.option("--bounds", nargs=4, type=float, help="West, south, east, north.")
-def plot(
-    store: str, picture: Path, width: int, bounds: tuple[float, float, float, float] | None
-) -> None:
+def plot(store: str, picture: Path, storage_options: dict[str, Any] | None, **how: Any) -> None:
     """Draw STORE as a PNG map."""
     from zoneraster.maps import draw_map  # noqa: PLC0415 - matplotlib is optional and slow
 
-    draw_map(store, picture, width=width, bounds=bounds)
+    draw_map(Location.of(store, storage_options), picture, **how)
     click.echo(str(picture))
 
 
@@ -403,7 +438,7 @@ def _words(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
 
 
 @main.command()
-@click.argument("store", type=click.Path())
+@_store_argument
 @click.argument("values", nargs=-1)
 @click.option(
     "--stats",
@@ -420,13 +455,7 @@ def _words(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
 @click.option("--exact/--bounded", default=True, help="Quantiles of floats: exact, or to 1/256.")
 @click.option("--checkpoint", type=click.Path(), help="Folder of partials, to resume and update.")
 @click.option("--output", type=click.Path(path_type=Path), help="A .parquet, .csv or .zarr.")
-@click.option("--workers", type=click.IntRange(1, 4096), help="Threads or processes.")
-@click.option(
-    "--executor",
-    type=click.Choice(["threads", "processes", "serial"]),
-    default="threads",
-    show_default=True,
-)
+@_worker_options
 @_json_option
 def stats(
     store: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
