@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
@@ -37,12 +38,12 @@ def sample_zones(n: int = 40, *, seed: int = 1) -> geopandas.GeoDataFrame:
 
 
 def tree(store: Path, *, what: str = "") -> dict[str, str]:
-    """Hash of every key below a folder of a store; the lock is no key."""
+    """Hash of every key below a folder of a store; locks and the token are no keys."""
     root = store / what
     return {
         str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "lock"
+        if path.is_file() and path.name not in {"lock", "planning", "token"}
     }
 
 
@@ -54,14 +55,39 @@ def times(store: Path) -> dict[str, int]:
     }
 
 
-def run_python(code: str, *arguments: object) -> subprocess.Popen[bytes]:
-    """Start a Python process in a group of its own."""
+def run_python(
+    code: str, *arguments: object, script: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a Python process in a group of its own.
+
+    Code whose functions go to worker processes needs a `script` to be written to: they import it.
+    """
+    code = textwrap.dedent(code)
+    if script is not None:
+        script.write_text(code)
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        [sys.executable, *(["-c", code] if script is None else [script]), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
+
+
+def is_running(pid: int) -> bool:
+    """A process is there, and not only its exit code."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Wait for something that happens in another process or thread; fail where it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def kill_after(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -41,6 +41,7 @@ from zoneraster.errors import (
     StoreError,
     StoreMismatchError,
     ValuesError,
+    WorkerDiedError,
     ZonerasterError,
     ZonerasterWarning,
     ZonesError,
@@ -64,7 +65,8 @@ __all__ = [
     # errors
     "ZonerasterError", "GridError", "ZonesError", "OverlapError", "ValuesError", "AlignmentError",
     "StoreError", "StoreMismatchError", "IncompleteBuildError", "CorruptStoreError",
-    "ClosureError", "StoreBusyError", "BuildInterrupted", "ZonerasterWarning",
+    "ClosureError", "StoreBusyError", "WorkerDiedError", "BuildInterrupted",
+    "ZonerasterWarning",
 ]  # fmt: skip
 
 # Not in `__all__`: `from zoneraster import *` would replace the builtin.

@@ -22,10 +22,11 @@ import zoneraster as zr
 from zoneraster._grid import Grid, checked_crs, is_in_degrees
 from zoneraster._values import COMPARISONS, Comparison
 from zoneraster.blobs import Location
-from zoneraster.errors import BuildInterrupted, ZonerasterError
+from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
 
-# Exit codes: wrong input or options, and a build that another one or a signal stopped.
-EXIT_INPUT, EXIT_BUSY, EXIT_INTERRUPT, EXIT_TERMINATED = 2, 75, 130, 143
+# Exit codes: wrong input or options, and work that a killed worker, another build or a signal
+# stopped.
+EXIT_INPUT, EXIT_WORKER, EXIT_BUSY, EXIT_INTERRUPT, EXIT_TERMINATED = 2, 71, 75, 130, 143
 
 
 class _Terminated(KeyboardInterrupt):
@@ -46,6 +47,9 @@ class _Main(click.Group):
             return super().invoke(ctx)
         except zr.StoreBusyError as err:
             _fail(err, EXIT_BUSY)
+        except WorkerDiedError as err:
+            click.echo(f"zoneraster: {err}\ngo on with: {_own_command()}", err=True)
+            sys.exit(EXIT_WORKER)
         except BuildInterrupted as err:
             asked = isinstance(err.__context__, _Terminated)
             click.echo(f"\nzoneraster: {err}\ngo on with: {_own_command()}", err=True)

@@ -14,6 +14,7 @@ Each class is also the builtin that a caller would expect::
     │   ├── CorruptStoreError                   stored bytes disagree with their receipts
     │   ├── ClosureError                        pixels counted are not the pixels read
     │   └── StoreBusyError                      another builder holds the lock
+    ├── WorkerDiedError           RuntimeError  a process that ran tasks was killed
     └── BuildInterrupted          RuntimeError  stopped by the user, finished batches are safe
     ZonerasterWarning             UserWarning   the result is right, but may surprise
 """
@@ -73,6 +74,10 @@ class ClosureError(StoreError):
 
 class StoreBusyError(StoreError):
     """Another builder holds the store's lock."""
+
+
+class WorkerDiedError(ZonerasterError, RuntimeError):
+    """A process that ran tasks was killed; what is finished is safe."""
 
 
 class BuildInterrupted(ZonerasterError, RuntimeError):

@@ -1,19 +1,26 @@
 """Run a function over tasks on threads, processes, a dask cluster or anything with ``map``.
 
-Knows nothing of rasters. Tasks are submitted a few ahead of the workers, so that an interrupt stops
-the issue of new ones at once and waits for those in flight only.
+Knows nothing of rasters. Tasks are submitted a few ahead of the workers, so that an early end stops
+the issue of new ones at once and waits for those that run only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures as cf
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from zoneraster.errors import WorkerDiedError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,6 +37,8 @@ class Mapper(Protocol):
 # None: threads on all cores; int: that many threads; "threads", "processes", "serial".
 ExecutorLike: TypeAlias = int | str | Mapper | None
 
+DIED = "a worker process was killed, often for want of memory: use fewer workers, or smaller chunks"
+
 # Called with the name of a phase, what is done of it and its total.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -42,20 +51,62 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which stops issuing tasks."""
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, which stops issuing tasks, and end when the parent does.
+
+    Workers hold each other's pipes open: none would notice by itself that nobody reads its results.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _pool(executor: ExecutorLike, workers: int) -> AbstractContextManager[cf.Executor]:
-    """The pool that an executor setting stands for."""
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextmanager
+def _pool(
+    executor: ExecutorLike, workers: int, flying: set[cf.Future[Any]]
+) -> Iterator[cf.Executor]:
+    """The pool that an executor setting stands for.
+
+    At the end none of the tasks in `flying` runs any more, and those that have not begun never do.
+    """
     if isinstance(executor, cf.Executor):
-        return nullcontext(executor)
+        try:
+            yield executor
+        finally:
+            _call_off(executor, flying)
+        return
+    pool: cf.Executor
     if executor == "processes":
         # Never fork: neither threads nor object store clients survive it.
         context = multiprocessing.get_context("spawn")
-        return cf.ProcessPoolExecutor(workers, context, initializer=_ignore_interrupts)
-    return cf.ThreadPoolExecutor(workers)
+        pool = cf.ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+    else:
+        pool = cf.ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    finally:
+        # Not by Future.cancel: a pool of processes that breaks over futures which others have
+        # cancelled leaves the rest of them waiting for ever.
+        pool.shutdown(cancel_futures=True)
+
+
+def _call_off(pool: cf.Executor, flying: set[cf.Future[Any]]) -> None:
+    """Cancel what has not begun on a pool that goes on living, and wait for the rest."""
+    running = flying if _is_broken(pool) else {f for f in flying if not f.cancel()}
+    while running and not _is_broken(pool):
+        # A pool that breaks now may not tell the futures, see `_pool`.
+        running = cf.wait(running, timeout=0.2).not_done
+
+
+def _is_broken(pool: cf.Executor) -> bool:
+    """A pool of processes of which one has died."""
+    return bool(getattr(pool, "_broken", False))
 
 
 def run_tasks(
@@ -64,7 +115,7 @@ def run_tasks(
     *,
     executor: ExecutorLike = None,
     workers: int | None = None,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Apply a function to tasks, yielding results as they complete.
 
     Parameters
@@ -87,22 +138,37 @@ def run_tasks(
     ------
     ValueError
         For an unknown executor or fewer than one worker.
+    WorkerDiedError
+        When a process that ran tasks was killed.
 
     Notes
     -----
-    When the consumer stops early (an exception, ``close``), tasks in flight are waited for and no
-    new ones are issued.
+    When the consumer stops early (an exception, ``close``), no new task begins and those that run
+    are waited for; with processes, those that a worker has already been given run too. An object
+    with ``map`` does as it does. A generator that is left without being closed ends whenever
+    Python finds it: use ``contextlib.closing``.
     """
     if isinstance(executor, int):
         workers, executor = executor, "threads"
     workers = cpu_count() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers}")
+    try:
+        yield from _results(function, tasks, executor, workers)
+    except cf.BrokenExecutor as err:
+        raise WorkerDiedError(DIED) from err
+
+
+def _results(
+    function: Callable[[T], R], tasks: Iterable[T], executor: ExecutorLike, workers: int
+) -> Iterator[R]:
+    """`run_tasks` by kind of executor."""
     if executor == "serial":
         yield from map(function, tasks)
     elif executor in {None, "threads", "processes"} or isinstance(executor, cf.Executor):
-        with _pool(executor, workers) as pool:
-            yield from _windowed(pool, function, tasks, ahead=2 * workers)
+        flying: set[cf.Future[R]] = set()
+        with _pool(executor, workers, flying) as pool:
+            yield from _windowed(pool, function, tasks, flying, ahead=2 * workers)
     elif hasattr(executor, "scheduler_info") and hasattr(executor, "submit"):
         yield from _on_dask(executor, function, tasks)
     elif isinstance(executor, Mapper):
@@ -115,39 +181,87 @@ def run_tasks(
 
 
 def _windowed(
-    pool: cf.Executor, function: Callable[[T], R], tasks: Iterable[T], *, ahead: int
+    pool: cf.Executor,
+    function: Callable[[T], R],
+    tasks: Iterable[T],
+    flying: set[cf.Future[R]],
+    *,
+    ahead: int,
 ) -> Iterator[R]:
-    """Submit `ahead` tasks at a time to a concurrent.futures pool."""
+    """Submit `ahead` tasks at a time to a concurrent.futures pool; `flying` holds those."""
     queue = iter(tasks)
-    flying: set[cf.Future[R]] = set()
-    try:
+    while True:
         for task in queue:
             flying.add(pool.submit(function, task))
             if len(flying) >= ahead:
-                done, flying = cf.wait(flying, return_when=cf.FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        for future in cf.as_completed(flying):
+                break
+        if not flying:
+            return
+        done = cf.wait(flying, return_when=cf.FIRST_COMPLETED).done
+        flying -= done
+        for future in done:
             yield future.result()
-    finally:
-        for future in flying:
-            future.cancel()
-        cf.wait(flying)
+
+
+# ---- dask ----------------------------------------------------------------------------------------
 
 
 # Any: dask.distributed is optional and its client is not typed.
 def _on_dask(client: Any, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     """The same on a dask cluster; a lost worker's tasks are tried again."""
-    as_completed: Any = importlib.import_module("distributed").as_completed
-    queue = iter(tasks)
+    distributed: Any = importlib.import_module("distributed")
+    run, queue = uuid.uuid4().hex, iter(tasks)
     ahead = 4 * max(1, len(client.scheduler_info()["workers"]))
+    pending: set[Any] = set()
 
     def submit(task: T) -> Any:
-        return client.submit(function, task, pure=False, retries=2)
+        future = client.submit(_run_here, run, function, task, pure=False, retries=2)
+        pending.add(future)
+        return future
 
-    flying = as_completed([submit(task) for _, task in zip(range(ahead), queue, strict=False)])
-    for future in flying:
-        yield future.result()
-        for task in queue:
+    flying = distributed.as_completed()
+    try:
+        for _, task in zip(range(ahead), queue, strict=False):
             flying.add(submit(task))
-            break
+        for future in flying:
+            pending.discard(future)
+            yield future.result()
+            for task in queue:
+                flying.add(submit(task))
+                break
+    except distributed.KilledWorker as err:
+        raise WorkerDiedError(DIED) from err
+    finally:
+        if pending and client.status == "running":
+            client.cancel(list(pending))
+            # A cancelled task that has begun goes on, and only its worker knows.
+            client.run(_wait_here, run, on_error="ignore")
+
+
+# What this process, as a dask worker, does for each run of tasks; one worker may serve many.
+_here = threading.Lock()
+_running: Counter[str] = Counter()
+_called_off: set[str] = set()
+
+
+def _run_here(run: str, function: Callable[[T], R], task: T) -> R:
+    """Run a task of a run on a worker, unless the run was called off."""
+    with _here:
+        if run in _called_off:
+            raise RuntimeError(f"run {run} was called off")
+        _running[run] += 1
+    try:
+        return function(task)
+    finally:
+        with _here:
+            _running[run] -= 1
+            if not _running[run]:
+                del _running[run]
+
+
+async def _wait_here(run: str) -> None:
+    """Call a run off on a worker, and wait until none of its tasks runs there."""
+    with _here:
+        _called_off.add(run)
+    while run in _running:
+        await asyncio.sleep(0.02)

@@ -27,6 +27,7 @@ from zoneraster._store import (
 )
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
+from zoneraster.lock import Fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Task:
     location : Location
     spec : str
         Digest of the spec, with its plan, that the task belongs to.
+    token : str
+        Of that plan, see `zoneraster.lock.Fence`.
     batch : int
     previous : tuple of str
         Receipts that this batch has already, of this plan or of an older one.
@@ -45,6 +48,7 @@ class Task:
 
     location: Location
     spec: str
+    token: str
     batch: int
     previous: tuple[str, ...] = ()
 
@@ -181,6 +185,7 @@ def run_batch(task: Task) -> TaskResult:
         When the plan is not the task's any more.
     """
     ctx = shared_snapshot(task.location, task.spec)
+    out = Fence(task.location, ctx.blobs, task.token)
     chunks = ctx.batches[task.batch]
     known = _previous(task, ctx)
     receipts: list[ChunkReceipt] = []
@@ -201,9 +206,9 @@ def run_batch(task: Task) -> TaskResult:
             contests.extend(Contest(*pair, key) for pair in made.pairs)
             continue
         if made.data:
-            ctx.blobs.put(key, made.data)
+            out.put(key, made.data)
         else:
-            ctx.blobs.delete(key)
+            out.delete(key)
         burned, nbytes = burned + 1, nbytes + len(made.data)
         receipts.append(
             ChunkReceipt(
@@ -214,7 +219,7 @@ def run_batch(task: Task) -> TaskResult:
     if not contests:
         name = ledger.receipt_name(task.batch, (chunk.fingerprint for chunk in chunks))
         if burned or name not in task.previous:
-            ctx.blobs.put(name, ledger.encode_receipt(receipts))
+            out.put(name, ledger.encode_receipt(receipts))
     work = sum(chunk.work for chunk in chunks)
     kept = len(receipts) - burned
     return TaskResult(task.batch, work, burned, kept, nbytes, tuple(contests))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from zoneraster._build.batch import Contest, Task, run_batch
 from zoneraster._build.results import RunSummary
 from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
 from zoneraster.blobs import Location
-from zoneraster.errors import BuildInterrupted, OverlapError, name_some, number_of
+from zoneraster.errors import (
+    BuildInterrupted,
+    OverlapError,
+    WorkerDiedError,
+    name_some,
+    number_of,
+)
 from zoneraster.executors import ExecutorLike, Progress, run_tasks
+from zoneraster.lock import read_token
 
 
 def part_of(batches: Sequence[int], part: tuple[int, int] | None) -> list[int]:
@@ -47,6 +55,8 @@ class RunOptions:
 def run_batches(location: Location, options: RunOptions) -> RunSummary:
     """`run` under a lock that the caller holds."""
     started, progress = time.perf_counter(), options.progress
+    # Before the plan: a token that is too old is refused, one that is too new is not.
+    token = read_token(location.blobs())
     ctx = open_snapshot(location)
     have, expected = found_receipts(ctx.blobs), expected_receipts(ctx)
     check = location.is_local if options.check is None else options.check
@@ -54,7 +64,7 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
     done = {b for b in wanted if is_done(b, expected, have)}
     digest = ctx.spec.digest()
     tasks = [
-        Task(location, digest, batch, tuple(have.get(batch, ())))
+        Task(location, digest, token, batch, tuple(have.get(batch, ())))
         for batch in wanted
         if check or batch not in done
     ]
@@ -62,33 +72,37 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
     total = RunSummary(kept=0 if check else sum(len(ctx.batches[b]) for b in done))
     work_done = 0 if check else sum(c.work for b in done for c in ctx.batches[b])
     contests: list[Contest] = []
-    results = run_tasks(run_batch, tasks, executor=options.executor, workers=options.workers)
     finished = 0
     try:
-        if progress is not None:
-            progress("burn", work_done, work)
-        for result in results:
-            finished += 1
-            contests.extend(result.contests)
-            total = replace(
-                total,
-                burned=total.burned + result.burned,
-                kept=total.kept + result.kept,
-                nbytes=total.nbytes + result.nbytes,
-            )
-            work_done += result.work
+        with closing(
+            run_tasks(run_batch, tasks, executor=options.executor, workers=options.workers)
+        ) as results:
             if progress is not None:
                 progress("burn", work_done, work)
+            for result in results:
+                finished += 1
+                contests.extend(result.contests)
+                total = replace(
+                    total,
+                    burned=total.burned + result.burned,
+                    kept=total.kept + result.kept,
+                    nbytes=total.nbytes + result.nbytes,
+                )
+                work_done += result.work
+                if progress is not None:
+                    progress("burn", work_done, work)
     except KeyboardInterrupt:
-        close = getattr(results, "close", None)
-        if close is not None:
-            close()
-        raise BuildInterrupted(
-            f"stopped after {finished:,} of {len(tasks):,} batches; what is done is safe"
-        ) from None
+        raise BuildInterrupted(f"stopped after {_so_far(finished, tasks)}") from None
+    except WorkerDiedError as err:
+        raise WorkerDiedError(f"{err}; stopped after {_so_far(finished, tasks)}") from err
     if contests:
         raise OverlapError(_contest_text(contests))
     return replace(total, seconds=time.perf_counter() - started)
+
+
+def _so_far(finished: int, tasks: Sequence[Task]) -> str:
+    """How far a run came that did not end."""
+    return f"{finished:,} of {len(tasks):,} batches; what is done is safe"
 
 
 def _contest_text(contests: Sequence[Contest]) -> str:

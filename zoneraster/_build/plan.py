@@ -42,6 +42,7 @@ from zoneraster._zones import OnInvalid, Rings, Zones, file_digest, read_stable_
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError
 from zoneraster.executors import Progress
+from zoneraster.lock import renew_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +269,7 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
 def _write_plan(prepared: _Prepared, location: Location, progress: Progress | None) -> PlanSummary:
     """Write every object of a plan; the spec, which names it, comes last."""
     blobs, spec = location.blobs(), prepared.spec
+    renew_token(location, blobs)
     tick = None if progress is None else lambda done, total: progress("plan", done, total)
     with blobs.writer(MANIFEST_KEY) as sink:
         index = write_manifest(prepared.source, sink, progress=tick)

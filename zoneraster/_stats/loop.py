@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from zoneraster._stats.groups import Groups
 from zoneraster._stats.partial import Partial, blank, fold
 from zoneraster._stats.request import Request, StatsTask, Tasks
 from zoneraster._stats.task import run_task
-from zoneraster.errors import BuildInterrupted
+from zoneraster.errors import BuildInterrupted, WorkerDiedError
 from zoneraster.executors import ExecutorLike, Progress, run_tasks
 
 # Partials that wait to be merged are merged when they have this many rows.
@@ -77,26 +78,26 @@ class Loop:
                 merger.add(number, partial)
                 done += work[number]
             self._tick(done, total)
-        results = run_tasks(function, queue, executor=self.executor, workers=self.workers)
         try:
-            for number, partial in results:
-                merger.add(number, partial)
-                done += work[number]
-                self._tick(done, total)
+            with closing(
+                run_tasks(function, queue, executor=self.executor, workers=self.workers)
+            ) as results:
+                for number, partial in results:
+                    merger.add(number, partial)
+                    done += work[number]
+                    self._tick(done, total)
         except KeyboardInterrupt:
-            self._stop(results, done, total)
+            raise BuildInterrupted(f"stopped after {self._so_far(done, total)}") from None
+        except WorkerDiedError as err:
+            raise WorkerDiedError(f"{err}; stopped after {self._so_far(done, total)}") from err
         return merger.result()
 
-    def _stop(self, results: Iterator[object], done: int, total: int) -> None:
-        """Wait for the tasks in flight, and say what is safe."""
-        close = getattr(results, "close", None)
-        if close is not None:
-            close()
+    def _so_far(self, done: int, total: int) -> str:
+        """How far a pass came that did not end, and what of it is safe."""
         safe = "give checkpoint= to keep what is done"
         if self.checkpoint is not None:
             safe = f"what is done is safe in {self.checkpoint.location}"
-        share = f"{done / total:.0%}" if total else "all"
-        raise BuildInterrupted(f"stopped after {share} of the pixels; {safe}") from None
+        return (f"{done / total:.0%}" if total else "all") + f" of the pixels; {safe}"
 
     def _tick(self, done: int, total: int) -> None:
         if self.progress is not None:
