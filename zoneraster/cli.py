@@ -7,22 +7,19 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import zoneraster as zr
 from zoneraster._grid import Grid, checked_crs, is_in_degrees
 from zoneraster._values import COMPARISONS, Comparison
 from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
+from zoneraster.output import progress_bars
 
 # Exit codes: wrong input or options, and work that a killed worker, another build or a signal
 # stopped.
@@ -78,43 +75,6 @@ def _own_command() -> str:
     import shlex  # noqa: PLC0415 - only when interrupted
 
     return shlex.join(["zoneraster", *sys.argv[1:]])
-
-
-@contextmanager
-def _progress(*, quiet: bool, pixels: int = 0) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar per phase on a terminal's stderr; nothing when `quiet` or not a terminal.
-
-    With the pixels of the grid it also shows a rate: work is weighted by crossings, so the rate is
-    that of an average part of the canvas.
-    """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    with Progress(
-        TextColumn("{task.description:<5}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>5.1f}%"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
-        console=console,
-    ) as bars:
-        known: dict[str, Any] = {}  # Any: rich's TaskID and a float
-        started: dict[str, float] = {}
-
-        def tick(phase: str, done: int, total: int) -> None:
-            if phase not in known:
-                known[phase] = bars.add_task(phase, total=total, rate="")
-                started[phase] = time.perf_counter()
-            seconds = time.perf_counter() - started[phase]
-            rate = ""
-            if phase == "burn" and pixels and total and seconds > 0:
-                rate = f"{pixels * done / total / seconds / 1e9:.2f} Gpx/s"
-            bars.update(known[phase], completed=done, total=total, rate=rate)
-
-        yield tick
 
 
 def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, or a dict
@@ -282,7 +242,7 @@ def build(
     options = _split(options)
     grid = options["grid"]
     pixels = grid.height * grid.width if grid else 0
-    with _progress(quiet=as_json, pixels=pixels) as progress:
+    with progress_bars(quiet=as_json, pixels=pixels) as progress:
         if part is None:
             result: Any = zr.build(zones, store, progress=progress, **options)
         else:
@@ -297,7 +257,7 @@ def build(
 @_json_option
 def plan(zones: str, store: str, as_json: bool, **options: Any) -> None:
     """Plan STORE: which zones touch which chunk."""
-    with _progress(quiet=as_json) as progress:
+    with progress_bars(quiet=as_json) as progress:
         result = zr.plan(zones, store, progress=progress, **_split(options))
     _print(result, as_json=as_json)
 
@@ -309,7 +269,7 @@ def plan(zones: str, store: str, as_json: bool, **options: Any) -> None:
 @_json_option
 def run(store: str, as_json: bool, **options: Any) -> None:
     """Burn what the plan of STORE asks for and is not done."""
-    with _progress(quiet=as_json) as progress:
+    with progress_bars(quiet=as_json) as progress:
         result = zr.run(store, progress=progress, **options)
     _print(result, as_json=as_json)
 
@@ -470,7 +430,7 @@ def stats(
 
     if output is not None:
         written.check_output(output)
-    with _progress(quiet=as_json) as progress:
+    with progress_bars(quiet=as_json) as progress:
         table = zr.zonal_stats(
             store,
             _values(values),
@@ -498,7 +458,7 @@ def demo(folder: Path, workers: int | None, as_json: bool) -> None:
     """Build the 30 m raster of all US counties in FOLDER."""
     from zoneraster.demo import run_demo  # noqa: PLC0415 - keep the other verbs quick
 
-    with _progress(quiet=as_json) as progress:
+    with progress_bars(quiet=as_json) as progress:
         result = run_demo(folder, workers=workers, progress=progress)
     _print(result, as_json=as_json)
 

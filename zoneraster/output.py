@@ -1,16 +1,60 @@
-"""What the command line shows and writes: texts for people, JSON, and files of tables."""
+"""What the command line shows and writes: progress, texts for people, JSON, files of tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoneraster._grid import Grid
 from zoneraster.errors import ZonerasterError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@contextmanager
+def progress_bars(
+    *, quiet: bool, pixels: int = 0
+) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar per phase on a terminal's stderr; nothing when `quiet` or not a terminal.
+
+    With the pixels of the grid it also shows a rate: work is weighted by crossings, so the rate is
+    that of an average part of the canvas.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with Progress(
+        TextColumn("{task.description:<5}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>5.1f}%"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        console=console,
+    ) as bars:
+        known: dict[str, Any] = {}  # Any: rich's TaskID and a float
+        started: dict[str, float] = {}
+
+        def tick(phase: str, done: int, total: int) -> None:
+            if phase not in known:
+                known[phase] = bars.add_task(phase, total=total, rate="")
+                started[phase] = time.perf_counter()
+            seconds = time.perf_counter() - started[phase]
+            rate = ""
+            if phase == "burn" and pixels and total and seconds > 0:
+                rate = f"{pixels * done / total / seconds / 1e9:.2f} Gpx/s"
+            bars.update(known[phase], completed=done, total=total, rate=rate)
+
+        yield tick
 
 
 def info_text(said: dict[str, Any]) -> str:  # Any: JSON
