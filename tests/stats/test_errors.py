@@ -389,7 +389,8 @@ def test_a_histogram_of_more_than_a_thousand_values_is_refused(tmp_path: Path, n
         match=rf"a {name} of 1,600 different values is too wide: group by the raster instead, by=",
     ):
         stats(store, values, stats=name)
-    assert stats(store, values % 1000, stats=name).shape == (1, 1000)
+    values[:] = values.to_numpy() % 1000
+    assert stats(store, values, stats=name).shape == (1, 1000)
 
 
 # ---- checkpoint --------------------------------------------------------------------------------

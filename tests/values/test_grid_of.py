@@ -186,7 +186,7 @@ def test_the_grid_of_a_file(tmp_path):
     assert grid_like(path) == grid_like(str(path)) == MERCATOR
     with pytest.raises(GridError, match=r"bare.tif' has no CRS: write one, e.g. rio edit-info"):
         grid_like(write("bare.tif", transform=MERCATOR.transform))
-    turned = MERCATOR.transform @ Affine.rotation(30)
+    turned = Affine(0.8, -0.6, 0, 0.6, 0.8, 0)
     with pytest.raises(GridError, match="rotated or sheared"):
         grid_like(write("turned.tif", crs="EPSG:3857", transform=turned))
     with pytest.raises(GridError, match=r"cannot open raster '.*absent.tif'"):
