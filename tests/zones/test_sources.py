@@ -31,7 +31,7 @@ from tests.zones.samples import (
     write_wkb,
 )
 from zoneraster._zones.read import read_zones
-from zoneraster._zones.sources import file_digest
+from zoneraster._zones.sources import file_digest, source_digest
 from zoneraster.errors import ZonesError
 
 # pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
@@ -336,3 +336,54 @@ def test_the_digest_of_a_file_that_stands_alone_is_its_own(tmp_path: Path) -> No
     (tmp_path / "zones.parquet-wal").touch()
     assert file_digest(str(path)) == before
     assert file_digest(frame()) == file_digest(tmp_path) == file_digest("s3://a/b") == ""
+
+
+def wide_frame() -> gpd.GeoDataFrame:
+    """Two zones with columns of all kinds, some values missing."""
+    columns = {
+        "gid": [1, 2],
+        "name": ["a", None],
+        "share": [0.5, np.nan],
+        "kind": pd.Categorical(["x", "y"]),
+        "since": pd.to_datetime(["2020-01-01", None]),
+        "many": pd.array([7, None], dtype="Int32"),
+    }
+    squares = [shapely.box(0, 0, 1, 1), shapely.box(2, 0, 3, 1)]
+    return gpd.GeoDataFrame(columns, geometry=squares, crs=4326)
+
+
+def test_a_frame_has_the_same_digest_again_and_another_after_any_change() -> None:
+    before = source_digest(wide_frame())
+    assert before
+    assert source_digest(wide_frame()) == before
+    assert source_digest(wide_frame().iloc[[0, 1]].copy()) == before
+    changed: dict[str, Any] = {}
+    for name in wide_frame().columns:
+        changed[f"without {name}"] = wide_frame().drop(columns=name)
+    del changed["without geometry"]
+    for name, value in {"gid": 3, "name": "b", "share": 0.25, "kind": "y", "many": 8}.items():
+        changed[name] = wide_frame()
+        changed[name].loc[0, name] = value
+    changed["missing"] = wide_frame()
+    changed["missing"].loc[1, "name"] = ""
+    changed["category"] = wide_frame()
+    changed["category"]["kind"] = changed["category"]["kind"].cat.rename_categories(["x", "z"])
+    changed["dtype"] = wide_frame().astype({"gid": "int32"})
+    changed["renamed"] = wide_frame().rename(columns={"name": "title"})
+    changed["crs"] = wide_frame().set_crs(4258, allow_override=True)
+    changed["no crs"] = wide_frame().set_crs(None, allow_override=True)
+    changed["moved"] = wide_frame().set_geometry(wide_frame().translate(1e-9))
+    changed["turned"] = wide_frame().iloc[::-1]
+    changed["fewer"] = wide_frame().iloc[:1]
+    changed["index"] = wide_frame().rename_axis("place")
+    digests = {name: source_digest(frame) for name, frame in changed.items()}
+    assert len({before, *digests.values()}) == 1 + len(digests), digests
+
+
+def test_what_is_not_read_for_it_has_no_digest(tmp_path: Path) -> None:
+    class Lazy:
+        """A frame of a cluster."""
+
+    assert source_digest(Lazy()) == source_digest("s3://bucket/zones.parquet") == ""
+    wide_frame().to_parquet(tmp_path / "zones.parquet")
+    assert source_digest(tmp_path / "zones.parquet") == file_digest(tmp_path / "zones.parquet")

@@ -38,7 +38,7 @@ from zoneraster._store import (
     write_zarr,
     zarr_objects,
 )
-from zoneraster._zones import OnInvalid, Rings, Zones, file_digest, read_stable_zones, zone_rings
+from zoneraster._zones import OnInvalid, Rings, Zones, read_stable_zones, source_digest, zone_rings
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import StoreError
 from zoneraster.executors import Progress
@@ -100,16 +100,15 @@ def plan_store(
     ZonesError
         For zones that cannot be burned.
     """
+    content = source_digest(source)
+    found = find_plan(content, location, options)
+    if found is not None:
+        return found
     blobs = location.blobs()
     old = load_spec(location, blobs)
     if old is None:
         _refuse_foreign(location, blobs)
-    asked, content = _asked_spec(options, old), file_digest(source)
-    if old is not None:
-        check_same(old, asked, where=str(location))
-        inputs = _inputs_digest(content, options, asked)
-        if inputs and inputs == old.inputs and plan_is_whole(blobs, old.plan):
-            return replace(load_summary(location, blobs), reused=True)
+    asked = _asked_spec(options, old)
     if progress is not None:
         progress("read", 0, 1)
     zones, content = _read(source, content, options, old, asked.grid)
@@ -117,6 +116,33 @@ def plan_store(
     if progress is not None:
         progress("read", 1, 1)
     return _write_plan(prepared, location, progress)
+
+
+def find_plan(content: str, location: Location, options: PlanOptions) -> PlanSummary | None:
+    """The plan that a store holds, where it is the one asked for; nothing is written.
+
+    Parameters
+    ----------
+    content : str
+        Digest of the zones, see `source_digest`; without one no plan is known again.
+    location : Location
+    options : PlanOptions
+
+    Raises
+    ------
+    StoreMismatchError
+        When the store has other options.
+    """
+    blobs = location.blobs()
+    old = load_spec(location, blobs)
+    if old is None:
+        return None
+    asked = _asked_spec(options, old)
+    check_same(old, asked, where=str(location))
+    inputs = _inputs_digest(content, options, asked)
+    if inputs and inputs == old.inputs and plan_is_whole(blobs, old.plan):
+        return replace(load_summary(location, blobs), reused=True)
+    return None
 
 
 # ---- what is asked for ---------------------------------------------------------------------------
@@ -161,7 +187,7 @@ def _asked_spec(options: PlanOptions, old: Spec | None) -> Spec:
 
 
 def _inputs_digest(content: str, options: PlanOptions, spec: Spec) -> str:
-    """Hash of the zones' file (its digest `content`) and all options; empty where that is."""
+    """Hash of the zones (their digest `content`) and all options; empty where that is."""
     if not content:
         return ""
     said = [

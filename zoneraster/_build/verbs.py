@@ -8,11 +8,13 @@ from dataclasses import replace
 from zoneraster._build.ask import status
 from zoneraster._build.burning import RunOptions, run_batches
 from zoneraster._build.closing import finish_store
-from zoneraster._build.plan import PlanOptions, plan_store
+from zoneraster._build.plan import PlanOptions, find_plan, plan_store
 from zoneraster._build.results import BuildReport, PlanSummary, RunSummary
 from zoneraster._grid import Grid
-from zoneraster._zones import OnInvalid
+from zoneraster._store import require_spec
+from zoneraster._zones import OnInvalid, source_digest
 from zoneraster.blobs import Location, Options, StoreLike
+from zoneraster.errors import StoreBusyError
 from zoneraster.executors import ExecutorLike, Progress
 from zoneraster.lock import lock
 
@@ -103,10 +105,13 @@ def run(
     ------
     BuildInterrupted
         After Ctrl-C, once the batches in flight are done.
+    WorkerDiedError
+        When a process that ran batches was killed.
     OverlapError
         With ``overlap="error"``, naming the pairs of zones.
     StoreError
-        For a store without a plan; `StoreBusyError` while another builder is at it.
+        For a store without a plan; `StoreBusyError` while another builder is at it, or when one has
+        planned the store anew since.
     """
     location = Location.of(store, storage_options)
     options = RunOptions(
@@ -212,7 +217,7 @@ def build(
 
     Raises
     ------
-    ZonesError, GridError, StoreError, OverlapError, BuildInterrupted
+    ZonesError, GridError, StoreError, OverlapError, WorkerDiedError, BuildInterrupted
 
     Examples
     --------
@@ -264,7 +269,8 @@ def build_part(
 ) -> BuildReport | RunSummary:
     """Do part I of N of a build; the part that ends last finishes the store.
 
-    Parts need no coordinator: the first one plans, the others find its plan.
+    Parts need no coordinator: the first one plans, the others find its plan and begin at once. None
+    waits for others when it is done.
 
     Parameters
     ----------
@@ -286,7 +292,7 @@ def build_part(
 
     Raises
     ------
-    ZonesError, GridError, StoreError, OverlapError, BuildInterrupted
+    ZonesError, GridError, StoreError, OverlapError, WorkerDiedError, BuildInterrupted
     """
     location = Location.of(store, storage_options)
     options = PlanOptions(
@@ -295,11 +301,40 @@ def build_part(
         assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, part=part, check=check, progress=progress)
-    with lock(location, wait=True):
-        plan_store(zones, location, options, progress=progress)
+    planned = _plan_once(zones, location, options, progress)
     with lock(location, shared=True, wait=True):
+        if require_spec(location, location.blobs()).plan != planned.plan:
+            raise StoreBusyError(
+                f"{location} was planned with other zones before part {part[0]} of {part[1]} "
+                "began: give all parts the same zones, and run them again"
+            )
         done = run_batches(location, how)
-    with lock(location, wait=True):
-        if status(location).missing:
-            return done
-        return finish_store(location, done)
+    return _finish_or_leave(location, done)
+
+
+def _plan_once(
+    zones: object, location: Location, options: PlanOptions, progress: Progress | None
+) -> PlanSummary:
+    """Plan as the first of the parts, while the others wait, or take the plan of the first."""
+    content = source_digest(zones)
+    with lock(location, wait=True, name="planning"):
+        with lock(location, shared=True, wait=True):
+            found = find_plan(content, location, options)
+        if found is not None:
+            return found
+        with lock(location, wait=True):
+            return plan_store(zones, location, options, progress=progress)
+
+
+def _finish_or_leave(location: Location, done: RunSummary) -> BuildReport | RunSummary:
+    """Finish what is complete, or leave that to the parts that still hold the lock.
+
+    Each part comes here after its run, so the last one meets nobody.
+    """
+    try:
+        with lock(location):
+            if not status(location).missing:
+                return finish_store(location, done)
+    except StoreBusyError:
+        pass
+    return done

@@ -151,7 +151,7 @@ def read_stable_zones(
     Parameters
     ----------
     digest : str
-        `file_digest` of the source, taken before. A source that has another one after it was read
+        `source_digest` of the source, taken before. A file that has another one after it was read
         was replaced meanwhile, and is read again.
     source, grid, key, on_invalid, assume_crs, layer
         As `read_zones` takes them.
@@ -167,8 +167,8 @@ def read_stable_zones(
             source, grid, key=key, on_invalid=on_invalid, assume_crs=assume_crs, layer=layer
         )
         digest = file_digest(source)
-        if digest == before:
-            return zones, digest
+        if digest in {before, ""}:
+            return zones, before
         log.info("%s changed while it was read", source)
     raise ZonesError(
         f"{source} changed while it was read, {READINGS} times in a row: "

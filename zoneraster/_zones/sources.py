@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,6 +318,40 @@ def crs_of(found: Source, assume_crs: object) -> CRS:
             "assume_crs, or correct the CRS in the file"
         )
     return crs
+
+
+def source_digest(source: object) -> str:
+    """Hash of all that is read of a local file or a GeoDataFrame; hex.
+
+    Empty for a URL and a lazy frame, which are not read for it.
+    """
+    # Whoever has a GeoDataFrame has imported geopandas.
+    geopandas = sys.modules.get("geopandas")
+    if geopandas is not None and isinstance(source, geopandas.GeoDataFrame):
+        return _frame_digest(_from_frame(source))
+    return file_digest(source)
+
+
+def _frame_digest(found: Source) -> str:
+    """Hash of attributes, geometry and reference system."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update((found.crs.to_wkt() if found.crs is not None else "").encode())
+
+    class Sink(io.RawIOBase):
+        """Feeds the hash with what is written."""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:  # Any: whatever has a buffer
+            digest.update(data)
+            return memoryview(data).nbytes
+
+    # As a stream of Arrow, which has types and names and the categories of a categorical, too.
+    table = found.table.append_column("\0geometry", found.wkb).combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(Sink(), "w"), table.schema) as stream:
+        stream.write_table(table)
+    return digest.hexdigest()
 
 
 def file_digest(source: object) -> str:

@@ -1,0 +1,156 @@
+"""The verbs: how parts of a build meet, and what is not done twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pytest
+
+import zoneraster as zr
+from tests.samples import CHUNKS, GRID, sample_zones, tree
+from zoneraster._build import verbs
+
+OPTIONS: dict[str, Any] = {"grid": GRID, "key": "fid", "chunks": CHUNKS}
+
+
+class Meeting:
+    """An executor that begins when as many parts as are expected have come to their tasks."""
+
+    def __init__(self, parts: int) -> None:
+        self._barrier = threading.Barrier(parts, timeout=20)
+
+    def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        self._barrier.wait()
+        return map(function, tasks)
+
+
+class Held:
+    """An executor that begins when it is let go."""
+
+    def __init__(self) -> None:
+        self.has_come, self.go_on = threading.Event(), threading.Event()
+
+    def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        self.has_come.set()
+        assert self.go_on.wait(20)
+        return map(function, tasks)
+
+
+@pytest.mark.parametrize("is_planned", [False, True])
+@pytest.mark.parametrize("kind", ["file", "frame"])
+def test_parts_burn_at_the_same_time_and_the_last_one_finishes(
+    kind: str, is_planned: bool, tmp_path: Path
+) -> None:
+    zones: Any = sample_zones()
+    zr.build(zones, tmp_path / "whole", **OPTIONS)
+    if kind == "file":
+        zones.to_parquet(tmp_path / "zones.parquet")
+        zones = tmp_path / "zones.parquet"
+        zr.build(zones, tmp_path / "whole", **OPTIONS)
+    store, meeting = tmp_path / "parts", Meeting(4)
+    if is_planned:
+        zr.plan(zones, store, **OPTIONS)
+
+    def part(i: int) -> object:
+        own = zones if kind == "file" else zones.copy()
+        return zr.build_part(own, store, (i, 4), executor=meeting, **OPTIONS)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(part, range(1, 5)))
+    assert any(isinstance(result, zr.BuildReport) for result in results)
+    assert sum(result.burned for result in results) == zr.status(store).chunks
+    assert zr.status(store).finished
+    assert tree(store) == tree(tmp_path / "whole")
+
+
+def test_a_part_that_is_done_waits_for_nobody(tmp_path: Path) -> None:
+    zones, held = sample_zones(), Held()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(
+            zr.build_part, zones, tmp_path / "parts", (2, 2), executor=held, **OPTIONS
+        )
+        assert held.has_come.wait(20)
+        first = zr.build_part(zones, tmp_path / "parts", (1, 2), executor="serial", **OPTIONS)
+        assert isinstance(first, zr.RunSummary)
+        assert not second.done()
+        held.go_on.set()
+        assert isinstance(second.result(), zr.BuildReport)
+    assert zr.status(tmp_path / "parts").finished
+
+
+def test_parts_of_zones_that_cannot_be_known_again_plan_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    class Lazy:
+        def to_geopandas(self) -> geopandas.GeoDataFrame:
+            return sample_zones()
+
+    zr.build(Lazy(), tmp_path / "whole", **OPTIONS)
+    with ThreadPoolExecutor(3) as pool:
+        results = list(
+            pool.map(
+                lambda i: zr.build_part(Lazy(), tmp_path / "parts", (i, 3), **OPTIONS), (1, 2, 3)
+            )
+        )
+    assert any(isinstance(result, zr.BuildReport) for result in results)
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+
+
+def test_a_part_whose_zones_are_not_those_of_the_plan_any_more_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = verbs._plan_once
+
+    def overtaken(*arguments: Any) -> Any:
+        planned = real(*arguments)
+        zr.plan(sample_zones(seed=2), tmp_path / "parts", **OPTIONS)
+        return planned
+
+    monkeypatch.setattr(verbs, "_plan_once", overtaken)
+    with pytest.raises(zr.StoreBusyError, match=r"planned with other zones before part 1 of 2"):
+        zr.build_part(sample_zones(), tmp_path / "parts", (1, 2), **OPTIONS)
+
+
+def phases_of(zones: object, store: Path, **options: Any) -> list[str]:
+    """What a build went through."""
+    said: list[str] = []
+    zr.build(zones, store, **{**OPTIONS, **options}, progress=lambda phase, *_: said.append(phase))
+    return list(dict.fromkeys(said))
+
+
+def test_a_plan_of_a_frame_is_found_again_and_one_of_a_changed_frame_is_not(
+    tmp_path: Path,
+) -> None:
+    zones, store = sample_zones(), tmp_path / "zones.zarr"
+    assert phases_of(zones, store) == ["read", "plan", "burn"]
+    assert phases_of(zones.copy(), store) == ["burn"]
+    zones.loc[3, "name"] = "another"
+    assert phases_of(zones, store) == ["read", "plan", "burn"]
+    assert zr.zones(store)["name"][3] == "another"
+    assert phases_of(zones.iloc[:30], store) == ["read", "plan", "burn"]
+
+
+def test_a_build_that_is_overtaken_by_another_plan_puts_nothing_more_and_says_so(
+    tmp_path: Path,
+) -> None:
+    store, others = tmp_path / "zones.zarr", sample_zones(seed=2)
+    zr.build(others, tmp_path / "whole", **OPTIONS)
+
+    class Overtaken:
+        """An executor of a build that has lost its lock: its tasks go on after another build."""
+
+        def map(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+            tasks = list(tasks)
+            yield function(tasks[0])
+            (store / ".zoneraster" / "lock").unlink()
+            zr.build(others, store, **OPTIONS)
+            yield from map(function, tasks[1:])
+
+    with pytest.raises(zr.StoreBusyError, match="was planned anew while this build ran"):
+        zr.build(sample_zones(), store, executor=Overtaken(), **OPTIONS)
+    assert tree(store) == tree(tmp_path / "whole")
