@@ -376,6 +376,7 @@ def test_a_frame_has_the_same_digest_again_and_another_after_any_change() -> Non
     changed["turned"] = wide_frame().iloc[::-1]
     changed["fewer"] = wide_frame().iloc[:1]
     changed["index"] = wide_frame().rename_axis("place")
+    changed["geometry alone"] = wide_frame()[["geometry"]]
     digests = {name: source_digest(frame) for name, frame in changed.items()}
     assert len({before, *digests.values()}) == 1 + len(digests), digests
 

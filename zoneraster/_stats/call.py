@@ -111,8 +111,8 @@ def zonal_stats(
 
     Raises
     ------
-    ValuesError, AlignmentError, GridError, StoreError, ClosureError, WorkerDiedError,
-    BuildInterrupted
+    ValuesError, AlignmentError, GridError, StoreError, ClosureError
+    WorkerDiedError, BuildInterrupted
 
     Examples
     --------

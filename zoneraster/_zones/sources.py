@@ -347,10 +347,10 @@ def _frame_digest(found: Source) -> str:
             digest.update(data)
             return memoryview(data).nbytes
 
-    # As a stream of Arrow, which has types and names and the categories of a categorical, too.
-    table = found.table.append_column("\0geometry", found.wkb).combine_chunks()
-    with pa.ipc.new_stream(pa.PythonFile(Sink(), "w"), table.schema) as stream:
-        stream.write_table(table)
+    # As streams of Arrow, which have types and names, and the categories of a categorical, too.
+    for table in (pa.table({"geometry": found.wkb}), found.table.combine_chunks()):
+        with pa.ipc.new_stream(pa.PythonFile(Sink(), "w"), table.schema) as stream:
+            stream.write_table(table)
     return digest.hexdigest()
 
 
