@@ -87,6 +87,18 @@ def test_overlap_error_names_the_pairs_and_does_not_finish(tmp_path: Path) -> No
     assert report.contested == 0
 
 
+def test_overlap_error_names_the_worst_of_very_many_pairs(tmp_path: Path) -> None:
+    # 40 boxes in each other, in four chunks, and one pair apart.
+    nested = [(5 - 0.1 * i, 5 - 0.1 * i, 5 + 0.1 * i, 5 + 0.1 * i) for i in range(1, 41)]
+    zones = boxes(*nested, (9.5, 0, 10, 1), (9.5, 0, 10, 1))
+    said = (
+        r"at least 781 pairs of zones \(ids\) .*: 39 and 40 share 152,100 pixels, "
+        r"38 and 39 share 144,400 pixels, 38 and 40 share 144,400 pixels.* and 776 more"
+    )
+    with pytest.raises(zr.OverlapError, match=said):
+        built(tmp_path, zones, overlap="error", chunks=250)
+
+
 @pytest.mark.parametrize("chunks", [97, 128, 250, 500, (30, 501)])
 def test_any_chunk_size_gives_the_same_pixels(tmp_path: Path, chunks: object) -> None:
     store, _ = built(tmp_path, chunks=chunks)

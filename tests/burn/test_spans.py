@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tests.oracles import burned, claims, painted, rings_of, runs_of, snapped, star, unit_grid
 from zoneraster._burn.frame import paint
-from zoneraster._burn.overlay import contested_pairs
 from zoneraster._zones import Rings
 
 
@@ -85,13 +84,6 @@ def test_the_last_zone_wins_and_every_claim_is_counted() -> None:
     canvas, counts = burned(rings, (4, 4), (4, 4))
     assert canvas.tolist() == [[1, 1, 1, 0], [1, 2, 2, 2], [1, 2, 3, 2], [0, 2, 2, 2]]
     assert counts == {1: (9, 5, 4), 2: (9, 8, 4), 3: (1, 1, 1)}
-
-
-def test_contested_pairs_names_both_zones_and_their_pixels() -> None:
-    row_ptr = np.array([0, 3])
-    first, end = np.array([0, 2, 9], np.int32), np.array([5, 7, 10], np.int32)
-    pairs = contested_pairs(row_ptr, first, end, np.array([0, 1, 2], np.int32))
-    assert pairs.tolist() == [[0, 1, 3]]
 
 
 def test_paint_is_the_inverse_of_runs() -> None:

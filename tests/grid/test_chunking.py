@@ -148,6 +148,10 @@ def test_the_globe_has_65_thousand_chunks_in_batches_of_64():
     [
         (((10, 10), (0, 4), 1), "chunks of 0 x 4 pixels in batches of 1: all of these must be at"),
         (((10, 10), (4, -4), 1), "chunks of 4 x -4 pixels"),
+        (((10, 10), (4, "4"), 1), r"two \(rows, cols\), not \(4, '4'\), and batches a whole"),
+        (((10, 10), (4,), 1), r"whole number of pixels, or two \(rows, cols\), not \(4,\)"),
+        (((10, 10), (4.0, 4), 1), r"not \(4.0, 4\)"),
+        (((10, 10), (4, 4), "2"), "and batches a whole number, not '2'"),
         (((10, 10), (4, 4), 0), "in batches of 0: all of these must be at least 1"),
         (((10, 0), (4, 4), 1), "10 rows x 0 columns: each must be 1 to"),
         (((10, 10), (2**15, 2**14 + 1), 1), "takes 2.0 GiB as uint32, the limit is 2 GiB: take sm"),
@@ -157,6 +161,15 @@ def test_the_globe_has_65_thousand_chunks_in_batches_of_64():
 def test_a_chunking_that_cannot_be_is_refused(arguments, message):
     with pytest.raises(GridError, match=message):
         Chunking(*arguments)
+
+
+def test_a_side_may_be_any_whole_number_and_nothing_else():
+    grid = Chunking((10, 10), (4, 4), 1)
+    assert Chunking.of(grid, np.int64(5)) == Chunking.of(grid, (5, np.uint8(5)))
+    assert type(Chunking.of(grid, np.int64(5)).chunks[0]) is int
+    for wrong in ("5", 5.0, None, (5, 5, 5)):
+        with pytest.raises(GridError, match="chunks must be a whole number of pixels, or two"):
+            Chunking.of(grid, wrong)
 
 
 def test_the_largest_chunk_is_accepted():

@@ -7,6 +7,8 @@ anywhere, it leaves whole chunks without a receipt, and its next run writes the 
 from __future__ import annotations
 
 import functools
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +30,10 @@ from zoneraster._store import (
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 from zoneraster.lock import Fence
+
+
+# Of those that `overlap="error"` refuses, so many travel and are kept.
+PAIRS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +59,30 @@ class Task:
     previous: tuple[str, ...] = ()
 
 
-class Contest(NamedTuple):
-    """Two zones that claim the same pixels of a chunk."""
+class Contests(NamedTuple):
+    """Pairs of zones that claim the same pixels.
 
-    zone: int
-    other: int
-    pixels: int
-    chunk: str
+    Parameters
+    ----------
+    pairs : tuple of (int, int, int)
+        Two zone ids and their pixels; at most `PAIRS_KEPT`, those with most pixels first.
+    n_pairs : int
+        How many pairs there are; at least so many where not all are kept.
+    """
+
+    pairs: tuple[tuple[int, int, int], ...] = ()
+    n_pairs: int = 0
+
+    @classmethod
+    def merged(cls, many: Sequence[Contests]) -> Contests:
+        """Those of several chunks or batches."""
+        pixels: Counter[tuple[int, int]] = Counter()
+        for one in many:
+            for zone, other, n in one.pairs:
+                pixels[min(zone, other), max(zone, other)] += n
+        worst = sorted(pixels.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_KEPT]
+        n_pairs = max([len(pixels), *(one.n_pairs for one in many)])
+        return cls(tuple((*pair, n) for pair, n in worst), n_pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +97,7 @@ class TaskResult:
     burned: int
     kept: int
     nbytes: int
-    contests: tuple[Contest, ...] = ()
+    contests: Contests = Contests()
 
 
 class Burned(NamedTuple):
@@ -82,7 +105,7 @@ class Burned(NamedTuple):
 
     data: bytes
     zones: tuple[tuple[int, int, int, int, float], ...]
-    pairs: tuple[tuple[int, int, int], ...]
+    contests: Contests = Contests()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -125,27 +148,27 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         zone, pixels = int(records.zone_id[0]), window.height * window.width
         data = _constant(zone, spec.chunks, spec.itemsize)
         area = float(areas.sum()) * window.width
-        return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),), ())
+        return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),))
     zone_id, number = _local_zones(records)
     found = _spans(spec, records, number, row, col)
     run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
         *found, zone_id.size, *spec.chunks, areas
     )
-    pairs: tuple[tuple[int, int, int], ...] = ()
+    contests = Contests()
     if spec.overlap == "error" and contested.any():
-        pairs = tuple(
-            (int(zone_id[a]), int(zone_id[b]), int(n)) for a, b, n in contested_pairs(*found)
-        )
+        pairs, n_pairs = contested_pairs(*found, zone_id.size, PAIRS_KEPT)
+        pairs[:, :2] = zone_id[pairs[:, :2]]
+        contests = Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
     counts = zip(
         zone_id.tolist(), claimed.tolist(), owned.tolist(), contested.tolist(), area_m2.tolist(),
         strict=True,
     )  # fmt: skip
     zones = tuple(sorted(c for c in counts if c[1]))
     if not owned.any():
-        return Burned(b"", zones, pairs)
+        return Burned(b"", zones, contests)
     lut = np.concatenate([[0], zone_id])
     data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
-    return Burned(_sealed(spec, data), zones, pairs)
+    return Burned(_sealed(spec, data), zones, contests)
 
 
 def _sealed(spec: Spec, data: bytes) -> bytes:
@@ -189,7 +212,7 @@ def run_batch(task: Task) -> TaskResult:
     chunks = ctx.batches[task.batch]
     known = _previous(task, ctx)
     receipts: list[ChunkReceipt] = []
-    contests: list[Contest] = []
+    contests: list[Contests] = []
     records: Records | None = None
     burned = nbytes = 0
     for chunk in chunks:
@@ -202,8 +225,8 @@ def run_batch(task: Task) -> TaskResult:
         own = chunk.records_in(records)
         made = burn_chunk(ctx.spec, own, chunk.row, chunk.col)
         key = chunk_key(chunk.row, chunk.col)
-        if made.pairs:
-            contests.extend(Contest(*pair, key) for pair in made.pairs)
+        if made.contests.pairs:
+            contests.append(made.contests)
             continue
         if made.data:
             out.put(key, made.data)
@@ -222,7 +245,7 @@ def run_batch(task: Task) -> TaskResult:
             out.put(name, ledger.encode_receipt(receipts))
     work = sum(chunk.work for chunk in chunks)
     kept = len(receipts) - burned
-    return TaskResult(task.batch, work, burned, kept, nbytes, tuple(contests))
+    return TaskResult(task.batch, work, burned, kept, nbytes, Contests.merged(contests))
 
 
 def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from zoneraster._build.batch import Contest, Task, run_batch
+from zoneraster._build.batch import Contests, Task, run_batch
 from zoneraster._build.results import RunSummary
 from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
 from zoneraster.blobs import Location
@@ -71,7 +71,7 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
     work = sum(chunk.work for batch in wanted for chunk in ctx.batches[batch])
     total = RunSummary(kept=0 if check else sum(len(ctx.batches[b]) for b in done))
     work_done = 0 if check else sum(c.work for b in done for c in ctx.batches[b])
-    contests: list[Contest] = []
+    contests: list[Contests] = []
     finished = 0
     try:
         with closing(
@@ -81,7 +81,8 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
                 progress("burn", work_done, work)
             for result in results:
                 finished += 1
-                contests.extend(result.contests)
+                if result.contests.pairs:
+                    contests.append(result.contests)
                 total = replace(
                     total,
                     burned=total.burned + result.burned,
@@ -96,7 +97,7 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
     except WorkerDiedError as err:
         raise WorkerDiedError(f"{err}; stopped after {_so_far(finished, tasks)}") from err
     if contests:
-        raise OverlapError(_contest_text(contests))
+        raise OverlapError(_contest_text(Contests.merged(contests)))
     return replace(total, seconds=time.perf_counter() - started)
 
 
@@ -105,15 +106,14 @@ def _so_far(finished: int, tasks: Sequence[Task]) -> str:
     return f"{finished:,} of {len(tasks):,} batches; what is done is safe"
 
 
-def _contest_text(contests: Sequence[Contest]) -> str:
+def _contest_text(contests: Contests) -> str:
     """Which zones overlap, worst pair first."""
-    pairs: dict[tuple[int, int], int] = {}
-    for contest in contests:
-        pair = (min(contest[:2]), max(contest[:2]))
-        pairs[pair] = pairs.get(pair, 0) + contest.pixels
-    worst = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-    named = name_some([f"{a} and {b} share {n:,} pixels" for (a, b), n in worst])
+    named = name_some(
+        [f"{a} and {b} share {n:,} pixels" for a, b, n in contests.pairs], contests.n_pairs
+    )
+    at_least = "at least " if contests.n_pairs > len(contests.pairs) else ""
     return (
-        f"overlap='error', but {number_of(len(pairs), 'pair')} of zones (ids) claim the same "
-        f"pixels: {named}; choose overlap='last' or 'first' in a new store, or mend the zones"
+        f"overlap='error', but {at_least}{number_of(contests.n_pairs, 'pair')} of zones (ids) "
+        f"claim the same pixels: {named}; choose overlap='last' or 'first' in a new store, or mend "
+        "the zones"
     )

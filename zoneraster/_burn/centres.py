@@ -4,30 +4,62 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._burn.cache import kernel
+from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.edges import edges_in_rows
 from zoneraster._burn.rule import crossing, first_row
 
 
+@inlined
+def _row_is_claimed(edges, some, n, row, width, columns):  # type: ignore[no-untyped-def]
+    """Whether ``edges[some[:n]]`` enclose a centre of a row."""
+    m = 0
+    for j in range(n):
+        e = some[j]
+        if edges[e, 1] <= row + 0.5 < edges[e, 3]:
+            k = crossing(edges[e, 0], edges[e, 1], edges[e, 2], edges[e, 3], row)
+            columns[m] = min(max(k, 0), width)
+            m += 1
+    columns[:m].sort()
+    claimed = False
+    for j in range(0, m - 1, 2):
+        claimed |= columns[j] < columns[j + 1]
+    return claimed
+
+
 @kernel
 def _holds_a_centre(edges, height, width):  # type: ignore[no-untyped-def]
-    """Whether a part claims any pixel of the grid; stops at the first row that it does."""
-    top, end = height, 0
-    for i in range(edges.shape[0]):
-        top = min(top, max(first_row(edges[i, 1]), 0))
-        end = max(end, min(first_row(edges[i, 3]), height))
-    columns = np.empty(edges.shape[0], np.int64)
-    for row in range(top, end):
-        n = 0
-        for i in range(edges.shape[0]):
-            if edges[i, 1] <= row + 0.5 < edges[i, 3]:
-                k = crossing(edges[i, 0], edges[i, 1], edges[i, 2], edges[i, 3], row)
-                columns[n] = min(max(k, 0), width)
-                n += 1
-        columns[:n].sort()
-        for j in range(0, n - 1, 2):
-            if columns[j] < columns[j + 1]:
-                return True
+    """Whether a part claims any pixel of the grid.
+
+    The middle row answers for most parts. Where it does not, rows are swept with the edges that
+    cross them, from the first to one that is claimed.
+    """
+    n = edges.shape[0]
+    first, end = np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        first[i] = max(first_row(edges[i, 1]), 0)
+        end[i] = min(first_row(edges[i, 3]), height)
+    active, columns = np.arange(n), np.empty(n, np.int64)
+    if n == 0 or _row_is_claimed(edges, active, n, (first.min() + end.max()) // 2, width, columns):
+        return n > 0
+    order = np.argsort(first, kind="mergesort")
+    i = n_active = row = 0
+    while i < n or n_active > 0:
+        if n_active == 0:
+            row = first[order[i]]
+        while i < n and first[order[i]] == row:
+            active[n_active] = order[i]
+            n_active += 1
+            i += 1
+        if _row_is_claimed(edges, active, n_active, row, width, columns):
+            return True
+        row += 1
+        j = 0
+        while j < n_active:
+            if end[active[j]] <= row:
+                n_active -= 1
+                active[j] = active[n_active]
+            else:
+                j += 1
     return False
 
 

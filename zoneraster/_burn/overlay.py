@@ -7,26 +7,8 @@ import numpy as np
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.spans import sort_stretch
 
-
-@kernel
-def _settle(zones, n_active, n_pixels, claimed, contested):  # type: ignore[no-untyped-def]
-    """Count one stretch of pixels that several spans cover; return its owner."""
-    owner = zones[0]
-    shared = False
-    for j in range(1, n_active):
-        shared |= zones[j] != zones[0]
-        owner = max(owner, zones[j])
-    for j in range(n_active):
-        fresh = True
-        for q in range(j):
-            if zones[q] == zones[j]:  # two parts of one zone: united, not contested
-                fresh = False
-                break
-        if fresh:
-            claimed[zones[j]] += n_pixels
-            if shared:
-                contested[zones[j]] += n_pixels
-    return owner
+# Beyond so many pairs of zones in a chunk, those that come later are not summed.
+_MOST_PAIRS = 2**16
 
 
 @inlined
@@ -42,16 +24,27 @@ def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _retire(ends, zones, n_active, x):  # type: ignore[no-untyped-def]
-    """Drop the spans that end at or before column `x`; return how many are left."""
-    j = 0
-    while j < n_active:
-        if ends[j] <= x:
-            n_active -= 1
-            ends[j], zones[j] = ends[n_active], zones[n_active]
-        else:
-            j += 1
-    return n_active
+def _sort_starts(s0, m, first, end, starts):  # type: ignore[no-untyped-def]
+    """Keys of a row's spans, (column, position), by first column; whether none of them overlap."""
+    for i in range(m):
+        starts[i] = (np.int64(first[s0 + i]) << 32) | (s0 + i)
+    sort_stretch(starts, 0, m)
+    apart = True
+    for i in range(1, m):
+        apart &= end[starts[i - 1] & 0xFFFFFFFF] <= starts[i] >> 32
+    return apart
+
+
+@inlined
+def _sort_ends(m, end, starts, ends):  # type: ignore[no-untyped-def]
+    """The same by end column."""
+    in_order = True
+    for i in range(m):
+        s = starts[i] & 0xFFFFFFFF
+        ends[i] = (np.int64(end[s]) << 32) | s
+        in_order &= i == 0 or ends[i] > ends[i - 1]
+    if not in_order:
+        sort_stretch(ends, 0, m)
 
 
 @kernel
@@ -77,6 +70,14 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
     claimed, owned, contested : (n_zones,) int64, pixels
     area : (n_zones,) float64
         Owned area, in the unit of `row_area`, added in the order of rows and columns.
+
+    Notes
+    -----
+    Each row is swept once over the columns at which spans start or end. Between two of these the
+    zones that are active are known; a zone is counted when its last span ends, its contested pixels
+    as the growth of `shared`, the pixels so far in which two zones or more were active. The owner
+    is the highest active zone, and is looked for only when the last one has left, so that the cost
+    of a row follows its spans however deep they lie.
     """
     room = 2 * first.size + height
     run_ptr = np.zeros(height + 1, np.int64)
@@ -86,8 +87,12 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
     widest = 1
     for r in range(row_ptr.size - 1):
         widest = max(widest, row_ptr[r + 1] - row_ptr[r])
-    keys = np.empty(widest, np.int64)
-    ends, zones = np.empty(widest, np.int32), np.empty(widest, np.int32)
+    starts, ends = np.empty(widest, np.int64), np.empty(widest, np.int64)
+    # Of each zone: its active spans, its place among the active zones, and the column and `shared`
+    # at which it became active.
+    depth, place = np.zeros(n_zones, np.int32), np.empty(n_zones, np.int32)
+    active = np.empty(n_zones, np.int32)
+    since, shared_then = np.empty(n_zones, np.int64), np.empty(n_zones, np.int64)
     n = 0
     for r in range(height):
         run_ptr[r] = n
@@ -95,64 +100,145 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
         n += 1
         if r >= row_ptr.size - 1:
             continue
-        s0, m = row_ptr[r], row_ptr[r + 1] - row_ptr[r]
-        for i in range(m):
-            keys[i] = (np.int64(first[s0 + i]) << 32) | (s0 + i)
-        sort_stretch(keys, 0, m)
-        i = n_active = 0
+        m = row_ptr[r + 1] - row_ptr[r]
         x = np.int64(0)
-        while i < m or n_active > 0:
-            if n_active == 0 and keys[i] >> 32 > x:
+        if _sort_starts(row_ptr[r], m, first, end, starts):
+            for i in range(m):
+                s, z = starts[i] & 0xFFFFFFFF, zone[starts[i] & 0xFFFFFFFF]
+                if first[s] > x:
+                    n = _begin_run(start, value, n, run_ptr[r], x, 0)
+                x = np.int64(end[s])
+                claimed[z] += x - first[s]
+                owned[z] += x - first[s]
+                area[z] += (x - first[s]) * row_area[r]
+                n = _begin_run(start, value, n, run_ptr[r], first[s], z + 1)
+            if x < width:
                 n = _begin_run(start, value, n, run_ptr[r], x, 0)
-                x = keys[i] >> 32
-            while i < m and keys[i] >> 32 == x:
-                s = keys[i] & 0xFFFFFFFF
-                ends[n_active], zones[n_active] = end[s], zone[s]
-                n_active += 1
+            continue
+        _sort_ends(m, end, starts, ends)
+        i = e = n_active = 0
+        shared = np.int64(0)
+        owner = np.int32(-1)
+        while e < m:
+            if n_active == 0 and starts[i] >> 32 > x:
+                n = _begin_run(start, value, n, run_ptr[r], x, 0)
+                x = starts[i] >> 32
+            while i < m and starts[i] >> 32 == x:
+                z = zone[starts[i] & 0xFFFFFFFF]
+                if depth[z] == 0:
+                    active[n_active], place[z] = z, n_active
+                    since[z], shared_then[z] = x, shared
+                    n_active += 1
+                depth[z] += 1
+                owner = max(owner, z)
                 i += 1
-            stop = np.int64(ends[0])
-            for j in range(1, n_active):
-                stop = min(stop, np.int64(ends[j]))
+            stop = ends[e] >> 32
             if i < m:
-                stop = min(stop, keys[i] >> 32)
-            owner = zones[0]
-            if n_active == 1:
-                claimed[owner] += stop - x
-            else:
-                owner = _settle(zones, n_active, stop - x, claimed, contested)
+                stop = min(stop, starts[i] >> 32)
+            if n_active > 1:
+                shared += stop - x
             owned[owner] += stop - x
             area[owner] += (stop - x) * row_area[r]
             n = _begin_run(start, value, n, run_ptr[r], x, owner + 1)
             x = stop
-            n_active = _retire(ends, zones, n_active, x)
+            while e < m and ends[e] >> 32 == x:
+                z = zone[ends[e] & 0xFFFFFFFF]
+                depth[z] -= 1
+                if depth[z] == 0:
+                    claimed[z] += x - since[z]
+                    contested[z] += shared - shared_then[z]
+                    n_active -= 1
+                    last = active[n_active]
+                    active[place[z]], place[last] = last, place[z]
+                e += 1
+            if depth[owner] == 0:
+                owner = np.int32(-1)
+                for j in range(n_active):
+                    owner = max(owner, active[j])
         if x < width:
             n = _begin_run(start, value, n, run_ptr[r], x, 0)
     run_ptr[height] = n
     return run_ptr, start[:n], value[:n], claimed, owned, contested, area
 
 
+@inlined
+def _slot_of(keys, key):  # type: ignore[no-untyped-def]
+    """Where a key stands in a hash table (-1: free), or where it would."""
+    slot = key & (keys.size - 1)
+    while keys[slot] != key and keys[slot] != -1:
+        slot = (slot + 1) & (keys.size - 1)
+    return slot
+
+
 @kernel
-def contested_pairs(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
-    """Every pair of zones that claim the same pixels of a chunk, once per row and meeting.
+def _enlarged(keys, sums):  # type: ignore[no-untyped-def]
+    """The same hash table in twice the room."""
+    more_keys, more_sums = np.full(2 * keys.size, -1, np.int64), np.zeros(2 * keys.size, np.int64)
+    for i in range(keys.size):
+        if keys[i] != -1:
+            slot = _slot_of(more_keys, keys[i])
+            more_keys[slot], more_sums[slot] = keys[i], sums[i]
+    return more_keys, more_sums
+
+
+@kernel
+def contested_pairs(row_ptr, first, end, zone, n_zones, most):  # type: ignore[no-untyped-def]
+    """Pairs of zones that claim the same pixels of a chunk.
+
+    Parameters
+    ----------
+    row_ptr, first, end, zone : as `spans` returns them
+    n_zones : int
+    most : int
+        So many pairs are returned at most.
 
     Returns
     -------
     pairs : (m, 3) int64
-        Lower zone number, higher zone number, pixels.
+        Lower zone number, higher zone number, pixels; those with most pixels first.
+    n_pairs : int
+        How many pairs there are; at least so many where it is 2**16, the most that are summed.
     """
-    out = np.empty((64, 3), np.int64)
+    # Odd, so that keys of one higher zone do not all fall into one slot.
+    base = np.int64(n_zones | 1)
+    keys, sums = np.full(1024, -1, np.int64), np.zeros(1024, np.int64)
+    widest = 1
+    for r in range(row_ptr.size - 1):
+        widest = max(widest, row_ptr[r + 1] - row_ptr[r])
+    starts, active = np.empty(widest, np.int64), np.empty(widest, np.int64)
     n = 0
     for r in range(row_ptr.size - 1):
-        for i in range(row_ptr[r], row_ptr[r + 1]):
-            for j in range(row_ptr[r], i):
-                pixels = min(end[i], end[j]) - max(first[i], first[j])
-                if pixels <= 0 or zone[i] == zone[j]:
+        m = row_ptr[r + 1] - row_ptr[r]
+        if _sort_starts(row_ptr[r], m, first, end, starts):
+            continue
+        n_active = 0
+        for i in range(m):
+            s = starts[i] & 0xFFFFFFFF
+            j = 0
+            while j < n_active:
+                other = active[j]
+                if end[other] <= first[s]:
+                    n_active -= 1
+                    active[j] = active[n_active]
                     continue
-                if n == out.shape[0]:
-                    more = np.empty((2 * n, 3), np.int64)
-                    more[:n] = out
-                    out = more
-                out[n, 0], out[n, 1] = min(zone[i], zone[j]), max(zone[i], zone[j])
-                out[n, 2] = pixels
-                n += 1
-    return out[:n]
+                j += 1
+                if zone[other] == zone[s]:
+                    continue
+                key = min(zone[s], zone[other]) * base + max(zone[s], zone[other])
+                slot = _slot_of(keys, key)
+                if keys[slot] != key:
+                    if n == _MOST_PAIRS:
+                        continue
+                    keys[slot] = key
+                    n += 1
+                sums[slot] += min(end[s], end[other]) - first[s]
+                if 2 * n > keys.size:
+                    keys, sums = _enlarged(keys, sums)
+            active[n_active] = s
+            n_active += 1
+    keys, sums = keys[keys != -1], sums[keys != -1]
+    order = np.argsort(keys)
+    order = order[np.argsort(-sums[order], kind="mergesort")][:most]
+    out = np.empty((order.size, 3), np.int64)
+    out[:, 0], out[:, 1], out[:, 2] = keys[order] // base, keys[order] % base, sums[order]
+    return out, n

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import Protocol, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +137,7 @@ class Chunking:
     Raises
     ------
     GridError
-        For sizes below 1, or a chunk of more than 2 GiB.
+        For what are no whole numbers, sizes below 1, or a chunk of more than 2 GiB.
 
     Examples
     --------
@@ -151,7 +151,15 @@ class Chunking:
 
     def __post_init__(self) -> None:
         checked_shape(self.shape)
-        rows, cols = self.chunks
+        try:
+            rows, cols = map(operator.index, self.chunks)
+            object.__setattr__(self, "chunks", (rows, cols))
+            object.__setattr__(self, "batch", operator.index(self.batch))
+        except (TypeError, ValueError) as err:
+            raise GridError(
+                f"chunks must be a whole number of pixels, or two (rows, cols), not "
+                f"{self.chunks!r:.100}, and batches a whole number, not {self.batch!r:.100}"
+            ) from err
         if rows < 1 or cols < 1 or self.batch < 1:
             raise GridError(
                 f"chunks of {rows} x {cols} pixels in batches of {self.batch}: "
@@ -173,10 +181,11 @@ class Chunking:
         chunks : int or (int, int)
             Rows and columns of a chunk, in pixels.
         """
-        rows, cols = (chunks, chunks) if isinstance(chunks, int) else chunks
-        candidates = (cls(grid.shape, (rows, cols), batch) for batch in BATCH_SIDES)
+        # A numpy integer is a number too.
+        sides = (chunks, chunks) if isinstance(chunks, SupportsIndex) else chunks
+        candidates = (cls(grid.shape, sides, batch) for batch in BATCH_SIDES)
         enough = (chunking for chunking in candidates if chunking.n_batches >= MIN_BATCHES)
-        return next(enough, cls(grid.shape, (rows, cols), 1))
+        return next(enough, cls(grid.shape, sides, 1))
 
     @property
     def n_rows(self) -> int:
