@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import pickle
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 import zoneraster as zr
 from tests.samples import run_python
-from zoneraster.blobs import FsspecBlobs, LocalBlobs, Location
+from zoneraster.blobs import FsspecBlobs, LocalBlobs, Location, file_state, object_state
 
 
 def test_a_local_put_is_whole_or_absent_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -85,6 +86,37 @@ def test_suspicious_urls_are_refused(url: str, message: str) -> None:
     with pytest.raises(zr.StoreError, match=message) as caught:
         Location.of(url)
     assert "secret" not in str(caught.value)
+
+
+def test_only_temporary_files_of_our_own_that_are_old_enough_are_swept(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    names = (".b.1-2.partial", "mine.partial", ".hidden.partial", ".b.1-2.partial.txt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    assert blobs.sweep(min_age=60) == 0
+    os.utime(tmp_path / names[0], (1, 1))
+    assert blobs.sweep(min_age=60) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_a_file_in_the_place_of_another_has_another_state(tmp_path: Path) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    for one in (path, other):
+        one.write_bytes(b"same size")
+        os.utime(one, ns=(1, 1))
+    before = file_state(path)
+    assert file_state(path) == before
+    other.replace(path)
+    assert file_state(path) != before
+
+
+@pytest.mark.parametrize("mark", ["ETag", "generation", "LastModified", "created", "Content-MD5"])
+def test_an_object_has_a_state_when_its_file_system_says_more_than_a_size(mark: str) -> None:
+    assert object_state({"name": "a", "size": 3, "type": "file"}) is None
+    one, two = ({"size": 3, mark: value} for value in ("x", "y"))
+    assert object_state(one) == object_state(one) != object_state(two)
+    assert object_state(two) is not None
+    assert object_state({**one, "size": 4}) != object_state(one)
 
 
 # ---- places ------------------------------------------------------------------------------------

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import os
 import pickle
+import re
+import secrets
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
@@ -26,6 +27,7 @@ import fsspec
 from zoneraster.errors import StoreError
 
 PRIVATE = ".zoneraster/"
+_TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.partial$")
 # Variables that clients of object stores find endpoints, accounts and credentials in.
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 # A client may hold credentials that expire; after so many seconds a new one finds those of today.
@@ -71,7 +73,6 @@ class LocalBlobs:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._made: set[str] = set()
-        self._count = itertools.count()
 
     def get(self, key: str) -> bytes:
         """Bytes of a key."""
@@ -80,7 +81,7 @@ class LocalBlobs:
     def put(self, key: str, data: bytes) -> None:
         """Write to a temporary name in the same folder and rename."""
         folder, _, name = key.rpartition("/")
-        temporary = f"{self.root}/{folder}/.{name}.{os.getpid()}-{next(self._count)}.partial"
+        temporary = f"{self.root}/{folder}/{_temporary_name(name)}"
         try:
             if folder not in self._made:
                 self._make(folder)
@@ -127,7 +128,7 @@ class LocalBlobs:
         """Write to a temporary name and rename at the end."""
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(self._count)}.partial")
+        temporary = path.with_name(_temporary_name(path.name))
         try:
             with temporary.open("xb") as file:
                 yield file
@@ -145,12 +146,21 @@ class LocalBlobs:
             if not key.endswith(".partial"):
                 yield key, entry.stat().st_size
 
-    def sweep(self) -> int:
-        """Delete temporary files that a killed build left behind; return how many."""
-        left = [key for key, _ in self._walk("") if key.endswith(".partial")]
-        for key in left:
-            self.delete(key)
-        return len(left)
+    def sweep(self, min_age: float = 0.0) -> int:
+        """Delete temporary files of our own that were left behind; return how many.
+
+        Parameters
+        ----------
+        min_age : float
+            Seconds since they were written to, for folders in which others may be writing.
+        """
+        left, latest = 0, time.time() - min_age
+        for key, entry in self._walk(""):
+            with suppress(FileNotFoundError):
+                if _TEMPORARY.match(entry.name) and entry.stat().st_mtime <= latest:
+                    self.delete(key)
+                    left += 1
+        return left
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
@@ -163,6 +173,11 @@ class LocalBlobs:
                 yield from self._walk(key)
             elif entry.is_file(follow_symlinks=False):
                 yield key, entry
+
+
+def _temporary_name(name: str) -> str:
+    """A name beside another one that no thread, process or machine takes too."""
+    return f".{name}.{os.getpid()}-{secrets.randbits(48)}.partial"
 
 
 class FsspecBlobs:
@@ -223,7 +238,7 @@ class FsspecBlobs:
         for name, info in sorted(found.items()):
             yield name.removeprefix("/")[skip:], info
 
-    def sweep(self) -> int:
+    def sweep(self, min_age: float = 0.0) -> int:
         """Nothing to sweep: a PUT leaves no temporary object."""
         return 0
 
@@ -352,8 +367,8 @@ def get_or_none(blobs: Blobs, key: str) -> bytes | None:
         return None
 
 
-def file_state(path: Path) -> tuple[int, int] | None:
-    """Size (bytes) and time (ns) of a local file: they change when it is written again.
+def file_state(path: Path) -> tuple[int, int, int] | None:
+    """Size (bytes), time (ns) and number of a local file: they change when it is written again.
 
     None where there is none.
     """
@@ -361,11 +376,18 @@ def file_state(path: Path) -> tuple[int, int] | None:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def object_state(info: Mapping[str, object]) -> str:
-    """What changes when an object is written again, by what its file system says of it."""
+def object_state(info: Mapping[str, object]) -> str | None:
+    """What changes when an object is written again, by what its file system says of it.
+
+    None where it says nothing but a size.
+    """
     said = {name.lower(): value for name, value in info.items()}
-    names = ("size", "etag", "mtime", "lastmodified", "last_modified", "updated", "created")
-    return repr([said.get(name) for name in names])
+    names = (
+        "etag", "generation", "md5hash", "content-md5", "mtime", "lastmodified", "last_modified",
+        "updated", "created",
+    )  # fmt: skip
+    marks = [said.get(name) for name in names]
+    return None if marks == [None] * len(names) else repr([said.get("size"), *marks])

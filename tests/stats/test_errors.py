@@ -459,18 +459,30 @@ def test_a_statistic_that_cannot_be_told_from_a_changed_one_needs_a_version_in_a
 
 
 def test_damaged_partials_are_made_again(store: Path, tmp_path: Path) -> None:
-    expected = stats(store, stats="sum", checkpoint=tmp_path)
-    (folder,) = (tmp_path / "partials").iterdir()
+    raster(VALUES).to_dataset().to_zarr(tmp_path / "v.zarr")
+    values, kept = tmp_path / "v.zarr", tmp_path / "kept"
+    expected = stats(store, values, stats="sum", checkpoint=kept)
+    (folder,) = (kept / "partials").iterdir()
     for damage in (0, 10, None):
         for partial in folder.iterdir():
             data = bytearray(partial.read_bytes())
             if damage is None:
                 data[len(data) // 4] ^= 255
             partial.write_bytes(bytes(data[:damage]))
-        assert stats(store, stats="sum", checkpoint=tmp_path).equals(expected)
-    (folder / "0-old.parquet").write_bytes(b"old")
-    stats(store, stats="sum", checkpoint=tmp_path)
-    assert not (folder / "0-old.parquet").exists()
+        assert stats(store, values, stats="sum", checkpoint=kept).equals(expected)
+    owner = partial.name.split("-")[2]
+    old, other = folder / f"0-old-{owner}-1.parquet", folder / "0-old-another-1.parquet"
+    for path in (old, other):
+        path.write_bytes(b"old")
+    stats(store, values, stats="sum", checkpoint=kept)
+    assert not old.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("version", [1, b"1", 2024.5])
+def test_a_version_that_is_no_text_is_refused(store: Path, version: Any) -> None:
+    with pytest.raises(zr.ValuesError, match=r"version=.* must be a text, such as '2024-06'"):
+        stats(store, zr.Raster(raster(VALUES), version=version))
 
 
 def test_bytes_that_are_no_partial_are_refused(tmp_path: Path) -> None:

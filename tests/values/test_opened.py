@@ -10,16 +10,21 @@ from affine import Affine
 from tests.values.samples import (
     CORNER,
     GRID,
+    WHOLE,
     array,
     check_reading,
     dataset,
+    every,
+    lazy,
     pixels,
     windows,
     write_tif,
     write_zarr,
 )
+from zoneraster._grid.grid import Grid
 from zoneraster._values.open import open_raster
 from zoneraster._values.raster import Raster
+from zoneraster._values.resample import resampled
 
 
 def test_lanes_are_chosen_by_slices(tmp_path: Path) -> None:
@@ -42,6 +47,41 @@ def test_rows_that_run_north_are_flipped_when_read(tmp_path: Path) -> None:
         opened = open_raster(given)
         assert opened.grid == GRID
         check_reading(opened, source)
+
+
+def test_a_version_stands_for_the_pixels_of_a_raster_and_of_what_is_made_of_it(
+    tmp_path: Path,
+) -> None:
+    path = write_zarr(tmp_path / "a.zarr", dataset())
+    grid = Grid.from_bounds(GRID.bounds, 1 / 3)
+    found = []
+    for version in ("1", "2"):
+        for source in (array(), array() + 1, array().chunk(), path):
+            opened = open_raster(Raster(source, version=version))
+            assert opened.identity(CORNER) == opened.quick_identity(CORNER)
+            found.append(opened.identity(CORNER))
+            warped = resampled(opened, grid, "nearest")
+            found.append(warped.identity(CORNER))
+            assert found[-1] != resampled(opened, grid, "max").identity(CORNER)
+    # Arrays of one name are told apart by their version only, and a path by its own.
+    assert len(set(found)) == 8
+    assert open_raster(path).identity(CORNER) not in found
+
+
+def test_only_pixels_tell_what_is_computed_or_read_by_others(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", dataset())
+    tif = write_tif(tmp_path / "a.tif", pixels(2))
+    for source in (array(), path, tif):
+        assert open_raster(source).quick_identity(WHOLE) is not None
+    grid = Grid.from_bounds(GRID.bounds, 1 / 3)
+    for given in (array().chunk(y=7), lazy(path)):
+        opened = open_raster(given)
+        assert opened.quick_identity(WHOLE) is None
+        assert resampled(opened, grid, "nearest").quick_identity(CORNER) is None
+        held = opened.narrowed(CORNER).held(CORNER, 2**20)
+        assert held.identity(CORNER) == opened.identity(CORNER)
+        assert np.array_equal(every(held, CORNER), every(opened, CORNER))
+        assert opened.held(CORNER, 10) is opened
 
 
 def test_identity_changes_with_what_gives_pixels_their_meaning(tmp_path: Path) -> None:

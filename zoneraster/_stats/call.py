@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from zoneraster._grid import Grid
-from zoneraster._stats.checkpoint import Checkpoint
+from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
     AREA_UNITS,
     DEFAULT,
@@ -151,7 +151,8 @@ def zonal_stats(
     groups = Groups.of(layout, table, key)
     store_of_partials = None
     if checkpoint is not None:
-        store_of_partials = Checkpoint.open(Location.of(checkpoint, storage_options))
+        owner = owner_of(location, rasters.rasters, layout.roll_up)
+        store_of_partials = Checkpoint.open(Location.of(checkpoint, storage_options), owner)
     loop = Loop(store_of_partials, executor, workers, progress)
     # Not kept by a name here, so that what was counted can be let go while the table is made.
     return make_table(*loop.count(request, tasks, groups), layout, request.families, table)

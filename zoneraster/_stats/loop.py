@@ -73,7 +73,8 @@ class Loop:
         function: Callable[[StatsTask], tuple[int, Partial]] = run_task
         if self.checkpoint is not None:
             queue, kept = self.checkpoint.split(queue)
-            function = functools.partial(run_and_keep, self.checkpoint.location)
+            kept_in = self.checkpoint
+            function = functools.partial(run_and_keep, kept_in.location, kept_in.owner)
             for number, partial in kept.items():
                 merger.add(number, partial)
                 done += work[number]

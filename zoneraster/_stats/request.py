@@ -132,15 +132,18 @@ class StatsTask:
     parts : tuple of Part
     rasters : tuple of OpenRaster
         Narrowed to the task.
-    keep_as : str
-        Key of its partial in the checkpoint.
+    keep_as : str or None
+        Name of its partial in the checkpoint; None when the worker is to find it.
+    candidates : tuple of str
+        Keys among which the partial may be.
     """
 
     request: Request
     number: int
     parts: tuple[Part, ...]
     rasters: tuple[OpenRaster, ...]
-    keep_as: str = ""
+    keep_as: str | None = None
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from zoneraster._values.decoding import Block as Block
 from zoneraster._values.grid_of import grid_like as grid_like
 from zoneraster._values.open import open_raster as open_raster
 from zoneraster._values.open import open_rasters as open_rasters
+from zoneraster._values.open import place_of as place_of
 from zoneraster._values.open import source_key as source_key
 from zoneraster._values.opened import Lanes as Lanes
 from zoneraster._values.opened import OpenRaster as OpenRaster

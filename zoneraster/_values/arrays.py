@@ -90,14 +90,14 @@ class ArrayPixels:
             cut = cut.copy(deep=False, data=data)
         return ArrayPixels(cut, Axes(self.axes.kept, ()), window.row0, window.col0)
 
-    def identity(self, window: Window) -> bytes:
-        """Digest of the pixels, of a dask array that of its graph."""
-        cut = self._cut(self.axes.all_lanes(), window)
-        if cut.chunks is None:
-            return digest_block(self.axes.load(cut))
-        import dask.base  # noqa: PLC0415
+    def identity(self, window: Window) -> bytes | None:
+        """Digest of pixels in memory.
 
-        return str(dask.base.tokenize(cut.data)).encode()
+        None for those that are read or computed: names in a graph, and times of folders, stay as
+        they are when what is behind them changes.
+        """
+        cut = self._cut(self.axes.all_lanes(), window)
+        return digest_block(self.axes.load(cut)) if cut._in_memory else None
 
 
 # ---- opening -----------------------------------------------------------------------------------

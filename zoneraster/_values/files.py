@@ -211,10 +211,11 @@ class FilePixels:
         """The path is all there is to ship."""
         return self
 
-    def identity(self, window: Window) -> bytes:
-        """Digest of size and time of the file and of those beside it that belong to it."""
+    def identity(self, window: Window) -> bytes | None:
+        """Digest of the state of the file and of those beside it that belong to it."""
         if "://" in self.path:
-            return digest_of(self.path, repr(self.bands), _remote_state(self.path, self.opening))
+            state = _remote_state(self.path, self.opening)
+            return None if state is None else digest_of(self.path, repr(self.bands), state)
         states = [file_state(Path(name)) for name in sorted(_open_here(self.path).files)]
         return digest_of(repr(self.bands), repr(states))
 
@@ -247,7 +248,7 @@ def _open_file(path: str, stamp: object, process: int, thread: int) -> Any:  # A
 
 
 @functools.lru_cache(maxsize=256)
-def _remote_state(url: str, opening: str) -> str:
+def _remote_state(url: str, opening: str) -> str | None:
     import fsspec  # noqa: PLC0415
 
     files, path = fsspec.core.url_to_fs(url)

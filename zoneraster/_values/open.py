@@ -10,6 +10,7 @@ from zoneraster._values.arrays import open_array, open_dataset
 from zoneraster._values.files import FILE_SUFFIXES, FilePixels, open_file
 from zoneraster._values.opened import OpenRaster
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
+from zoneraster._values.resample import WarpedPixels
 from zoneraster._values.zarrs import ZarrPixels, find_group, open_zarr
 from zoneraster.blobs import Location
 from zoneraster.errors import StoreError, ValuesError
@@ -81,10 +82,21 @@ def open_raster(source: RasterLike, *, name: str | None = None) -> OpenRaster:
 
 def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:
     """What two rasters have in common that read the same pixels, whatever they are called."""
-    how = (asked.band, asked.nodata, str(asked.crs), asked.raw)
+    how = (asked.band, asked.nodata, str(asked.crs), asked.raw, asked.version)
     if isinstance(opened.pixels, ZarrPixels | FilePixels):
         return replace(opened.pixels, opening=""), *how
     return id(asked.source), asked.variable or opened.name, *how
+
+
+def place_of(opened: OpenRaster) -> str | None:
+    """Where the pixels of a raster are written anew when they change; None for arrays."""
+    pixels = opened.pixels
+    if isinstance(pixels, WarpedPixels):
+        source = place_of(pixels.opened)
+        return None if source is None else f"{source} {pixels.method}"
+    if isinstance(pixels, ZarrPixels):
+        return f"{pixels.location} {pixels.location.options_hash} {pixels.variable} {pixels.axes}"
+    return f"{pixels.path} {pixels.bands}" if isinstance(pixels, FilePixels) else None
 
 
 def _keyed(key: str, rasters: list[OpenRaster]) -> list[OpenRaster]:
@@ -103,6 +115,14 @@ def _label(asked: Raster) -> str:
 
 
 def _open(asked: Raster) -> list[OpenRaster]:
+    if asked.version is None:
+        return _opened(asked)
+    if not isinstance(asked.version, str):
+        raise ValuesError(f"version={asked.version!r} must be a text, such as '2024-06'")
+    return [replace(opened, version=asked.version) for opened in _opened(asked)]
+
+
+def _opened(asked: Raster) -> list[OpenRaster]:
     import xarray as xr  # noqa: PLC0415
 
     label, source = _label(asked), asked.source

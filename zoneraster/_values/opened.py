@@ -8,12 +8,15 @@ kinds.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from zoneraster._grid import Grid, Window
+from zoneraster._grid import Grid, Window, blocks_of
 from zoneraster._values.decoding import Block, Decoding, DType
 from zoneraster.errors import ValuesError, ZonerasterError
 
@@ -32,8 +35,29 @@ class Pixels(Protocol):
     def narrowed(self, window: Window) -> Pixels:
         """The same for a window only, for shipping; windows keep their meaning."""
 
-    def identity(self, window: Window) -> bytes:
-        """Digest of what is inside of a window."""
+    def identity(self, window: Window) -> bytes | None:
+        """What changes with the content of a window; None when only its pixels tell."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockPixels:
+    """Pixels of a window, (lanes..., rows, cols), that were read before."""
+
+    block: Block
+    window: Window
+
+    def read(self, lanes: Lanes, window: Window) -> Block:
+        """Stored pixels."""
+        pixels: Block = self.block[(*lanes, *window.within(self.window).slices)]
+        return pixels
+
+    def narrowed(self, window: Window) -> BlockPixels:
+        """All of it is needed, or it would not have been read."""
+        return self
+
+    def identity(self, window: Window) -> None:
+        """Only the pixels tell."""
+        return
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +82,8 @@ class OpenRaster:
     decoding : Decoding
     is_flipped : bool
         Rows are stored from south to north.
+    version : str or None
+        What the user calls the content by.
     """
 
     name: str
@@ -70,6 +96,7 @@ class OpenRaster:
     pixels: Pixels = field(repr=False)
     decoding: Decoding
     is_flipped: bool = False
+    version: str | None = None
 
     @property
     def dtype(self) -> DType:
@@ -100,6 +127,11 @@ class OpenRaster:
         ValuesError
             Naming the raster and the window when the pixels cannot be read.
         """
+        block = self._read(lanes, window)
+        return self.decoding.values(block[..., ::-1, :] if self.is_flipped else block, self.label)
+
+    def _read(self, lanes: Lanes, window: Window) -> Block:
+        """Stored pixels of a window."""
         assert len(lanes) == len(self.dims)
         try:
             block = self.pixels.read(lanes, self._stored(window))
@@ -111,7 +143,7 @@ class OpenRaster:
                 "be truncated or damaged, copy or write it again"
             ) from err
         assert block.shape[-2:] == window.shape
-        return self.decoding.values(block[..., ::-1, :] if self.is_flipped else block, self.label)
+        return block
 
     def narrowed(self, window: Window) -> OpenRaster:
         """Return the raster that a worker needs to read a window, or any part of it.
@@ -123,9 +155,20 @@ class OpenRaster:
         return self if pixels is self.pixels else replace(self, pixels=pixels)
 
     def identity(self, window: Window) -> bytes:
-        """16 bytes that change with the content of a window, and with what gives it its meaning."""
-        meaning = (self.grid.to_dict(), self.dims, self.decoding, self.is_flipped)
-        coords = [(str(coord.dtype), coord.tolist()) for coord in self.coords]
+        """16 bytes that change with the content of a window, and with what gives it its meaning.
+
+        Read from the pixels where nothing else tells.
+        """
+        quick = self.quick_identity(window)
+        if quick is not None:
+            return quick
+        found = (digest_block(self.read(*block)) for block in self._blocks(window))
+        return self._identity_of(window, b"".join([b"pixels", *found]))
+
+    def quick_identity(self, window: Window) -> bytes | None:
+        """The same without reading pixels of a file; None when only they tell."""
+        if self.version is not None:
+            return self._identity_of(window, repr((self.label, self.name, self.version)).encode())
         try:
             content = self.pixels.identity(self._stored(window))
         except OSError as err:
@@ -133,6 +176,31 @@ class OpenRaster:
                 f"{self.label}: cannot tell whether it changed ({err}): check the path and that "
                 "you may list it"
             ) from err
+        return None if content is None else self._identity_of(window, content)
+
+    def held(self, window: Window, limit: int) -> OpenRaster:
+        """The raster with a window of it in memory, where that takes no more than `limit` bytes."""
+        lanes = tuple(slice(0, coord.size) for coord in self.coords)
+        n_pixels = window.height * window.width * math.prod(lane.stop for lane in lanes)
+        if n_pixels * self.decoding.stored.itemsize > limit:
+            return self
+        stored = self._stored(window)
+        return replace(self, pixels=BlockPixels(self._read(lanes, window), stored))
+
+    def _blocks(self, window: Window) -> Iterator[tuple[Lanes, Window]]:
+        """What is best read at once, of all lanes within a window."""
+        spans = [(0, coord.size) for coord in self.coords]
+        spans += [(window.row0, window.row1), (window.col0, window.col1)]
+        ranges = [
+            [slice(max(start, i * n), min(stop, (i + 1) * n)) for i in blocks_of(start, stop, n)]
+            for (start, stop), n in zip(spans, self.chunks, strict=True)
+        ]
+        for *lanes, rows, cols in itertools.product(*ranges):
+            yield tuple(lanes), Window(rows.start, rows.stop, cols.start, cols.stop)
+
+    def _identity_of(self, window: Window, content: bytes) -> bytes:
+        meaning = (self.grid.to_dict(), self.dims, self.decoding, self.is_flipped)
+        coords = [(str(coord.dtype), coord.tolist()) for coord in self.coords]
         return digest_of(repr(meaning), repr(coords), repr(window), content)
 
     def _stored(self, window: Window) -> Window:

@@ -56,6 +56,11 @@ class Raster:
     resample : str, optional
         How a raster on another lattice is brought to the store's: "nearest", "average", ...
 
+    version : str, optional
+        Stands for the pixels in a checkpoint: give another one whenever they change. Without it a
+        checkpoint goes by the state of files and objects, and reads what is backed by dask or
+        opened lazily to see whether it changed.
+
     Notes
     -----
     Comparisons (``raster >= 30``) give conditions for ``where=``; so do `isin` and `is_valid`.
@@ -74,6 +79,7 @@ class Raster:
     crs: object = field(default=None, kw_only=True)
     raw: bool = field(default=False, kw_only=True)
     resample: str | None = field(default=None, kw_only=True)
+    version: str | None = field(default=None, kw_only=True)
 
     def __ge__(self, value: float) -> Predicate:
         return Comparison(self, ">=", value)

@@ -102,6 +102,7 @@ def resampled(opened: OpenRaster, grid: Grid, method: str) -> OpenRaster:
         pixels=WarpedPixels(opened, grid, method, dtype, fill, side),
         decoding=Decoding(dtype, None if dtype.kind == "f" else fill),
         is_flipped=False,
+        version=None,  # that of the source is a part of what is warped
     )
 
 
@@ -217,10 +218,12 @@ class WarpedPixels:
         opened = self.opened.narrowed(self._source_of(window) or Window(0, 1, 0, 1))
         return self if opened is self.opened else replace(self, opened=opened)
 
-    def identity(self, window: Window) -> bytes:
+    def identity(self, window: Window) -> bytes | None:
         """Digest of the part of the source that the window is made of."""
         source = self._source_of(window)
-        content = b"" if source is None else self.opened.identity(source)
+        content = b"" if source is None else self.opened.quick_identity(source)
+        if content is None:
+            return None
         grids = (self.opened.grid.to_dict(), self.grid.to_dict())
         return digest_of(repr((self.method, self.side, *grids)), content)
 

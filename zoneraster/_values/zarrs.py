@@ -18,7 +18,7 @@ from zoneraster._grid import Window, blocks_of
 from zoneraster._values.arrays import Axes, chosen_variables, raster_of
 from zoneraster._values.chunks import ChunkLayout, parse_metadata
 from zoneraster._values.decoding import Block
-from zoneraster._values.opened import UNREADABLE, Lanes, OpenRaster, digest_block, digest_of
+from zoneraster._values.opened import UNREADABLE, Lanes, OpenRaster, digest_of
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster.blobs import (
     Blobs,
@@ -212,8 +212,8 @@ class ZarrPixels:
         """The path is all there is to ship."""
         return self
 
-    def identity(self, window: Window) -> bytes:
-        """Digest of the metadata and of size and time of each chunk that the window touches."""
+    def identity(self, window: Window) -> bytes | None:
+        """Digest of the metadata and of the state of each chunk that the window touches."""
         blobs = self.location.blobs()
         metadata = [
             get_or_none(blobs, f"{self.variable}/{name}") for name in (*ZARR_NODES, ".zattrs")
@@ -221,14 +221,17 @@ class ZarrPixels:
         said = json.loads(metadata[0] or metadata[3] or b"{}")
         keys = _chunk_keys(said, self._spans(window))
         if keys is None or self.location.url.startswith("http"):
-            # Neither chunks to look at nor a listing of them: the pixels themselves then.
-            return digest_block(self.read(self.axes.all_lanes(), window))
+            # Neither chunks to look at nor a listing of them.
+            return None
         if isinstance(blobs, LocalBlobs):
             folder = blobs.root / self.variable
             states = [repr(file_state(folder / key)) for key in keys]
         else:
             listing = _listing(self.location, self.variable, self.opening)
-            states = [listing.get(key, "") for key in keys]
+            found = [listing.get(key, "") for key in keys]
+            if None in found:
+                return None
+            states = [str(state) for state in found]
         return digest_of(*(repr(part) for part in metadata), repr(states))
 
     def _spans(self, window: Window) -> list[tuple[int, int]]:
@@ -281,7 +284,7 @@ def _chunk_keys(metadata: Mapping[str, Any], spans: list[tuple[int, int]]) -> It
 
 
 @functools.lru_cache(maxsize=16)
-def _listing(location: Location, variable: str, opening: str) -> dict[str, str]:
+def _listing(location: Location, variable: str, opening: str) -> dict[str, str | None]:
     """States of everything below an array by key: one listing, no request for each chunk."""
     blobs = location.blobs()
     assert isinstance(blobs, FsspecBlobs)
