@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import importlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +76,48 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
     finally:
         server.stop()
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+@dataclass(frozen=True)
+class Web:
+    """A web server that gives files and lists none, as most do that are for files.
+
+    `folder` is what it serves under `url`; `asked` are the paths that it was asked for. What is not
+    there is 404, or 403 where nobody may know what there is.
+    """
+
+    folder: Path
+    url: str
+    asked: list[str]
+
+
+@pytest.fixture(params=[404, 403], ids=["404", "403"])
+def web(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Web]:
+    """A web server on this machine, for the test alone."""
+    asked: list[str] = []
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def list_directory(self, path: Any) -> None:
+            self.send_error(request.param)
+
+        def send_error(self, code: int, *args: Any, **options: Any) -> None:
+            super().send_error(request.param if code == 404 else code, *args, **options)
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    handler = functools.partial(Files, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield Web(tmp_path, f"http://127.0.0.1:{server.server_port}", asked)
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture

@@ -59,7 +59,13 @@ class Blobs(Protocol):
         """Delete a key; a missing one is no error."""
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder and their sizes in bytes."""
+        """Keys below a folder and their sizes in bytes.
+
+        PermissionError or NotImplementedError where the place cannot be asked for them.
+        """
+
+    def has(self, key: str) -> bool:
+        """There is such a key."""
 
 
 class LocalBlobs:
@@ -141,10 +147,18 @@ class LocalBlobs:
         (self.root / key).unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder, temporary ones left out."""
+        """Keys below a folder, temporary ones left out, and those that vanish meanwhile."""
         for key, entry in self._walk(prefix.rstrip("/")):
             if not key.endswith(".partial"):
-                yield key, entry.stat().st_size
+                try:
+                    size = entry.stat().st_size
+                except FileNotFoundError:
+                    continue
+                yield key, size
+
+    def has(self, key: str) -> bool:
+        """There is such a file."""
+        return (self.root / key).is_file()
 
     def sweep(self, min_age: float = 0.0) -> int:
         """Delete temporary files of our own that were left behind; return how many.
@@ -192,11 +206,21 @@ class FsspecBlobs:
     def __init__(self, fs: Any, root: str) -> None:  # Any: fsspec carries no types
         self.fs = fs
         self.root = root.rstrip("/")
+        # Links of a page for people may be read as a listing: it proves nothing.
+        self._is_web = self.root.startswith(("http://", "https://"))
         self._listing = threading.Lock()
 
     def get(self, key: str) -> bytes:
         """Bytes of a key."""
-        return bytes(self.fs.cat_file(f"{self.root}/{key}"))
+        try:
+            return bytes(self.fs.cat_file(f"{self.root}/{key}"))
+        except OSError:
+            raise
+        except Exception as err:
+            # What a web server says that may not tell which files there are.
+            if self._is_web and getattr(err, "status", None) in {403, 410}:
+                raise FileNotFoundError(f"{self.root}/{key}") from err
+            raise
 
     def put(self, key: str, data: bytes) -> None:
         """Write all of a key."""
@@ -230,6 +254,8 @@ class FsspecBlobs:
 
     def infos(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Keys below a folder, from there on, and what the file system says of each."""
+        if self._is_web:
+            raise PermissionError(f"{self.root}: a web server lists no files")
         # The listings that a client remembers are no place for two threads.
         with self._listing:
             self.fs.invalidate_cache()
@@ -237,6 +263,10 @@ class FsspecBlobs:
         skip = len(f"{self.root}/{folder}".strip("/")) + 1
         for name, info in sorted(found.items()):
             yield name.removeprefix("/")[skip:], info
+
+    def has(self, key: str) -> bool:
+        """There is such an object."""
+        return bool(self.fs.exists(f"{self.root}/{key}"))
 
     def sweep(self, min_age: float = 0.0) -> int:
         """Nothing to sweep: a PUT leaves no temporary object."""
@@ -330,9 +360,14 @@ class Location:
 @functools.lru_cache(maxsize=8)
 def _client(location: Location, process: int, period: int) -> FsspecBlobs:
     """A place through fsspec, opened once in a process and again in the next period."""
-    fs, root = fsspec.core.url_to_fs(
-        location.url, **{**dict(location.options), "skip_instance_cache": True}
-    )
+    try:
+        fs, root = fsspec.core.url_to_fs(
+            location.url, **{**dict(location.options), "skip_instance_cache": True}
+        )
+    except ImportError as err:
+        extra = {"s3": "s3", "http": "http", "https": "http"}.get(location.url.partition("://")[0])
+        cure = f": pip install 'zoneraster[{extra}]'" if extra else ""
+        raise ImportError(f"cannot reach {location} ({err}){cure}") from err
     return FsspecBlobs(fs, root)
 
 

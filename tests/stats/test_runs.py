@@ -90,7 +90,7 @@ def test_a_row_group_of_the_manifest_is_read_once_by_any_number_of_threads(
     monkeypatch.setattr(Manifest, "records", counted)
     batches = zr.status(tmp_path / "z.zarr").batches
     for workers in (1, 8):
-        runs._open_planned.cache_clear()
+        runs._open.cache_clear()
         read.clear()
         table = zr.zonal_stats(tmp_path / "z.zarr", tmp_path / "v.zarr", workers=workers)
         assert (table["count"] == 29 * 29).all()

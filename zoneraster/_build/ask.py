@@ -22,10 +22,14 @@ from zoneraster._store import (
     found_receipts,
     is_done,
     ledger,
+    load_spec,
+    open_finished,
     open_snapshot,
+    refuse_changed,
     require_spec,
     stored_zone_table,
     stray_chunks,
+    zarr_view,
 )
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike, get_or_none
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     import xarray as xr
 else:
     geopandas, xr = Later("geopandas"), Later("xarray")
+
+
+_OPEN_CURE = "finish the build first; xarray.open_zarr shows what is there, the rest as 0"
 
 
 def status(store: StoreLike, *, storage_options: Options = None) -> Status:
@@ -57,7 +64,8 @@ def status(store: StoreLike, *, storage_options: Options = None) -> Status:
     """
     location = Location.of(store, storage_options)
     ctx = open_snapshot(location)
-    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
+    expected = expected_receipts(ctx)
+    have = found_receipts(ctx.blobs, expected)
     done = [b for b in expected if is_done(b, expected, have)]
     try:
         reported = json.loads(ctx.blobs.get(REPORT_KEY))["plan"]
@@ -232,13 +240,16 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
 def open_store(
     store: StoreLike, *, verified: bool = False, storage_options: Options = None
 ) -> xr.Dataset:
-    """Open a store with xarray, lazily.
+    """Open a finished store with xarray, lazily.
+
+    Every chunk is compared with its receipt as it is read: a store that is updated after it was
+    opened gives pixels of the plan that it was opened with, or an error.
 
     Parameters
     ----------
     store : path or URL
     verified : bool
-        Compare every stored byte with its receipt first: neither zarr nor zstd notice all damage.
+        Compare every stored byte with its receipt before anything is read.
     storage_options : mapping, optional
 
     Returns
@@ -250,6 +261,8 @@ def open_store(
     ------
     CorruptStoreError
         When a verification finds something.
+    IncompleteBuildError
+        While batches of its plan are missing.
     StoreError
         For a place that holds no store.
     """
@@ -258,10 +271,19 @@ def open_store(
         found = verify(location)
         if not found.ok:
             raise CorruptStoreError(str(found))
-    try:
-        dataset: xr.Dataset = xr.open_zarr(
-            location.url, storage_options=dict(location.options) or None, consolidated=True
+    blobs = location.blobs()
+    if load_spec(location, blobs) is None:
+        if get_or_none(blobs, "zarr.json") is None:
+            raise StoreError(f"no zone store at {location}: build it first")
+        # The array alone, copied without what we keep beside it.
+        options = dict(location.options) or None
+        bare: xr.Dataset = xr.open_zarr(
+            location.url, storage_options=options, consolidated=True
         )
-    except FileNotFoundError:
-        raise StoreError(f"no zone store at {location}: build it first") from None
+        return bare
+    digest = open_finished(location, cure=_OPEN_CURE).spec.digest()
+    view = zarr_view(location, digest)
+    dataset: xr.Dataset = xr.open_zarr(view, consolidated=True, zarr_format=3)
+    refuse_changed(location, digest)
+    dataset.encoding["source"] = location.url
     return dataset

@@ -58,7 +58,8 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
     # Before the plan: a token that is too old is refused, one that is too new is not.
     token = read_token(location.blobs())
     ctx = open_snapshot(location)
-    have, expected = found_receipts(ctx.blobs), expected_receipts(ctx)
+    expected = expected_receipts(ctx)
+    have = found_receipts(ctx.blobs, expected)
     check = location.is_local if options.check is None else options.check
     wanted = part_of(sorted(expected), options.part)
     done = {b for b in wanted if is_done(b, expected, have)}

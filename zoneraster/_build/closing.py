@@ -52,7 +52,8 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     """`finish` under a lock that the caller holds."""
     started = time.perf_counter()
     ctx = open_snapshot(location)
-    expected, have = expected_receipts(ctx), found_receipts(ctx.blobs)
+    expected = expected_receipts(ctx)
+    have = found_receipts(ctx.blobs, expected)
     cure = "run the build again, it goes on where it stopped"
     refuse_missing(expected, have, location, cure=cure)
     # Chunks before receipts: killed in between, the next finish finds the same work.

@@ -30,15 +30,13 @@ from zoneraster._store import (
     ARRAY,
     ChunkReceipt,
     Records,
-    Snapshot,
     chunk_fingerprint,
     expected_receipts,
-    found_receipts,
     ledger,
     load_spec,
-    open_snapshot,
+    open_finished,
     read_zone_table,
-    refuse_missing,
+    refuse_changed,
     shared_snapshot,
 )
 from zoneraster._values import ZARR_NODES, OpenRaster, Raster, open_raster
@@ -89,59 +87,41 @@ class ZoneSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedStore:
-    """A finished store that zoneraster built.
+class StoredZones:
+    """Zones that lie somewhere: a finished store, or an integer array `zone` that anybody wrote.
 
     Parameters
     ----------
     location : Location
     digest : str
-        Of the spec with its plan.
+        Of the spec with its plan. An array has none: a name of the call, so that one that is
+        written anew later is opened anew.
+    is_planned : bool
+        Whether zoneraster built it.
     """
 
     location: Location
     digest: str
+    is_planned: bool
 
     def open(self) -> ZoneRuns:
-        """Runs from the manifest."""
-        return _open_planned(self)
+        """Runs from the manifest, or of the decoded pixels."""
+        return _open(self)
 
     def table(self) -> tuple[pa.Table, str]:
-        """The zone table of the store."""
-        return read_zone_table(self.location)
+        """The zone table of the store or beside the array.
 
-
-@dataclass(frozen=True, slots=True)
-class ForeignArray:
-    """An integer array `zone` of a Zarr group that anybody wrote.
-
-    Parameters
-    ----------
-    location : Location
-    opening : str
-        Names one call: an array that is written anew later is opened anew.
-    """
-
-    location: Location
-    opening: str
-
-    def open(self) -> ZoneRuns:
-        """Runs of the decoded pixels."""
-        return _open_array(self)
-
-    def table(self) -> tuple[pa.Table, str]:
-        """The zone table beside the array; empty but for a column zone_id where there is none."""
-        return read_zone_table(self.location)
+        Empty but for a column zone_id where there is none.
+        """
+        found = read_zone_table(self.location)
+        if self.is_planned:
+            refuse_changed(self.location, self.digest)
+        return found
 
 
 @functools.lru_cache(maxsize=2)
-def _open_planned(source: PlannedStore) -> PlannedRuns:
-    return PlannedRuns(shared_snapshot(source.location, source.digest))
-
-
-@functools.lru_cache(maxsize=2)
-def _open_array(source: ForeignArray) -> ArrayRuns:
-    return ArrayRuns(source.location)
+def _open(source: StoredZones) -> ZoneRuns:
+    return PlannedRuns(source) if source.is_planned else ArrayRuns(source.location)
 
 
 def find_zones(location: Location) -> ZoneSource:
@@ -156,13 +136,11 @@ def find_zones(location: Location) -> ZoneSource:
     if load_spec(location, blobs) is None:
         if all(get_or_none(blobs, name) is None for name in ZARR_NODES):
             raise StoreError(f"no zone store at {location}: build it first")
-        array = ForeignArray(location, uuid.uuid4().hex)
+        array = StoredZones(location, uuid.uuid4().hex, is_planned=False)
         array.open()
         return array
-    plan = open_snapshot(location)
-    expected, have = expected_receipts(plan), found_receipts(plan.blobs)
-    refuse_missing(expected, have, location, cure="finish the build first")
-    return PlannedStore(location, plan.spec.digest())
+    plan = open_finished(location, cure="finish the build first")
+    return StoredZones(location, plan.spec.digest(), is_planned=True)
 
 
 class _Entry(Generic[T]):
@@ -221,8 +199,9 @@ class PlannedRuns:
 
     n_layers = 1
 
-    def __init__(self, plan: Snapshot) -> None:
-        self._plan = plan
+    def __init__(self, source: StoredZones) -> None:
+        plan = shared_snapshot(source.location, source.digest)
+        self._source, self._plan = source, plan
         self.grid, self.chunks = plan.spec.grid, plan.spec.chunks
         self._chunks = {(c.row, c.col): c for batch in plan.batches.values() for c in batch}
         self._receipts = _Shared(self._read_receipts, lambda of_chunks: 500 * len(of_chunks))
@@ -245,7 +224,17 @@ class PlannedRuns:
         ------
         CorruptStoreError
             When bytes, receipt and manifest do not agree.
+        StoreError
+            When the store is being changed.
         """
+        try:
+            return self._checked_runs(chunk)
+        except (CorruptStoreError, FileNotFoundError):
+            # Whoever plans a store anew is no damage of it.
+            refuse_changed(self._source.location, self._source.digest)
+            raise
+
+    def _checked_runs(self, chunk: tuple[int, int]) -> Runs | None:
         planned = self._chunks[chunk]
         receipt = self._receipts.get(planned.batch).get(chunk)
         if receipt is None or not ledger.stored_as_promised(self._plan.blobs, receipt):
@@ -270,13 +259,21 @@ class PlannedRuns:
 
     def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
         name = self._names[batch]
-        table = ledger.decode_receipt(name, self._plan.blobs.get(name))
+        data = get_or_none(self._plan.blobs, name)
+        if data is None:
+            raise CorruptStoreError(f"receipt {name} is gone: build again, to burn its batch anew")
+        table = ledger.decode_receipt(name, data)
         # Counts of zones are many, and nobody asks for them here.
         chunks = ledger.chunk_receipts(table)
         return {(c.row, c.col): c._replace(zones=()) for c in chunks}
 
     def _read_records(self, row_group: int) -> Records:
-        return self._plan.manifest.records(row_group)
+        try:
+            return self._plan.manifest.records(row_group)
+        except (OSError, pa.ArrowException) as err:
+            raise CorruptStoreError(
+                f"the manifest cannot be read ({err}): build again with the same zones"
+            ) from err
 
 
 class ArrayRuns:
@@ -346,7 +343,10 @@ def _stored_chunks(
         return None
     if encoding.get("name") != "default" or encoding["configuration"].get("separator") != "/":
         return None
-    keys = [_CHUNK_KEY.match(key) for key, _ in blobs.list(f"{ARRAY}/c")]
+    try:
+        keys = [_CHUNK_KEY.match(key) for key, _ in blobs.list(f"{ARRAY}/c")]
+    except (PermissionError, NotImplementedError):
+        return None
     found = [tuple(map(int, match[1].split("/"))) for match in keys if match]
     flat = len(shape) == 2
     places = frozenset((0, *place) if flat else place for place in found)

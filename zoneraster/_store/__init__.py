@@ -2,7 +2,8 @@
 
 `spec` (options), `manifest` and `records` (which zone has which edges in which chunk), `ledger`
 (what is done: receipts), `ids` and `zone_table` (zones), `zarr_meta` (the Zarr array), `parquet`
-(tables as objects); `snapshot` opens those that belong together. Who writes them, and when, is the
+(tables as objects); `snapshot` opens those that belong together, and
+`zarr_view` shows them to zarr. Who writes them, and when, is the
 business of the floor above.
 """
 
@@ -26,8 +27,10 @@ from zoneraster._store.snapshot import Snapshot as Snapshot
 from zoneraster._store.snapshot import expected_receipts as expected_receipts
 from zoneraster._store.snapshot import found_receipts as found_receipts
 from zoneraster._store.snapshot import is_done as is_done
+from zoneraster._store.snapshot import open_finished as open_finished
 from zoneraster._store.snapshot import open_snapshot as open_snapshot
 from zoneraster._store.snapshot import plan_is_whole as plan_is_whole
+from zoneraster._store.snapshot import refuse_changed as refuse_changed
 from zoneraster._store.snapshot import refuse_missing as refuse_missing
 from zoneraster._store.snapshot import shared_snapshot as shared_snapshot
 from zoneraster._store.snapshot import stray_chunks as stray_chunks
@@ -44,6 +47,7 @@ from zoneraster._store.zarr_meta import ARRAY as ARRAY
 from zoneraster._store.zarr_meta import chunk_key as chunk_key
 from zoneraster._store.zarr_meta import write_zarr as write_zarr
 from zoneraster._store.zarr_meta import zarr_objects as zarr_objects
+from zoneraster._store.zarr_view import zarr_view as zarr_view
 from zoneraster._store.zone_table import COUNTS as COUNTS
 from zoneraster._store.zone_table import ZONES_KEY as ZONES_KEY
 from zoneraster._store.zone_table import close_zone_table as close_zone_table

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from zoneraster.blobs import PRIVATE, Blobs
 from zoneraster.errors import CorruptStoreError
 
 LEDGER = f"{PRIVATE}ledger/"
+_NAME = re.compile(r"(\d+)-[0-9a-f]{16}\.parquet")
 SCHEMA = pa.schema(
     [
         ("chunk_row", pa.int32()),
@@ -75,9 +77,10 @@ def receipt_name(batch: int, fingerprints: Iterable[bytes]) -> str:
     return f"{LEDGER}{batch}-{digest}.parquet"
 
 
-def batch_of_name(key: str) -> int:
-    """Batch number in a receipt's key."""
-    return int(key.removeprefix(LEDGER).partition("-")[0])
+def parse_receipt_name(key: str) -> int | None:
+    """Batch number in a receipt's key; None for files that others left in the ledger."""
+    match = _NAME.fullmatch(key.removeprefix(LEDGER))
+    return int(match[1]) if match else None
 
 
 def encode_receipt(chunks: Sequence[ChunkReceipt]) -> bytes:

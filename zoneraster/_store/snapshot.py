@@ -6,19 +6,23 @@ import functools
 import itertools
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zoneraster._store.ledger import LEDGER, batch_of_name, receipt_name
+from zoneraster._store.ledger import LEDGER, parse_receipt_name, receipt_name
 from zoneraster._store.manifest import PLAN_MARK, Manifest, plan_digest
 from zoneraster._store.parquet import get_table
 from zoneraster._store.records import Records
-from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, require_spec
+from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
 from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
 from zoneraster.blobs import Blobs, Location
 from zoneraster.errors import IncompleteBuildError, StoreError, name_some
+
+# Requests at a time, for names that cannot be listed.
+_ASKED_AT_ONCE = 16
 
 
 def load_index(blobs: Blobs) -> pa.Table:
@@ -69,10 +73,10 @@ class Snapshot:
         self._location, self._blobs = location, location.blobs()
         self.spec = require_spec(location, self.blobs)
         if self.spec.digest() != digest:
-            raise StoreError(
-                f"the plan of {location} has changed while it was being built: run the build again"
-            )
+            raise _changed(location)
         self.index = load_index(self.blobs)
+        if plan_digest(self.index) != self.spec.plan:
+            raise _changed(location)
         rows = (BatchChunk(*row) for row in zip(*self.index.to_pydict().values(), strict=True))
         self.batches = {b: tuple(c) for b, c in itertools.groupby(rows, lambda row: row.batch)}
         self._local = threading.local()
@@ -101,7 +105,7 @@ class Snapshot:
             touched=self.spec.all_touched,
         )
         if opened.plan != self.spec.plan:
-            raise StoreError("manifest and spec belong to different plans: build again")
+            raise _changed(self._location)
         return opened
 
 
@@ -109,6 +113,25 @@ class Snapshot:
 def shared_snapshot(location: Location, digest: str) -> Snapshot:
     """The shared context of a plan, opened once per process."""
     return Snapshot(location, digest)
+
+
+def refuse_changed(location: Location, digest: str) -> None:
+    """Raise where a store no longer has the plan that it was opened with.
+
+    Raises
+    ------
+    StoreError
+    """
+    spec = load_spec(location, location.blobs())
+    if spec is None or spec.digest() != digest:
+        raise _changed(location)
+
+
+def _changed(location: Location) -> StoreError:
+    return StoreError(
+        f"{location} was planned anew while it was read or built: run the same again once its "
+        "build has finished"
+    )
 
 
 def expected_receipts(ctx: Snapshot) -> dict[int, str]:
@@ -119,11 +142,27 @@ def expected_receipts(ctx: Snapshot) -> dict[int, str]:
     }
 
 
-def found_receipts(blobs: Blobs) -> dict[int, list[str]]:
-    """Receipts in the ledger, by batch."""
+def found_receipts(blobs: Blobs, expected: Mapping[int, str]) -> dict[int, list[str]]:
+    """Receipts in the ledger, by batch.
+
+    Parameters
+    ----------
+    blobs : Blobs
+    expected : mapping of int to str
+        Name of the receipt of each batch of the plan: asked for one by one where nobody lists the
+        names that there are.
+    """
     found: dict[int, list[str]] = {}
-    for key, _ in blobs.list(LEDGER):
-        found.setdefault(batch_of_name(key), []).append(key)
+    try:
+        names = [key for key, _ in blobs.list(LEDGER)]
+    except (PermissionError, NotImplementedError):
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            there = pool.map(blobs.has, expected.values())
+            names = list(itertools.compress(expected.values(), there))
+    for key in names:
+        batch = parse_receipt_name(key)
+        if batch is not None:
+            found.setdefault(batch, []).append(key)
     return found
 
 
@@ -154,20 +193,41 @@ def refuse_missing(
         )
 
 
+def open_finished(location: Location, *, cure: str) -> Snapshot:
+    """The context of a store's present plan, all of which is burned.
+
+    Raises
+    ------
+    StoreError
+        When there is none; `IncompleteBuildError` when batches are missing, with the cure.
+    """
+    plan = open_snapshot(location)
+    expected = expected_receipts(plan)
+    refuse_missing(expected, found_receipts(plan.blobs, expected), location, cure=cure)
+    return plan
+
+
 def open_snapshot(location: Location) -> Snapshot:
     """The context of a store's present plan."""
     blobs = location.blobs()
     spec = require_spec(location, blobs)
     if not plan_is_whole(blobs, spec.plan):
-        raise StoreError(f"the plan of {location} is not whole: build again with the same zones")
+        raise StoreError(
+            f"the plan of {location} is not whole: wait for the build that is planning, or build "
+            "again with the same zones"
+        )
     return shared_snapshot(location, spec.digest())
 
 
 def stray_chunks(ctx: Snapshot) -> list[str]:
-    """Chunk keys that the plan does not know."""
+    """Chunk keys that the plan does not know; none where the place lists no keys."""
     planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
-    stray = []
-    for key, _ in ctx.blobs.list(f"{ARRAY}/c"):
+    stray: list[str] = []
+    try:
+        keys = [key for key, _ in ctx.blobs.list(f"{ARRAY}/c")]
+    except (PermissionError, NotImplementedError):
+        return stray
+    for key in keys:
         place = parse_chunk_key(key)
         if place is not None and place not in planned:
             stray.append(key)

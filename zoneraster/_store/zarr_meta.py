@@ -1,4 +1,4 @@
-"""Metadata of the array: plain Zarr v3 with CF georeferencing. Only this room imports zarr."""
+"""Metadata of the array: plain Zarr v3 with CF georeferencing, as zarr writes it."""
 
 from __future__ import annotations
 
