@@ -150,3 +150,52 @@ def test_degrees_out_of_range_are_refused() -> None:
     # Metres may be as large as they like.
     metres = Grid("EPSG:3857", (30, 0, 0, 0, -30, 0), (10, 10))
     assert read_zones(frame([shapely.box(0, 0, 900, 900)], 3857), metres).row.size == 1
+
+
+METRES = Grid.from_bounds((0, 0, 10, 10), 0.1, 3857)
+
+
+def far_away(far: float) -> list[shapely.Polygon]:
+    """A strip that leads far away, between two that do not; the last vertices of its hole do."""
+    ring = [(0, 0), (far, far), (far, far + 5), (0, 5)]
+    return [shapely.box(0, 0, 2, 2), shapely.Polygon(shapely.box(-9, -9, 9, 9).exterior, [ring]),
+            shapely.box(4, 4, 6, 6)]  # fmt: skip
+
+
+@pytest.mark.parametrize("far", [1.2e11, -1e38, 1e150, 1.797e308])
+@pytest.mark.filterwarnings("error")
+def test_a_vertex_too_far_away_is_refused_or_its_row_left_out(far: float) -> None:
+    zones = frame(far_away(far), crs=3857, gid=["a", "b", "c"])
+    reason = "vertex 6 (counted from 0) is too far away: beyond 2**40 pixels or CRS units"
+    with says(f"cannot burn 1 of 3 rows: row 1 (key 'b'): {reason}", "on_invalid='skip'"):
+        read_zones(zones, METRES, key="gid")
+    for on_invalid in ("skip", "repair"):
+        found = read_zones(zones, METRES, key="gid", on_invalid=on_invalid)
+        assert found.skipped == (SkippedRow(1, "b", reason),)
+        near = frame([far_away(far)[i] for i in (0, 2)], crs=3857, gid=["a", "c"])
+        assert content(found, METRES) == content(read_zones(near, METRES, key="gid"), METRES)
+
+
+def test_2_to_the_40_pixels_are_not_too_far() -> None:
+    for x, count in ((2.0**40, 1), (-(2.0**40), 1), (2.0**40 + 1, 0), (-(2.0**40) - 1, 0)):
+        zones = [shapely.Polygon([(x, 0), (0, 5), (0, 0)]), shapely.box(0, 0, 1, 1)]
+        found = read_zones(
+            frame(zones, crs=3857), Grid.from_bounds((0, 0, 9, 9), 1, 3857), on_invalid="skip"
+        )
+        assert found.row.size == 1 + count
+
+
+def test_a_vertex_too_far_away_for_any_projection_is_refused_or_its_row_left_out() -> None:
+    # PROJ brings 1e38 metres to some longitude.
+    zones = frame(far_away(1e38), crs=3857)
+    with says("row 1 (key 2): vertex 6 (counted from 0) is too far away"):
+        read_zones(zones, GRID, key="gid")
+    found = read_zones(zones, GRID, key="gid", on_invalid="skip")
+    assert [(one.row, one.key) for one in found.skipped] == [(1, 2)]
+
+
+def test_a_vertex_that_a_projection_brings_too_far_away_is_refused() -> None:
+    zones = frame([shapely.box(100, 0, 100 + 1e-9, 1e-9)])
+    fine = Grid.from_bounds((0, 0, 1, 1), "1/1000000", 3857)
+    with says("row 0 (key 1): vertex (11131949", "of the grid's CRS lies more than 2**40 pixels"):
+        read_zones(zones, fine, key="gid")

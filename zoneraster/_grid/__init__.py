@@ -22,6 +22,7 @@ from zoneraster._grid.fractions import SNAP_PIXELS as SNAP_PIXELS
 from zoneraster._grid.fractions import STEP_TOLERANCE as STEP_TOLERANCE
 from zoneraster._grid.fractions import exact as exact
 from zoneraster._grid.fractions import simplest as simplest
+from zoneraster._grid.grid import MAX_PIXEL_COORDINATE as MAX_PIXEL_COORDINATE
 from zoneraster._grid.grid import Grid as Grid
 from zoneraster._grid.windows import Window as Window
 from zoneraster._grid.windows import hull as hull

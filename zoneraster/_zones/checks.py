@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import shapely
 from pyproj import CRS
 
-from zoneraster._grid import is_in_degrees
+from zoneraster._grid import MAX_PIXEL_COORDINATE, Grid, is_in_degrees
 from zoneraster._zones.sources import Source
 from zoneraster._zones.wkb import (
     BROKEN,
@@ -27,11 +27,11 @@ from zoneraster._zones.wkb import (
     Walk,
     objects_of,
 )
-from zoneraster.arrays import Ints, Objects
+from zoneraster.arrays import Bools, Floats, Ints, Objects
 from zoneraster.errors import NAMED, ZonesError, name_some
 
-# Of a row that the walk called fine: a repair left no area.
-GONE = -7
+# Of rows that the walk called fine: a repair left no area, or a vertex is too far away.
+GONE, FAR = -7, -8
 REASONS = {
     NULL: "geometry is null",
     EMPTY: "geometry is empty",
@@ -39,6 +39,7 @@ REASONS = {
     SHORT_RING: "a ring has only {detail} vertices",
     NOT_FINITE: "vertex {detail} (counted from 0) is not finite",
     SRID: "geometry is EWKB with an SRID, not plain WKB",
+    FAR: "vertex {detail} (counted from 0) is too far away: beyond 2**40 pixels or CRS units",
     GONE: "nothing is left of it after the repair",
 }
 TYPE_NAMES = (
@@ -91,6 +92,50 @@ class Verdict:
     wkb: pa.LargeBinaryArray
     crossed: Ints
     is_as_walked: bool
+
+
+def far_vertices(xy: Floats, grid: Grid | None) -> Ints:
+    """Vertices that lie too far away to be burned, ascending.
+
+    Beyond 2**40 pixels float64 no longer tells where an edge crosses a row, and further out the
+    arithmetic overflows; beyond 2**40 degrees or metres there is nothing that could be brought to
+    another CRS. Fill values such as 1e38 or 1.8e308 are found here.
+
+    Parameters
+    ----------
+    xy : (n_vertices, 2) float64
+    grid : Grid or None
+        That whose CRS the vertices are in; None where it has another one.
+    """
+
+    def is_far(x: Floats, y: Floats) -> Bools:
+        with np.errstate(over="ignore", invalid="ignore"):
+            u, v = (x, y) if grid is None else grid.to_pixels(x, y)
+            near: Bools = np.maximum(np.abs(u), np.abs(v)) <= MAX_PIXEL_COORDINATE
+        return ~near
+
+    if not xy.size:
+        return np.zeros(0, np.int64)
+    corners = np.stack([xy.min(axis=0), xy.max(axis=0)])
+    if not is_far(corners[:, 0], corners[:, 1]).any():
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(is_far(xy[:, 0], xy[:, 1]))
+
+
+def with_far_rows(walk: Walk, grid: Grid | None) -> Walk:
+    """The same walk, in which rows with a vertex that is too far away are not fine."""
+    ragged = walk.ragged
+    far = far_vertices(ragged.xy, grid)
+    if not far.size:
+        return walk
+    ring = np.searchsorted(ragged.ring_offsets, far, side="right") - 1
+    part = np.searchsorted(ragged.part_offsets, ring, side="right") - 1
+    rows, at = np.unique(ragged.part_zone[part], return_index=True)
+    first_part = np.searchsorted(ragged.part_zone, rows)
+    code, detail = walk.code.copy(), walk.detail.copy()
+    code[rows] = FAR
+    detail[rows] = far[at] - ragged.ring_offsets[ragged.part_offsets[first_part]]
+    return replace(walk, code=code, detail=detail)
 
 
 def judge_rows(found: Source, walk: Walk, *, repair: bool) -> Verdict:

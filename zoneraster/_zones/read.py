@@ -13,15 +13,18 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from pyproj import CRS
 
 from zoneraster._grid import Grid, same_crs
 from zoneraster._zones.checks import (
     SkippedRow,
     Verdict,
     check_degrees,
+    far_vertices,
     judge_rows,
     refuse_bad_rows,
     skipped_rows,
+    with_far_rows,
 )
 from zoneraster._zones.keys import with_key
 from zoneraster._zones.reproject import Projection, reproject_ragged
@@ -96,9 +99,9 @@ def read_zones(
         Column that names the zones: unique whole numbers or text, without gaps. Default: `zone_id`
         when there is such a column, else a new column "row" with the row numbers, counted from 1.
     on_invalid : {"error", "skip", "repair"}
-        What to do with rows that are null, empty, not polygons, or not finite: raise, or leave them
-        out and list them. "repair" also rebuilds rings that cross themselves; otherwise these are
-        burned even-odd.
+        What to do with rows that are null, empty, not polygons, not finite, or more than 2**40
+        pixels away: raise, or leave them out and list them. "repair" also rebuilds rings that cross
+        themselves; otherwise these are burned even-odd.
     assume_crs : anything that `pyproj.CRS.from_user_input` takes, optional
         CRS of a source that declares none.
     layer : str, optional
@@ -127,13 +130,15 @@ def read_zones(
             stacklevel=2,
         )
     found, key = with_key(found, key)
-    walk = walk_wkb(found.wkb)
+    walk, source = walk_wkb(found.wkb), crs_of(found, assume_crs)
+    projection = None if same_crs(source, grid.crs) else Projection.between(source, grid)
+    walk = with_far_rows(walk, grid if projection is None else None)
     verdict = judge_rows(found, walk, repair=on_invalid == "repair")
     if on_invalid == "error":
         refuse_bad_rows(found, key, verdict)
     zones = _fine_zones(found, key, walk, verdict)
     log.info("%s: %d zones, %d rows skipped", found.label, zones.row.size, len(zones.skipped))
-    return _brought(zones, found, grid, assume_crs)
+    return _brought(zones, found, source, grid, projection)
 
 
 def read_stable_zones(
@@ -196,16 +201,26 @@ def _fine_zones(found: Source, key: str, walk: Walk, verdict: Verdict) -> Zones:
     return Zones(table, key, ragged, wkb, row, skipped, invalid)
 
 
-def _brought(zones: Zones, found: Source, grid: Grid, assume_crs: object) -> Zones:
+def _brought(
+    zones: Zones, found: Source, source: CRS, grid: Grid, projection: Projection | None
+) -> Zones:
     """The same zones in the CRS of the grid."""
-    source, ragged = crs_of(found, assume_crs), zones.ragged
+    ragged = zones.ragged
 
     def name(ring: int) -> str:
         part = np.searchsorted(ragged.part_offsets, ring, side="right") - 1
         return f"{found.label}: {found.zone(zones.key, int(zones.row[ragged.part_zone[part]]))}"
 
     check_degrees(source, ragged, name)
-    if same_crs(source, grid.crs):
+    if projection is None:
         return zones
-    brought = reproject_ragged(ragged, Projection.between(source, grid), ring_name=name)
+    brought = reproject_ragged(ragged, projection, ring_name=name)
+    far = far_vertices(brought.xy, grid)
+    if far.size:
+        ring = int(np.searchsorted(brought.ring_offsets, far[0], side="right")) - 1
+        x, y = brought.xy[far[0]]
+        raise ZonesError(
+            f"{name(ring)}: vertex ({x:.10g}, {y:.10g}) of the grid's CRS lies more than 2**40 "
+            f"pixels away ({far.size} such vertices in all): cut the zones to the area of that CRS"
+        )
     return replace(zones, ragged=brought, wkb=multipolygon_wkb(brought, zones.row.size))
