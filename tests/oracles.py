@@ -90,7 +90,7 @@ def planned(
     )
     sink = io.BytesIO()
     index = write_manifest(source, sink)
-    return Manifest(sink, index, chunking=cut, touched=touched), cut
+    return Manifest(sink, index, chunking=cut, spec_hash=b"spec", touched=touched), cut
 
 
 def burned(

@@ -17,11 +17,14 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zoneraster._burn import make_spans
 from zoneraster._grid import Chunking, Window
-from zoneraster._store.records import Records
+from zoneraster._store.records import Records, chunk_fingerprint
+from zoneraster._store.spec import MANIFEST_KEY
+from zoneraster.errors import CorruptStoreError
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -57,6 +60,8 @@ class Manifest:
     index : pyarrow.Table
         The chunk index.
     chunking : Chunking
+    spec_hash : bytes
+        Of the spec, without its plan: what fingerprints begin with.
     touched : bool
         The store burns ``all_touched``.
     """
@@ -67,6 +72,7 @@ class Manifest:
         index: pa.Table,
         *,
         chunking: Chunking,
+        spec_hash: bytes,
         touched: bool = False,
     ) -> None:
         self._file = pq.ParquetFile(source)
@@ -75,6 +81,7 @@ class Manifest:
         self.index = index
         self.chunking = chunking
         self.touched = touched
+        self._spec_hash = spec_hash
 
     def close(self) -> None:
         """Close the file of the records; a second time does nothing."""
@@ -98,8 +105,35 @@ class Manifest:
         return str(marks.get(PLAN_MARK.encode(), b"").decode())
 
     def records(self, row_group: int) -> Records:
-        """Records of one batch."""
-        return Records.from_table(self._file.read_row_group(row_group, use_threads=False))
+        """Records of one batch, which hash to the fingerprints of its chunks.
+
+        Raises
+        ------
+        CorruptStoreError
+            When they are not what the plan was made of.
+        """
+        try:
+            table = self._file.read_row_group(row_group, use_threads=False)
+            records = Records.from_table(table)
+            self._check(records, row_group)
+        except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as err:
+            raise CorruptStoreError(
+                f"row group {row_group} of the manifest cannot be read ({err}): delete "
+                f"{MANIFEST_KEY} in the store, and build again with the same zones"
+            ) from err
+        return records
+
+    def _check(self, records: Records, row_group: int) -> None:
+        """Refuse records that the plan was not made of: a right footer does not tell."""
+        chunks = self.index.filter(pc.equal(self.index["row_group"], row_group))
+        for chunk in chunks.to_pylist():
+            own = records.of_chunk(chunk["first_record"], chunk["n_records"])
+            if chunk_fingerprint(self._spec_hash, own) != chunk["fingerprint"]:
+                raise CorruptStoreError(
+                    f"the manifest of chunk {chunk['chunk_row']}/{chunk['chunk_col']} is not what "
+                    f"the plan was made of: delete {MANIFEST_KEY} in the store, and build again "
+                    "with the same zones"
+                )
 
     def chunk_window(self, row: int, col: int) -> tuple[int, int, int, int]:
         """Corner and size of a chunk, cut to the grid: row0, col0, height, width."""

@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from zoneraster._store.parquet import get_table
 from zoneraster._store.records import Records
 from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
 from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
-from zoneraster.blobs import Blobs, Location
+from zoneraster.blobs import Blobs, Location, file_state
 from zoneraster.errors import IncompleteBuildError, StoreError, name_some
 
 # Requests at a time, for names that cannot be listed.
@@ -88,12 +89,14 @@ class Snapshot:
 
     @property
     def manifest(self) -> Manifest:
-        """The open manifest of the calling thread."""
-        blobs = self.blobs
-        through, opened = getattr(self._local, "manifest", (None, None))
-        if opened is None or through is not blobs:
+        """The open manifest of the calling thread, opened anew once it is written anew."""
+        state: object = self.blobs
+        if self._location.is_local:
+            state = file_state(Path(self._location.url) / MANIFEST_KEY)
+        seen, opened = getattr(self._local, "manifest", (None, None))
+        if opened is None or seen != state:
             opened = self.open_manifest()
-            self._local.manifest = (blobs, opened)
+            self._local.manifest = (state, opened)
         return opened
 
     def open_manifest(self) -> Manifest:
@@ -102,6 +105,7 @@ class Snapshot:
             self.blobs.open(MANIFEST_KEY),
             self.index,
             chunking=self.spec.chunking,
+            spec_hash=self.spec.hash(),
             touched=self.spec.all_touched,
         )
         if opened.plan != self.spec.plan:
