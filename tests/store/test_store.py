@@ -17,6 +17,7 @@ import zarr
 import zoneraster as zr
 from tests.conftest import FakeS3
 from tests.samples import CHUNKS, GRID, run_python, sample_zones, tree
+from zoneraster.lock import TOKEN_KEY
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,7 @@ def test_stores_on_an_object_store_hold_the_same_bytes(store: Path) -> None:
     report = zr.build(sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS)
     files = fsspec.filesystem("memory")
     found = {k.split("zones.zarr/")[1]: files.cat(k) for k in files.find("/bucket/zones.zarr")}
+    assert found.pop(TOKEN_KEY)
     local = {key: (store / key).read_bytes() for key in tree(store)}
     assert found == local
     assert report.burned > 0
@@ -173,6 +175,8 @@ def test_one_url_with_other_options_is_another_store(
         assert zr.verify(url, storage_options=options).ok
         assert bool(report.burned) == is_new
     held = {name: {key: file.getvalue() for key, file in abfs[name].items()} for name in abfs}
+    tokens = {account.pop(f"/zones/zones.zarr/{TOKEN_KEY}") for account in held.values()}
+    assert len(tokens) == 2
     assert held["one"] == held["two"]
     assert len(held["one"]) == len(tree(store))
     del abfs["two"]["/zones/zones.zarr/zone/c/3/3"]
@@ -207,7 +211,7 @@ def test_one_bucket_name_at_two_endpoints_is_two_stores(store: Path, s3: FakeS3)
                 sample_zones(), url, grid=GRID, key="fid", chunks=CHUNKS, storage_options=options
             )
             assert report.burned
-            assert len(files.find("places")) == len(tree(store))
+            assert len(files.find("places")) == len(tree(store)) + 1  # and the token
             assert zr.verify(url, storage_options=options).ok
     finally:
         other.kill()
