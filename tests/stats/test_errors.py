@@ -235,6 +235,19 @@ def test_measures_must_have_the_same_extra_dimensions(store: Path) -> None:
         stats(store, {"a": BANDS, "b": more})
 
 
+@pytest.mark.parametrize("second", [np.datetime64("NaT"), np.nan])
+def test_a_coordinate_that_is_none_is_like_itself(store: Path, second: Any) -> None:
+    first = np.datetime64("2020-01-01") if isinstance(second, np.datetime64) else 1.0
+    steps = np.array([first, second])
+    cube = raster([VALUES, VALUES], dims=("step",), coords={"step": steps})
+    table = stats(store, {"a": cube, "b": cube + 1}, stats="sum")
+    assert table["a_sum"].tolist() == [10, 10, 28, 28]
+    assert table["b_sum"].tolist() == [14, 14, 32, 32]
+    other = cube.assign_coords(step=np.array([first, first]))
+    with pytest.raises(zr.ValuesError, match="other coordinates along 'step'"):
+        stats(store, {"a": cube, "b": other}, stats="sum")
+
+
 def test_keys_and_conditions_have_no_extra_dimensions(store: Path) -> None:
     said = (
         r"extra dimensions \('band',\), which keys and predicates must not have: choose, e\.g\. zr"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
+import zarr
 
 import zoneraster as zr
 from zoneraster._stats import runs
@@ -96,3 +97,25 @@ def test_a_row_group_of_the_manifest_is_read_once_by_any_number_of_threads(
         assert (table["count"] == 29 * 29).all()
         assert len(read) == batches == 64
         assert set(read.values()) == {1}
+
+
+# ---- arrays of others ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [None, 3])
+def test_chunks_that_are_not_stored_hold_the_zone_that_the_array_says(
+    tmp_path: Path, layers: int | None
+) -> None:
+    lead = () if layers is None else (layers,)
+    group = zarr.create_group(tmp_path / "f.zarr")
+    for name, values in (("lat", 7.5 - np.arange(8.0)), ("lon", np.arange(8.0) + 0.5)):
+        group.create_array(name, data=values, dimension_names=(name,))
+    names = ("layer", "lat", "lon")[-2 - len(lead) :]
+    array = group.create_array(
+        "zone", shape=(*lead, 8, 8), chunks=(*(2 for _ in lead), 4, 4), dtype="u1", fill_value=7,
+        dimension_names=names,
+    )  # fmt: skip
+    array[..., :4, :4] = 1
+    ids, counts = np.unique(array[:], return_counts=True)
+    table = zr.zonal_stats(tmp_path / "f.zarr", stats="pixels")
+    assert table["pixels"].to_dict() == dict(zip(ids.tolist(), counts.tolist(), strict=True))

@@ -9,7 +9,7 @@ import pytest
 
 from zoneraster._grid import Grid
 from zoneraster._store.spec import Spec, check_same
-from zoneraster.errors import StoreMismatchError
+from zoneraster.errors import GridError, StoreMismatchError
 
 GRID = Grid.from_bounds((0, 0, 10, 10), "1/50", "EPSG:4326")
 SPEC = Spec(GRID, (60, 60), 4, "uint8")
@@ -47,3 +47,11 @@ def test_another_spec_is_refused_with_a_table(name: str) -> None:
         return
     with pytest.raises(StoreMismatchError, match=rf"zones\.zarr was built.*(?s:.*)\n  {name} "):
         check_same(SPEC, other, where="zones.zarr")
+
+
+@pytest.mark.parametrize("shape", [(1, 2**28), (2**31, 1), (268_435_454, 2)])
+def test_a_grid_whose_coordinates_cannot_be_written_is_too_long(shape: tuple[int, int]) -> None:
+    grid = Grid("EPSG:6933", (1, 0, 0, 0, -1, 0), shape)
+    with pytest.raises(GridError, match=r"too long for a store: .* at most 268,435,453 coordin"):
+        replace(SPEC, grid=grid)
+    assert replace(SPEC, grid=Grid("EPSG:6933", (1, 0, 0, 0, -1, 0), (1, 268_435_453)))

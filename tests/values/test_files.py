@@ -33,8 +33,8 @@ def test_raster_files_read_like_rasterio(tmp_path: Path) -> None:
     assert (opened.dims, opened.coords[0].tolist()) == (("band",), [1, 2, 3])
     assert opened.chunks[1:] == (16, 32)
     check_reading(opened, source)
-    second = open_raster(Raster(tmp_path / "loss.tif", band=2, units="ha"), name="second")
-    assert (second.name, second.dims, second.units) == ("second", (), "ha")
+    second = open_raster(Raster(tmp_path / "loss.tif", band=2, units="ha"))
+    assert (second.name, second.dims, second.units) == ("loss", (), "ha")
     check_reading(second, source[1])
 
 

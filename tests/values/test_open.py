@@ -35,9 +35,7 @@ def test_names_come_from_stems_variables_and_keys(tmp_path: Path) -> None:
     assert open_raster(Raster(both, variable="gain")).name == "gain"
     named = open_rasters({"a": path, "b": array(), "c": Raster(path, variable="tcd")})
     assert [opened.name for opened in named] == ["a_gain", "a_tcd", "b", "c"]
-    assert [opened.name for opened in open_rasters(both, names=["x", "y"])] == ["x", "y"]
     assert open_raster(array().rename(None)).name == "value"
-    assert open_raster(array(), name="other").name == "other"
 
 
 def test_another_crs_may_be_given(tmp_path: Path) -> None:
@@ -74,16 +72,10 @@ def test_several_variables_need_a_choice(tmp_path: Path) -> None:
         open_raster(Raster(array().expand_dims(band=[1]), band=3))
 
 
-def test_names_must_be_one_for_each_raster_and_different() -> None:
+def test_names_of_rasters_must_differ() -> None:
     both = dataset().assign(b=lambda given: given["tcd"])
     with pytest.raises(ValuesError, match=r"two rasters have the name 'a_b' \(.*give a mapping"):
         open_rasters({"a": both, "a_b": array()})
-    with pytest.raises(ValuesError, match="two rasters have the name 'a'"):
-        open_rasters(both, names=["a", "a"])
-    with pytest.raises(ValuesError, match=r"names=\['a', 'b'\] for 1 rasters \(tcd\)"):
-        open_rasters(array(), names=["a", "b"])
-    with pytest.raises(ValuesError, match="names='a' for 1 rasters"):
-        open_rasters(array(), names="a")
 
 
 def test_a_raster_without_a_usable_grid_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from affine import Affine
 
 from tests.values.samples import (
@@ -25,6 +26,7 @@ from zoneraster._grid.grid import Grid
 from zoneraster._values.open import open_raster
 from zoneraster._values.raster import Raster
 from zoneraster._values.resample import resampled
+from zoneraster.errors import ValuesError
 
 
 def test_lanes_are_chosen_by_slices(tmp_path: Path) -> None:
@@ -94,3 +96,22 @@ def test_identity_changes_with_what_gives_pixels_their_meaning(tmp_path: Path) -
     ]  # fmt: skip
     assert len({open_raster(one).identity(CORNER) for one in asked}) == len(asked)
     assert len({open_raster(path).identity(window) for window in windows()}) == len(windows())
+
+
+class StrangeError(Exception):
+    """What some library raises, of no family."""
+
+
+@pytest.mark.parametrize("error", [StrangeError, MemoryError, AttributeError, ZeroDivisionError])
+def test_whatever_a_graph_raises_is_ours_and_names_raster_and_window(
+    error: type[Exception],
+) -> None:
+    def fail(block: object) -> None:
+        raise error("no luck")
+
+    lazy = array(pixels()).chunk(10)
+    broken = lazy.copy(data=lazy.data.map_blocks(fail, dtype=lazy.dtype, meta=lazy.data._meta))
+    opened = open_raster(broken)
+    match = rf"'tcd': cannot read Window\(.*\({error.__name__}: no luck\)"
+    with pytest.raises(ValuesError, match=match):
+        every(opened)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from zoneraster._grid.windows import Window
 from zoneraster._values.open import open_raster, source_key
 from zoneraster._values.raster import as_raster
 from zoneraster.blobs import Location
-from zoneraster.errors import ValuesError
+from zoneraster.errors import GridError, ValuesError
 
 
 @pytest.mark.parametrize(("zarr_format", "sharded"), [(2, False), (3, False), (3, True)])
@@ -178,3 +180,78 @@ def test_a_zarr_array_without_a_group_is_refused(tmp_path: Path) -> None:
     shutil.copytree(f"{path}/tcd", tmp_path / "tcd")
     with pytest.raises(ValuesError, match="is a Zarr array without a group"):
         open_raster(tmp_path / "tcd")
+
+
+# ---- what a file may say -------------------------------------------------------------------------
+
+
+def changed(path: str, key: str, change: Callable[[Any], Any]) -> None:
+    """Write the metadata of a node anew."""
+    file = Path(path) / key
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+
+
+def with_chunks(*sides: int) -> Callable[[Any], Any]:
+    def change(said: Any) -> Any:
+        said["chunk_grid"]["configuration"]["chunk_shape"] = list(sides)
+        return said
+
+    return change
+
+
+HOSTILE: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "array is a list": ("tcd/zarr.json", lambda _: []),
+    "array without a shape": ("tcd/zarr.json", lambda said: {**said, "shape": None}),
+    "array of no dtype": ("tcd/zarr.json", lambda said: {**said, "data_type": "quux"}),
+    "codecs null": ("tcd/zarr.json", lambda said: {**said, "codecs": None}),
+    "codec unknown": ("tcd/zarr.json", lambda said: {**said, "codecs": [{"name": "quux"}]}),
+    "attributes a number": ("tcd/zarr.json", lambda said: {**said, "attributes": 5}),
+    "chunks of nothing": ("tcd/zarr.json", with_chunks(0, 0, 0)),
+    "group is a list": ("zarr.json", lambda _: []),
+    "group is null": ("zarr.json", lambda _: None),
+    "group of another format": ("zarr.json", lambda said: {**said, "zarr_format": "x"}),
+    "coordinate without a shape": ("x/zarr.json", lambda said: {**said, "shape": "x"}),
+    "scale is a mapping": (
+        "tcd/zarr.json", lambda said: {**said, "attributes": {"scale_factor": {}}}
+    ),
+    "spatial dimensions are numbers": (
+        "tcd/zarr.json", lambda said: {**said, "attributes": {"spatial:dimensions": 7}}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_whatever_metadata_say_the_error_is_ours_and_names_the_raster(
+    tmp_path: Path, key: str
+) -> None:
+    path = write_zarr(tmp_path / "cover.zarr", dataset())
+    changed(path, *HOSTILE[key])
+    with pytest.raises((ValuesError, GridError), match=r"cover\.zarr"):
+        every(open_raster(path))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[]", b"7"])
+@pytest.mark.parametrize("node", ["zarr.json", "tcd/zarr.json"])
+def test_torn_metadata_are_named(tmp_path: Path, node: str, text: bytes) -> None:
+    path = write_zarr(tmp_path / "cover.zarr", dataset())
+    (Path(path) / node).write_bytes(text)
+    with pytest.raises(ValuesError, match=r"cover\.zarr.*cannot be opened"):
+        open_raster(path)
+
+
+@pytest.mark.parametrize(
+    ("node", "sides", "said"),
+    [
+        ("tcd", (1, 200_000, 200_000), r"1 x 200,000 x 200,000 pixels takes 74\.5 GiB"),
+        ("tcd", (2**40, 1, 1), r"takes 2,048\.0 GiB"),
+        ("x", (2**40,), r"takes 8,192\.0 GiB"),
+    ],
+)
+def test_chunks_that_no_memory_holds_are_refused_before_one_is_made(
+    tmp_path: Path, node: str, sides: tuple[int, ...], said: str
+) -> None:
+    path = write_zarr(tmp_path / "cover.zarr", dataset())
+    changed(path, f"{node}/zarr.json", with_chunks(*sides))
+    match = rf"cover\.zarr/{node}: a chunk of .*{said}.*the limit is 4 GiB: write it in smaller"
+    with pytest.raises(ValuesError, match=match):
+        open_raster(path)

@@ -11,6 +11,7 @@ from zoneraster._grid import Grid, Window
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._values import (
     AlignedRaster,
+    Block,
     OpenRaster,
     Placement,
     Predicate,
@@ -96,11 +97,19 @@ def _check_measures(measures: Sequence[OpenRaster]) -> None:
     first = measures[0]
     for opened in measures:
         for dim, one, other in zip(opened.dims, first.coords, opened.coords, strict=True):
-            if not np.array_equal(one, other):
+            if not _is_same(one, other):
                 raise ValuesError(
                     f"measures {first.name!r} and {opened.name!r} have other coordinates along "
                     f"{dim!r}: call once for each"
                 )
+
+
+def _is_same(one: Block, other: Block) -> bool:
+    """Equal coordinates; what is not a number or a time is like itself."""
+    if one.shape != other.shape:
+        return False
+    nothing = (one != one) & (other != other)
+    return bool(np.all((one == other) | nothing))
 
 
 # ---- everything --------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from zoneraster._build import chunk_runs
-from zoneraster._grid import Chunking, Grid, Window
+from zoneraster._grid import Chunking, Grid, Window, n_blocks
 from zoneraster._stats import cut
 from zoneraster._store import (
     ARRAY,
@@ -282,19 +282,18 @@ class ArrayRuns:
             )
         self.grid = self._raster.grid
         self.n_layers = self._raster.coords[0].size if self._raster.dims else 1
-        stored = _stored_chunks(location)
-        if stored is None:
-            depth, rows, cols = (1, *self._raster.chunks[-2:])
-            cut = Chunking(self.grid.shape, (rows, cols), 1)
-            places = itertools.product(range(self.n_layers), range(cut.n_rows), range(cut.n_cols))
-            self._stored = frozenset(places)
-        else:
-            (depth, rows, cols), self._stored = stored
-        self.chunks, self._depth = (rows, cols), depth
+        shape, places = _stored_chunks(location)
+        self._depth, rows, cols = shape or (1, *self._raster.chunks[-2:])
+        self.chunks = (rows, cols)
+        if places is None:
+            cut = Chunking(self.grid.shape, self.chunks, 1)
+            depth = range(n_blocks(self.n_layers, self._depth))
+            places = frozenset(itertools.product(depth, range(cut.n_rows), range(cut.n_cols)))
+        self._places = places
 
     def positions(self) -> list[tuple[int, int]]:
-        """Chunks that are stored in any layer."""
-        return sorted({(place[1], place[2]) for place in self._stored})
+        """Chunks that may hold zones in any layer."""
+        return sorted({(place[1], place[2]) for place in self._places})
 
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """Identity of the stored chunks."""
@@ -302,7 +301,7 @@ class ArrayRuns:
 
     def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
         """Runs of the decoded pixels."""
-        if (layer // self._depth, *chunk) not in self._stored:
+        if (layer // self._depth, *chunk) not in self._places:
             return None
         lanes = (slice(layer, layer + 1),) if self._raster.dims else ()
         window = self._window(chunk)
@@ -320,25 +319,29 @@ class ArrayRuns:
 
 def _stored_chunks(
     location: Location,
-) -> tuple[tuple[int, int, int], frozenset[tuple[int, int, int]]] | None:
-    """Shape of the stored objects of a Zarr v3 array, (layers, rows, cols), and which there are.
+) -> tuple[tuple[int, int, int] | None, frozenset[tuple[int, int, int]] | None]:
+    """Shape of the stored objects of a Zarr v3 array, (layers, rows, cols), and which hold zones.
 
-    None for other formats and key encodings: any chunk may be there.
+    None for what is not known of other formats and key encodings; and any chunk may hold zones
+    where one that is not stored means another number than 0, or where nothing can be listed.
     """
     blobs = location.blobs()
     try:
         said = json.loads(blobs.get(f"{ARRAY}/zarr.json"))
         shape = tuple(said["chunk_grid"]["configuration"]["chunk_shape"])
-        encoding = said["chunk_key_encoding"]
+        encoding, fill = said["chunk_key_encoding"], said["fill_value"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
+        return None, None
     if encoding.get("name") != "default" or encoding["configuration"].get("separator") != "/":
-        return None
+        return None, None
+    flat = len(shape) == 2
+    depth, rows, cols = (1, *shape) if flat else shape
+    if fill != 0:
+        return (depth, rows, cols), None
     try:
         keys = [_CHUNK_KEY.match(key) for key, _ in blobs.list(f"{ARRAY}/c")]
     except (PermissionError, NotImplementedError):
-        return None
+        return (depth, rows, cols), None
     found = [tuple(map(int, match[1].split("/"))) for match in keys if match]
-    flat = len(shape) == 2
     places = frozenset((0, *place) if flat else place for place in found)
-    return (1, *shape) if flat else shape, places  # type: ignore[return-value]
+    return (depth, rows, cols), places  # type: ignore[return-value]

@@ -12,7 +12,7 @@ from pyproj import CRS
 
 from zoneraster._grid import Chunking, Grid
 from zoneraster.blobs import PRIVATE, Blobs, Location
-from zoneraster.errors import StoreError, StoreMismatchError
+from zoneraster.errors import GridError, StoreError, StoreMismatchError
 
 SPEC_KEY = f"{PRIVATE}spec.json"
 MANIFEST_KEY = f"{PRIVATE}manifest.parquet"
@@ -23,6 +23,8 @@ REPORT_KEY = f"{PRIVATE}report.json"
 FORMAT_VERSION = 1
 # Raised whenever equal inputs would give other bytes.
 BURN_VERSION = 1
+# Numbers of 8 bytes that Blosc takes at once.
+MAX_COORDINATES = (2**31 - 17) // 8
 OVERLAPS = ("last", "first", "error")
 
 
@@ -67,6 +69,12 @@ class Spec:
     inputs: str = ""
 
     def __post_init__(self) -> None:
+        if max(self.grid.shape) > MAX_COORDINATES:
+            raise GridError(
+                f"a grid of {self.grid.height:,} x {self.grid.width:,} pixels is too long for a "
+                f"store: an axis has at most {MAX_COORDINATES:,} coordinates, which are written as "
+                "one chunk; take larger pixels, or several stores"
+            )
         if self.overlap not in OVERLAPS:
             raise StoreError(f"overlap must be one of {', '.join(OVERLAPS)}, not {self.overlap!r}")
         if self.min_pixels not in {0, 1}:

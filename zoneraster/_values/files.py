@@ -23,7 +23,13 @@ from zoneraster._values.decoding import (
     usable_nodata,
     with_nodata,
 )
-from zoneraster._values.opened import Lanes, OpenRaster, digest_of
+from zoneraster._values.opened import (
+    Lanes,
+    OpenRaster,
+    check_chunk,
+    digest_of,
+    foreign_errors,
+)
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster.blobs import URL_SCHEMES, Location, file_state, object_state
 from zoneraster.errors import GridError, ValuesError
@@ -59,14 +65,15 @@ def open_file(asked: Raster, location: Location, label: str) -> OpenRaster:
             "environment, such as AWS_S3_ENDPOINT"
         )
     path = _checked_file(location, label)
-    try:
+    cure = (
+        f"give a file that GDAL reads with one of {', '.join(DRIVERS)}, a Zarr, or open it with "
+        "xarray and give the DataArray"
+    )
+    with foreign_errors(label, "cannot be opened", cure):
         file = _open_here(path)
-    except OSError as err:
-        raise ValuesError(
-            f"{label}: cannot be opened ({err}): give a file that GDAL reads with one of "
-            f"{', '.join(DRIVERS)}, a Zarr, or open it with xarray and give the DataArray"
-        ) from err
     bands, alpha = _bands_of_file(file, asked.band, label)
+    for band in bands:
+        check_chunk(label, file.block_shapes[band - 1], 8)
     decoding, read_as, mask_value = _decoding_of_file(file, bands, alpha, asked, label)
     is_single = asked.band is not None or len(bands) == 1
     grid, is_flipped = _grid_of_file(file, asked.crs, label)

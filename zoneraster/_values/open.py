@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from zoneraster._values.arrays import open_array, open_dataset
 from zoneraster._values.files import FILE_SUFFIXES, FilePixels, open_file
-from zoneraster._values.opened import OpenRaster
+from zoneraster._values.opened import OpenRaster, foreign_errors
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
 from zoneraster._values.zarrs import ZarrPixels, find_group, open_zarr
@@ -16,9 +16,7 @@ from zoneraster.blobs import Location
 from zoneraster.errors import StoreError, ValuesError
 
 
-def open_rasters(
-    values: RasterLike | Mapping[str, RasterLike], *, names: Sequence[str] | None = None
-) -> list[OpenRaster]:
+def open_rasters(values: RasterLike | Mapping[str, RasterLike]) -> list[OpenRaster]:
     """Open value rasters; no pixel is read.
 
     Parameters
@@ -27,8 +25,6 @@ def open_rasters(
         A Dataset or Zarr group gives one raster for each variable with rows and columns, unless
         the `Raster` chooses one. In a mapping a single raster has the name of its key, several have
         ``{key}_{variable}``.
-    names : sequence of str, optional
-        Other names for the rasters, in their order.
 
     Raises
     ------
@@ -49,13 +45,6 @@ def open_rasters(
         ]
     else:
         rasters = _open(as_raster(values))
-    if names is not None:
-        if isinstance(names, str) or len(names) != len(rasters):
-            raise ValuesError(
-                f"names={names!r} for {len(rasters)} rasters "
-                f"({', '.join(opened.name for opened in rasters)}): give a list with one for each"
-            )
-        rasters = [replace(opened, name=name) for opened, name in zip(rasters, names, strict=True)]
     seen: dict[str, str] = {}
     for opened in rasters:
         if opened.name in seen:
@@ -67,7 +56,7 @@ def open_rasters(
     return rasters
 
 
-def open_raster(source: RasterLike, *, name: str | None = None) -> OpenRaster:
+def open_raster(source: RasterLike) -> OpenRaster:
     """Open one value raster; errors as `open_rasters`, and for a source that holds several."""
     asked = as_raster(source)
     rasters = _open(asked)
@@ -77,7 +66,7 @@ def open_raster(source: RasterLike, *, name: str | None = None) -> OpenRaster:
             f"{_label(asked)} has several variables ({found}): choose one, "
             f"Raster(..., variable={rasters[0].name!r})"
         )
-    return rasters[0] if name is None else replace(rasters[0], name=name)
+    return rasters[0]
 
 
 def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:
@@ -115,11 +104,12 @@ def _label(asked: Raster) -> str:
 
 
 def _open(asked: Raster) -> list[OpenRaster]:
-    if asked.version is None:
-        return _opened(asked)
-    if not isinstance(asked.version, str):
+    """The rasters of a source; whatever opening it raises is ours, with its name."""
+    if asked.version is not None and not isinstance(asked.version, str):
         raise ValuesError(f"version={asked.version!r} must be a text, such as '2024-06'")
-    return [replace(opened, version=asked.version) for opened in _opened(asked)]
+    cure = "check the source, or open it with xarray and give the DataArray"
+    with foreign_errors(_label(asked), "cannot be opened", cure):
+        return [replace(opened, version=asked.version) for opened in _opened(asked)]
 
 
 def _opened(asked: Raster) -> list[OpenRaster]:

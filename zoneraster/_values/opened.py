@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
@@ -22,8 +23,43 @@ from zoneraster.errors import ValuesError, ZonerasterError
 
 Lanes: TypeAlias = tuple[slice, ...]
 
-# What codecs, GDAL and object stores raise for bytes that are not there or not what they should be.
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, EOFError)
+# What is decoded as a whole must fit into memory, whatever a file says of itself.
+MAX_CHUNK_BYTES = 2**32
+
+
+@contextmanager
+def foreign_errors(label: str, failed: str, cure: str) -> Iterator[None]:
+    """The one door for what codecs, GDAL, xarray, object stores and dask graphs raise.
+
+    Raises
+    ------
+    ValuesError
+        Naming the raster, what failed, the error and the cure.
+    """
+    try:
+        yield
+    except (ZonerasterError, ImportError, AssertionError):
+        raise
+    except Exception as err:
+        raise ValuesError(f"{label}: {failed} ({type(err).__name__}: {err}): {cure}") from err
+
+
+def check_chunk(label: str, sides: Sequence[int], itemsize: int) -> None:
+    """Refuse chunks that cannot be decoded, before anything is allocated.
+
+    Raises
+    ------
+    ValuesError
+    """
+    if any(side < 1 for side in sides):
+        raise ValuesError(f"{label}: chunks of {tuple(sides)} pixels hold none: write it again")
+    n_bytes = math.prod(int(side) for side in sides) * itemsize
+    if n_bytes > MAX_CHUNK_BYTES:
+        shape = " x ".join(f"{side:,}" for side in sides)
+        raise ValuesError(
+            f"{label}: a chunk of {shape} pixels takes {n_bytes / 2**30:,.1f} GiB when it is "
+            f"decoded, the limit is {MAX_CHUNK_BYTES >> 30} GiB: write it in smaller chunks"
+        )
 
 
 class Pixels(Protocol):
@@ -133,15 +169,10 @@ class OpenRaster:
     def _read(self, lanes: Lanes, window: Window) -> Block:
         """Stored pixels of a window."""
         assert len(lanes) == len(self.dims)
-        try:
+        failed = f"cannot read {window}"
+        cure = "the file may be truncated or damaged, copy or write it again"
+        with foreign_errors(self.label, failed, cure):
             block = self.pixels.read(lanes, self._stored(window))
-        except ZonerasterError:
-            raise
-        except UNREADABLE as err:
-            raise ValuesError(
-                f"{self.label}: cannot read {window} ({type(err).__name__}: {err}): the file may "
-                "be truncated or damaged, copy or write it again"
-            ) from err
         assert block.shape[-2:] == window.shape
         return block
 
@@ -151,7 +182,8 @@ class OpenRaster:
         Grid and windows stay; arrays in memory keep only the pixels of the window and dask arrays
         the graph of them. What is read from a path is returned as it is.
         """
-        pixels = self.pixels.narrowed(self._stored(window))
+        with foreign_errors(self.label, f"cannot cut {window}", "check the array's dask graph"):
+            pixels = self.pixels.narrowed(self._stored(window))
         return self if pixels is self.pixels else replace(self, pixels=pixels)
 
     def identity(self, window: Window) -> bytes:
@@ -169,13 +201,9 @@ class OpenRaster:
         """The same without reading pixels of a file; None when only they tell."""
         if self.version is not None:
             return self._identity_of(window, repr((self.label, self.name, self.version)).encode())
-        try:
+        failed = "cannot tell whether it changed"
+        with foreign_errors(self.label, failed, "check the path and that you may list it"):
             content = self.pixels.identity(self._stored(window))
-        except OSError as err:
-            raise ValuesError(
-                f"{self.label}: cannot tell whether it changed ({err}): check the path and that "
-                "you may list it"
-            ) from err
         return None if content is None else self._identity_of(window, content)
 
     def held(self, window: Window, limit: int) -> OpenRaster:

@@ -18,7 +18,13 @@ from zoneraster._grid import Window, blocks_of
 from zoneraster._values.arrays import Axes, chosen_variables, raster_of
 from zoneraster._values.chunks import ChunkLayout, parse_metadata
 from zoneraster._values.decoding import Block
-from zoneraster._values.opened import UNREADABLE, Lanes, OpenRaster, digest_of
+from zoneraster._values.opened import (
+    Lanes,
+    OpenRaster,
+    check_chunk,
+    digest_of,
+    foreign_errors,
+)
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster.blobs import (
     Blobs,
@@ -125,13 +131,8 @@ def open_zarr(group: Group, asked: Raster, label: str) -> list[OpenRaster]:
     """
     opening = uuid.uuid4().hex
     asked = asked if group.variable is None else replace(asked, variable=group.variable)
-    try:
+    with foreign_errors(label, "cannot be opened as Zarr", "check that xarray.open_zarr opens it"):
         dataset = _open_group(group.location, group.is_consolidated, opening)
-    except UNREADABLE as err:
-        raise ValuesError(
-            f"{label}: cannot be opened as Zarr ({type(err).__name__}: {err}): check "
-            "that xarray.open_zarr opens it"
-        ) from err
     # Sorted, as the group may have been found by listing a folder.
     names = sorted(chosen_variables(dataset, asked, label))
     is_only = len(names) == 1 and asked.variable is None
@@ -152,10 +153,17 @@ def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.D
     """Open a Zarr group: data stay as stored, times among the coordinates become dates."""
     import xarray as xr  # noqa: PLC0415 - slow, and not needed for raster files
 
-    opened = xr.open_dataset(
-        location.url, engine="zarr", consolidated=is_consolidated, chunks=None, cache=False,
-        mask_and_scale=False, decode_times=False, storage_options=dict(location.options) or None,
+    stored = xr.backends.ZarrStore.open_group(
+        location.url, mode="r", consolidated=is_consolidated,
+        storage_options=dict(location.options) or None,
     )  # fmt: skip
+    # Coordinates are decoded as soon as the dataset is made.
+    for name, variable in stored.load()[0].items():
+        sides = variable.encoding.get("chunks") or ()
+        check_chunk(f"{location}/{name}", sides, variable.dtype.itemsize)
+    opened = xr.open_dataset(
+        stored, engine="store", chunks=None, cache=False, mask_and_scale=False, decode_times=False
+    )
     # Data may be "days since" too, as alerts are: these are numbers to reduce.
     coords = opened.coords.to_dataset()
     decoded = xr.decode_cf(coords, mask_and_scale=False, decode_timedelta=False)
