@@ -387,28 +387,6 @@ def test_more_than_65_535_zones_come_back_exact(tmp_path: Path) -> None:
     assert (table["count"] == 1).all()
 
 
-# ---- names -------------------------------------------------------------------------------------
-
-
-def test_two_measures_of_one_name_are_refused(store: Path) -> None:
-    values = {"a_b": raster(VALUES), "a": xr.Dataset({"b": raster(VALUES), "c": raster(VALUES)})}
-    with pytest.raises(zr.ValuesError, match="measures named twice: a_b"):
-        sums(store, values)
-
-
-def test_columns_of_one_name_are_refused(store: Path) -> None:
-    with pytest.raises(zr.ValuesError, match="two columns would be named 'sum'"):
-        sums(store, raster(VALUES), by={"sum": raster(CLASSES)})
-    with pytest.raises(zr.ValuesError, match="'fid' is the name of the zones' key too"):
-        sums(store, raster(VALUES), by={"fid": raster(CLASSES)})
-    with pytest.raises(zr.ValuesError, match="statistics given twice: sum"):
-        zr.zonal_stats(store, raster(VALUES), stats=["sum", "sum"])
-    # "a" with the statistic of your own "b_sum", "a_b" with "sum".
-    own = zr.Stat("b_sum", lambda: (0,), lambda s, x, a: s, lambda s, t: s, lambda s: 0.0)
-    with pytest.raises(zr.ValuesError, match="two columns would be named 'a_b_sum'"):
-        zr.zonal_stats(store, {"a": raster(VALUES), "a_b": raster(VALUES)}, stats=["sum", own])
-
-
 # ---- chunks ------------------------------------------------------------------------------------
 
 
@@ -718,13 +696,6 @@ def test_a_planned_store_is_refused_as_unfinished(tmp_path: Path) -> None:
     zr.plan(zones_of(CLASSES), tmp_path / "zones.zarr", grid=GRID, key="fid", chunks=2)
     with pytest.raises(zr.IncompleteBuildError, match="have no receipt"):
         sums(tmp_path / "zones.zarr", raster(VALUES))
-
-
-def test_a_zone_id_that_the_zone_table_does_not_know_is_refused(tmp_path: Path) -> None:
-    path = write_zones(tmp_path / "zones.zarr", np.array([[1, 1, 7]] * 3, "uint8"))
-    pq.write_table(pa.table({"zone_id": pa.array([1, 2], pa.uint32())}), path / "zones.parquet")
-    with pytest.raises(zr.StoreError, match=r"zone ids that the zone table does not know \(7\)"):
-        sums(path, raster(VALUES))
 
 
 def test_other_pixel_counts_than_the_builds_are_refused(copied: Path) -> None:

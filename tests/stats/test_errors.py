@@ -409,15 +409,6 @@ def test_a_histogram_of_more_than_a_thousand_values_is_refused(tmp_path: Path, n
 # ---- checkpoint --------------------------------------------------------------------------------
 
 
-def test_a_folder_with_other_things_is_no_checkpoint(store: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(
-        zr.StoreError, match="is not empty and no checkpoint: give an empty or new folder"
-    ):
-        stats(store, checkpoint=tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "{}", "3"])
 def test_a_mark_that_cannot_be_read_is_refused(store: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "checkpoint.json").write_text(text)
