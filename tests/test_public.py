@@ -168,7 +168,7 @@ def test_a_manifest_closes(tmp_path: Path) -> None:
     zr.build(zones, store, grid=zr.Grid.from_bounds((0, 0, 4, 4), 1))
     with zr.open_manifest(store) as manifest:
         assert manifest.zones_in(zr.Window(0, 4, 0, 4)).tolist() == [1]
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(zr.StoreError, match="this manifest is closed"):
         manifest.zones_in(zr.Window(0, 4, 0, 4))
     manifest.close()
     # Closed for its owner alone.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from tests.values.samples import (
     CORNER,
@@ -113,7 +114,9 @@ def test_options_lead_to_other_pixels_under_the_same_url(
     abfs: dict[str, dict[str, Any]],
 ) -> None:
     url, found = "abfs://values/cover.zarr", []
-    for account, values in (("one", dataset()), ("two", dataset() + 1)):
+    with xr.set_options(keep_attrs=True):
+        more = dataset() + 1
+    for account, values in (("one", dataset()), ("two", more)):
         options = {"account_name": account}
         values.to_zarr(url, storage_options=options, zarr_format=3)
         opened = open_raster(Location.of(url, options))

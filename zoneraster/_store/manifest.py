@@ -24,7 +24,7 @@ from zoneraster._burn import make_spans
 from zoneraster._grid import Chunking, Window
 from zoneraster._store.records import Records, chunk_fingerprint
 from zoneraster._store.spec import MANIFEST_KEY
-from zoneraster.errors import CorruptStoreError
+from zoneraster.errors import CorruptStoreError, StoreError
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -111,7 +111,11 @@ class Manifest:
         ------
         CorruptStoreError
             When they are not what the plan was made of.
+        StoreError
+            After `close`.
         """
+        if not self._close.alive:
+            raise StoreError("this manifest is closed: open it again with open_manifest")
         try:
             table = self._file.read_row_group(row_group, use_threads=False)
             records = Records.from_table(table)
