@@ -11,13 +11,16 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
+import pytest
 import shapely
 
 from tests.oracles import star
 from zoneraster._grid.grid import Grid
+from zoneraster.blobs import LocalBlobs
 
 GRID = Grid.from_bounds((0, 0, 10, 10), "1/50", "EPSG:4326")
 CHUNKS = 60
@@ -98,3 +101,23 @@ def kill_after(process: subprocess.Popen[bytes], seconds: float) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     return alive
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Let n changes of a local store pass, and no more."""
+    left = iter(range(n))
+
+    def limited(real: Any) -> Any:
+        def change(self: LocalBlobs, *arguments: Any) -> Any:
+            if next(left, None) is None:
+                raise KilledError
+            return real(self, *arguments)
+
+        return change
+
+    for name in ("put", "delete", "writer"):
+        monkeypatch.setattr(LocalBlobs, name, limited(getattr(LocalBlobs, name)))

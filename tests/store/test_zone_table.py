@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
@@ -14,9 +13,8 @@ import pytest
 import shapely
 
 import zoneraster as zr
-from tests.samples import CHUNKS, GRID, sample_zones, tree
+from tests.samples import CHUNKS, GRID, KilledError, kill_at, sample_zones, tree
 from zoneraster._store import zone_table
-from zoneraster.blobs import LocalBlobs
 
 OPTIONS = {"grid": GRID, "key": "fid", "chunks": 250}
 
@@ -34,26 +32,6 @@ def is_finished(store: Path) -> bool:
         return zr.status(store).finished
     except zr.StoreError:  # a manifest without its spec
         return False
-
-
-class KilledError(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
-    """Let n changes of a local store pass, and no more."""
-    left = iter(range(n))
-
-    def limited(real: Any) -> Any:
-        def change(self: LocalBlobs, *arguments: Any) -> Any:
-            if next(left, None) is None:
-                raise KilledError
-            return real(self, *arguments)
-
-        return change
-
-    for name in ("put", "delete", "writer"):
-        monkeypatch.setattr(LocalBlobs, name, limited(getattr(LocalBlobs, name)))
 
 
 def test_the_zone_table_is_geoparquet_with_exact_keys(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """One batch: a pure function of the spec and the batch's manifest rows.
 
-A task reads its row group, burns each chunk in memory, puts the chunks, then the receipt. Killed
-anywhere, it leaves whole chunks without a receipt, and its next run writes the same bytes.
+A task reads its row group and burns each chunk in memory. Receipts of older plans go, then the
+chunks are put, then the receipt: no receipt ever says what is no longer there. Killed anywhere, it
+leaves whole chunks without a receipt, and its next run writes the same bytes.
 """
 
 from __future__ import annotations
@@ -191,6 +192,12 @@ def _previous(task: Task, ctx: Snapshot) -> dict[bytes, ChunkReceipt]:
     return known
 
 
+def _withdraw(out: Fence, receipts: Sequence[str]) -> None:
+    """Delete receipts that are about to become untrue."""
+    for key in receipts:
+        out.delete(key)
+
+
 def run_batch(task: Task) -> TaskResult:
     """Bring one batch of chunks up to date and put its receipt.
 
@@ -210,6 +217,7 @@ def run_batch(task: Task) -> TaskResult:
     ctx = shared_snapshot(task.location, task.spec)
     out = Fence(task.location, ctx.blobs, task.token)
     chunks = ctx.batches[task.batch]
+    name = ledger.receipt_name(task.batch, (chunk.fingerprint for chunk in chunks))
     known = _previous(task, ctx)
     receipts: list[ChunkReceipt] = []
     contests: list[Contests] = []
@@ -228,6 +236,8 @@ def run_batch(task: Task) -> TaskResult:
         if made.contests.pairs:
             contests.append(made.contests)
             continue
+        if not burned:
+            _withdraw(out, [key for key in task.previous if key != name])
         if made.data:
             out.put(key, made.data)
         else:
@@ -239,10 +249,8 @@ def run_batch(task: Task) -> TaskResult:
                 len(made.data), ledger.crc32c(made.data), made.zones,
             )
         )  # fmt: skip
-    if not contests:
-        name = ledger.receipt_name(task.batch, (chunk.fingerprint for chunk in chunks))
-        if burned or name not in task.previous:
-            out.put(name, ledger.encode_receipt(receipts))
+    if not contests and (burned or name not in task.previous):
+        out.put(name, ledger.encode_receipt(receipts))
     work = sum(chunk.work for chunk in chunks)
     kept = len(receipts) - burned
     return TaskResult(task.batch, work, burned, kept, nbytes, Contests.merged(contests))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -56,15 +57,14 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     have = found_receipts(ctx.blobs, expected)
     cure = "run the build again, it goes on where it stopped"
     refuse_missing(expected, have, location, cure=cure)
-    # Chunks before receipts: killed in between, the next finish finds the same work.
+    # Receipts before the chunks that they name: no receipt says what is no longer there.
+    names = set(expected.values())
+    for key in itertools.chain.from_iterable(have.values()):
+        if key not in names:
+            ctx.blobs.delete(key)
     stray = stray_chunks(ctx)
     for key in stray:
         ctx.blobs.delete(key)
-    names = set(expected.values())
-    for keys in have.values():
-        for key in keys:
-            if key not in names:
-                ctx.blobs.delete(key)
     sums, chunks, nbytes = _zone_counts(ctx, [expected[b] for b in sorted(expected)])
     keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums)
     summary = load_summary(location, ctx.blobs)
