@@ -215,3 +215,4 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     assert all(is_running(pid) for pid in workers)
     parent.kill()
     wait_until(lambda: not any(is_running(pid) for pid in workers), seconds=5)
+    parent.communicate()

@@ -122,15 +122,17 @@ def test_threads_processes_a_dask_cluster_parts_and_any_order_give_identical_byt
 
     zones = sample_zones()
     zones.to_parquet(tmp_path / "zones.parquet")
-    for name, executor in (
-        ("threads", 8), ("processes", "processes"), ("shuffled", Shuffled()),
-        ("pool", multiprocessing.pool.ThreadPool(2)),
-    ):  # fmt: skip
-        store, _ = built(tmp_path / name, executor=executor)
-        assert tree(store) == expected, name
-    with LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        store, _ = built(tmp_path / "dask", executor=Client(cluster))
-    assert tree(store) == expected
+    with (
+        multiprocessing.pool.ThreadPool(2) as pool,
+        LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        for name, executor in (
+            ("threads", 8), ("processes", "processes"), ("shuffled", Shuffled()), ("pool", pool),
+            ("dask", client),
+        ):  # fmt: skip
+            store, _ = built(tmp_path / name, executor=executor)
+            assert tree(store) == expected, name
     options = {"grid": GRID, "key": "fid", "chunks": CHUNKS}
     results = [zr.build_part(zones, tmp_path / "parts", (i, 3), **options) for i in (2, 3, 1)]
     assert [type(r).__name__ for r in results] == ["RunSummary", "RunSummary", "BuildReport"]

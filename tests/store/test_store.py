@@ -215,4 +215,4 @@ def test_one_bucket_name_at_two_endpoints_is_two_stores(store: Path, s3: FakeS3)
             assert zr.verify(url, storage_options=options).ok
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
