@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import pickle
 import re
@@ -16,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,9 +148,9 @@ class LocalBlobs:
         (self.root / key).unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder, temporary ones left out, and those that vanish meanwhile."""
+        """Keys below a folder, our temporary ones left out, and those that vanish meanwhile."""
         for key, entry in self._walk(prefix.rstrip("/")):
-            if not key.endswith(".partial"):
+            if not _TEMPORARY.match(entry.name):
                 try:
                     size = entry.stat().st_size
                 except FileNotFoundError:
@@ -160,23 +161,27 @@ class LocalBlobs:
         """There is such a file."""
         return (self.root / key).is_file()
 
-    def sweep(self, min_age: float = 0.0) -> int:
+    def sweep(self, min_age: float = 0.0, *, folders: Sequence[str] | None = None) -> int:
         """Delete temporary files of our own that were left behind; return how many.
 
         Parameters
         ----------
         min_age : float
             Seconds since they were written to, for folders in which others may be writing.
+        folders : sequence of str, optional
+            Only below these, and in the root itself.
         """
         left, latest = 0, time.time() - min_age
-        for key, entry in self._walk(""):
+        entries = self._walk("", is_deep=folders is None)
+        ours = [name for name in folders or () if not (self.root / name).is_symlink()]
+        for key, entry in itertools.chain(entries, *map(self._walk, ours)):
             with suppress(FileNotFoundError):
                 if _TEMPORARY.match(entry.name) and entry.stat().st_mtime <= latest:
                     self.delete(key)
                     left += 1
         return left
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def _walk(self, folder: str, *, is_deep: bool = True) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
             entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
         except FileNotFoundError:
@@ -184,7 +189,8 @@ class LocalBlobs:
         for entry in entries:
             key = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(key)
+                if is_deep:
+                    yield from self._walk(key)
             elif entry.is_file(follow_symlinks=False):
                 yield key, entry
 
@@ -268,7 +274,7 @@ class FsspecBlobs:
         """There is such an object."""
         return bool(self.fs.exists(f"{self.root}/{key}"))
 
-    def sweep(self, min_age: float = 0.0) -> int:
+    def sweep(self, min_age: float = 0.0, *, folders: Sequence[str] | None = None) -> int:
         """Nothing to sweep: a PUT leaves no temporary object."""
         return 0
 

@@ -6,14 +6,16 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
-from zoneraster.errors import StoreBusyError
+from zoneraster.errors import StoreBusyError, StoreError, told_as
 
 TOKEN_KEY = f"{PRIVATE}token"
+_LOCKS = {"lock", "planning"}
 # On an object store a token that was read is believed for so long (seconds).
 _BELIEVED = 1.0
 
@@ -25,7 +27,7 @@ def lock(
     """Hold a local store's lock: one builder at a time, or many parts of one build.
 
     The kernel frees the lock when the process dies, however it dies. Stores elsewhere are not
-    locked.
+    locked. A folder that was made for the lock goes with it when nothing was put there.
 
     Parameters
     ----------
@@ -48,25 +50,70 @@ def lock(
     import fcntl  # noqa: PLC0415 - not on every platform
 
     path = Path(location.url) / PRIVATE / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise StoreBusyError(
-                f"another build of {location} is running ({file.read().strip() or 'unknown'}): "
-                "wait for it, or stop it"
-            ) from None
-        try:
-            file.truncate(0)
-            file.write(f"pid {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
-        finally:
-            # Closing would not do while a process that was forked meanwhile has the file open.
-            fcntl.flock(file, fcntl.LOCK_UN)
+    made = [folder for folder in (path.parent, *path.parents[1:]) if not folder.exists()]
+    try:
+        with _opened(path, location, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait) as file:
+            try:
+                file.truncate(0)
+                file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+                file.flush()
+                yield
+            finally:
+                # Closing would not do while a process that was forked meanwhile has the file open.
+                fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        _leave_nothing(path.parent, made)
+
+
+@contextmanager
+def _opened(path: Path, location: Location, how: int, wait: bool) -> Iterator[TextIO]:
+    """The file of a lock, open and locked, and not one that was removed meanwhile."""
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    while True:
+        with told_as(StoreError, f"cannot lock {location}", "mend that, and run the same again"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+")
+        with file:
+            try:
+                fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise StoreBusyError(
+                    f"another build of {location} is running ({file.read().strip() or 'unknown'}): "
+                    "wait for it, or stop it"
+                ) from None
+            if _is_still(path, file):
+                yield file
+                return
+
+
+def _is_still(path: Path, file: TextIO) -> bool:
+    """The file that was opened is the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _leave_nothing(folder: Path, made: Sequence[Path]) -> None:
+    """Remove folders that were made for a lock, where nothing but unheld locks came into them."""
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    if folder not in made:
+        return
+    with ExitStack() as held, suppress(OSError):
+        names = {path.name for path in folder.iterdir()}
+        if not names <= _LOCKS:
+            return
+        for name in names:
+            file = held.enter_context((folder / name).open("a+"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever waits for one of them finds that it is gone, and makes it again.
+        for name in names:
+            (folder / name).unlink()
+        for one in made:
+            one.rmdir()
 
 
 # ---- the token of a plan -------------------------------------------------------------------------

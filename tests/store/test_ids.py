@@ -47,7 +47,8 @@ def test_a_key_keeps_its_id_and_new_keys_follow() -> None:
 
 
 def test_ids_are_refused_when_keys_change_type_or_run_out() -> None:
-    with says("keys are string, those of the last build are int64", "same key column"):
+    said = "keys are text (string), those of the last build are whole numbers (int64)"
+    with says(said, "same key column"):
         assign_ids(chunked(["a"]), previous=pa.table({"key": [1], "zone_id": [1]}))
     full = pa.table({"key": ["a"], "zone_id": [2**32 - 1]})
     with says("1 new zones need ids beyond 4294967295", "build a new store"):

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from zoneraster._build.batch import reburn
-from zoneraster._build.results import Status, VerifyReport
+from zoneraster._build.plan import plan_faults
+from zoneraster._build.results import Status, VerifyReport, reported_plan
 from zoneraster._store import (
+    CURE,
     PLAN_KEY,
+    PLANNED_KEY,
     REPORT_KEY,
+    ZONES_KEY,
     BatchChunk,
     Manifest,
     Snapshot,
     chunk_key,
+    counts_agree,
     expected_receipts,
+    find_zone_table,
     found_receipts,
     is_done,
     ledger,
@@ -27,13 +35,15 @@ from zoneraster._store import (
     open_snapshot,
     refuse_changed,
     require_spec,
-    stored_zone_table,
+    require_zone_table,
     stray_chunks,
+    sum_counts,
     zarr_view,
 )
+from zoneraster._zones import FINE, objects_of, walk_wkb
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike, get_or_none
-from zoneraster.errors import CorruptStoreError, StoreError
+from zoneraster.errors import CorruptStoreError, StoreError, number_of, told_as
 
 if TYPE_CHECKING:
     import geopandas
@@ -67,10 +77,12 @@ def status(store: StoreLike, *, storage_options: Options = None) -> Status:
     expected = expected_receipts(ctx)
     have = found_receipts(ctx.blobs, expected)
     done = [b for b in expected if is_done(b, expected, have)]
-    try:
-        reported = json.loads(ctx.blobs.get(REPORT_KEY))["plan"]
-    except (FileNotFoundError, ValueError, KeyError):
-        reported = ""
+    is_closed = (
+        reported_plan(ctx.blobs) == ctx.spec.plan
+        and ctx.blobs.has(ZONES_KEY)
+        # Of an update that changes no chunk.
+        and not ctx.blobs.has(PLANNED_KEY)
+    )
     return Status(
         store=str(location),
         batches_done=len(done),
@@ -79,7 +91,7 @@ def status(store: StoreLike, *, storage_options: Options = None) -> Status:
         chunks=ctx.index.num_rows,
         work_done=sum(chunk.work for b in done for chunk in ctx.batches[b]),
         work=sum(chunk.work for chunks in ctx.batches.values() for chunk in chunks),
-        finished=len(done) == len(expected) and reported == ctx.spec.plan,
+        finished=len(done) == len(expected) and is_closed,
         missing=tuple(sorted(set(expected) - set(done))),
     )
 
@@ -102,10 +114,39 @@ def _differing(
             yield key
 
 
+def _receipts(ctx: Snapshot) -> tuple[list[pa.Table], list[str]]:
+    """Receipts of the plan, in its order, and keys of the chunks that have none."""
+    tables, bare = [], []
+    for batch, name in sorted(expected_receipts(ctx).items()):
+        try:
+            tables.append(ledger.decode_receipt(name, ctx.blobs.get(name)))
+        except (FileNotFoundError, CorruptStoreError):
+            bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
+    return tables, bare
+
+
+def _is_as_counted(
+    location: Location, ctx: Snapshot, receipts: Sequence[pa.Table] | None
+) -> bool:
+    """All of the zone table can be read, and a public one has the counts of the receipts."""
+    key, data = find_zone_table(ctx.blobs, ctx.spec)
+    if data is None:
+        return True  # it is missing, not damaged
+    try:
+        frame = _zone_frame(location, data)
+    except CorruptStoreError:
+        return False
+    if key == PLANNED_KEY or receipts is None:
+        return True
+    return counts_agree(frame, sum_counts(receipts)[0])
+
+
 def verify(
     store: StoreLike, *, deep: float = 0.0, storage_options: Options = None
 ) -> VerifyReport:
     """Compare every stored chunk with its receipt, and burn a share of them again.
+
+    Metadata, coordinates and the zone table are compared with what the plan says of them.
 
     Parameters
     ----------
@@ -129,22 +170,17 @@ def verify(
         raise ValueError(f"deep must be a share between 0 and 1, not {deep}")
     location = Location.of(store, storage_options)
     ctx = open_snapshot(location)
-    checked, missing, damaged, bare = 0, [], [], []
-    for batch, name in sorted(expected_receipts(ctx).items()):
-        try:
-            table = ledger.decode_receipt(name, ctx.blobs.get(name))
-        except (FileNotFoundError, CorruptStoreError):
-            bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
-            continue
-        for receipt in ledger.chunk_receipts(table):
-            checked += 1
-            key = chunk_key(receipt.row, receipt.col)
-            try:
-                if not receipt.agrees(ctx.blobs.get(key)):
-                    damaged.append(key)
-            except FileNotFoundError:
-                if receipt.nbytes:
-                    missing.append(key)
+    receipts, bare = _receipts(ctx)
+    missing, damaged = plan_faults(location, ctx.spec)
+    if not _is_as_counted(location, ctx, None if bare else receipts) and ZONES_KEY not in damaged:
+        damaged.append(ZONES_KEY)
+    checked = 0
+    for chunk in itertools.chain.from_iterable(map(ledger.chunk_receipts, receipts)):
+        checked += 1
+        key = chunk_key(chunk.row, chunk.col)
+        stored = get_or_none(ctx.blobs, key)
+        if not chunk.agrees(stored or b""):
+            (missing if stored is None else damaged).append(key)
     everything = [chunk for batch in sorted(ctx.batches) for chunk in ctx.batches[batch]]
     again = _sample(everything, deep)
     return VerifyReport(
@@ -182,10 +218,9 @@ def info(store: StoreLike, *, storage_options: Options = None) -> dict[str, Any]
     spec = require_spec(location, blobs)
     said: dict[str, Any] = {"store": str(location), "spec": json.loads(spec.to_json())}
     for name, key in (("plan", PLAN_KEY), ("report", REPORT_KEY)):
-        try:
-            said[name] = json.loads(blobs.get(key))
-        except FileNotFoundError:
-            said[name] = None
+        with told_as(CorruptStoreError, f"{location}/{key} cannot be read", CURE):
+            data = get_or_none(blobs, key)
+            said[name] = None if data is None else json.loads(data)
     said["status"] = status(location).to_dict()
     return said
 
@@ -231,10 +266,27 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
         For a place without a zone table.
     """
     location = Location.of(store, storage_options)
-    data = stored_zone_table(location, location.blobs())
-    if data is None:
-        raise StoreError(f"no zone table in {location}: is it a zoneraster store?")
-    return geopandas.read_parquet(io.BytesIO(data))
+    blobs = location.blobs()
+    data = require_zone_table(location, blobs, load_spec(location, blobs))
+    return _zone_frame(location, data)
+
+
+def _zone_frame(location: Location, data: bytes) -> geopandas.GeoDataFrame:
+    """The frame of a zone table, whose geometry is walked through before GEOS sees it."""
+    with told_as(CorruptStoreError, f"the zone table of {location} cannot be read", CURE):
+        table = pq.read_table(pa.BufferReader(data))
+        crs = json.loads(table.schema.metadata[b"geo"])["columns"]["geometry"]["crs"]
+        wkb = table["geometry"].cast(pa.large_binary()).combine_chunks()
+        bad = np.flatnonzero(walk_wkb(wkb).code != FINE)
+        if bad.size:
+            raise CorruptStoreError(
+                f"the zone table of {location} has no polygon that can be read in "
+                f"{number_of(bad.size, 'row')}, first in row {bad[0]}: {CURE}"
+            )
+        frame = table.drop_columns(["geometry"]).to_pandas()
+        polygons = geopandas.GeoSeries(objects_of(wkb), index=frame.index, crs=crs)
+        frame.insert(table.column_names.index("geometry"), "geometry", polygons)
+        return geopandas.GeoDataFrame(frame)
 
 
 def open_store(

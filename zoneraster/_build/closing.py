@@ -10,13 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from zoneraster._build.results import BuildReport, PlanSummary, RunSummary, load_summary
 from zoneraster._store import (
-    COUNTS,
     REPORT_KEY,
-    Snapshot,
     Spec,
     close_zone_table,
     expected_receipts,
@@ -25,28 +22,11 @@ from zoneraster._store import (
     open_snapshot,
     refuse_missing,
     stray_chunks,
+    sum_counts,
 )
 from zoneraster.arrays import Numbers
 from zoneraster.blobs import Location
 from zoneraster.errors import name_some, number_of
-
-
-def _zone_counts(ctx: Snapshot, names: Sequence[str]) -> tuple[dict[str, Numbers], int, int]:
-    """Counts per zone id from all receipts, chunks added in plan order; chunks stored, bytes."""
-    tables = [ledger.decode_receipt(name, ctx.blobs.get(name)) for name in names]
-    rows = pa.concat_tables([ledger.SCHEMA.empty_table(), *tables])
-    # A chunk's size stands in each of its rows, which follow each other.
-    place = rows["chunk_row"].to_numpy().astype(np.int64) << 32 | rows["chunk_col"].to_numpy()
-    first = np.flatnonzero(np.diff(place, prepend=-1))
-    sizes = rows["nbytes"].to_numpy()[first]
-    chunks, nbytes = int(np.count_nonzero(sizes)), int(sizes.sum())
-    ids, where = np.unique(rows["zone_id"].to_numpy(), return_inverse=True)
-    sums: dict[str, Numbers] = {"zone_id": ids}
-    for name in COUNTS:
-        values = rows[name].to_numpy()
-        sums[name] = np.zeros(ids.size, values.dtype)
-        np.add.at(sums[name], where, values)
-    return sums, chunks, nbytes
 
 
 def finish_store(location: Location, done: RunSummary) -> BuildReport:
@@ -65,7 +45,9 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     stray = stray_chunks(ctx)
     for key in stray:
         ctx.blobs.delete(key)
-    sums, chunks, nbytes = _zone_counts(ctx, [expected[b] for b in sorted(expected)])
+    receipts = (expected[b] for b in sorted(expected))
+    tables = [ledger.decode_receipt(name, ctx.blobs.get(name)) for name in receipts]
+    sums, chunks, nbytes = sum_counts(tables)
     keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums)
     summary = load_summary(location, ctx.blobs)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)

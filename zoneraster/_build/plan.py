@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,33 +15,40 @@ import pyarrow.compute as pc
 from zoneraster._build.boxes import part_boxes, zones_outside, zones_wide
 from zoneraster._build.order import paint_ranks
 from zoneraster._build.rescue import rescue_zones
-from zoneraster._build.results import PlanSummary, load_summary, put_summary
+from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
 from zoneraster._build.slabs import ManifestInput, write_manifest
 from zoneraster._grid import Chunking, Grid
 from zoneraster._store import (
-    ARRAY,
     INDEX_KEY,
+    KEYS_KEY,
     MANIFEST_KEY,
+    PLAN_KEY,
+    PLANNED_KEY,
+    REPORT_KEY,
     SPEC_KEY,
     ZONES_KEY,
     Spec,
     ZoneIds,
     check_same,
+    find_zone_table,
     give_ids,
+    has_plan,
     id_dtype,
+    ids_are_kept,
     load_spec,
     make_zone_table,
     plan_digest,
     plan_is_whole,
-    put_ids,
-    put_planned_table,
-    put_table,
-    write_zarr,
+    planned_table_bytes,
+    read_zone_ids,
+    says_the_same,
+    table_bytes,
+    withdraw_unexpected,
     zarr_objects,
 )
 from zoneraster._zones import OnInvalid, Rings, Zones, read_stable_zones, source_digest, zone_rings
-from zoneraster.blobs import PRIVATE, Blobs, Location
-from zoneraster.errors import StoreError
+from zoneraster.blobs import PRIVATE, Location, get_or_none
+from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as
 from zoneraster.executors import Progress
 from zoneraster.lock import renew_token
 
@@ -104,10 +112,8 @@ def plan_store(
     found = find_plan(content, location, options)
     if found is not None:
         return found
-    blobs = location.blobs()
-    old = load_spec(location, blobs)
-    if old is None:
-        _refuse_foreign(location, blobs)
+    refuse_foreign(location)
+    old = _old_spec(location)
     asked = _asked_spec(options, old)
     if progress is not None:
         progress("read", 0, 1)
@@ -119,7 +125,7 @@ def plan_store(
 
 
 def find_plan(content: str, location: Location, options: PlanOptions) -> PlanSummary | None:
-    """The plan that a store holds, where it is the one asked for; nothing is written.
+    """The plan that a store holds, where it is whole and the one asked for; nothing is written.
 
     Parameters
     ----------
@@ -133,44 +139,103 @@ def find_plan(content: str, location: Location, options: PlanOptions) -> PlanSum
     StoreMismatchError
         When the store has other options.
     """
-    blobs = location.blobs()
-    old = load_spec(location, blobs)
+    blobs, old = location.blobs(), _old_spec(location)
     if old is None:
         return None
     asked = _asked_spec(options, old)
     check_same(old, asked, where=str(location))
     inputs = _inputs_digest(content, options, asked)
-    if inputs and inputs == old.inputs and plan_is_whole(blobs, old.plan):
-        return replace(load_summary(location, blobs), reused=True)
-    return None
+    if not inputs or inputs != old.inputs or not plan_is_whole(blobs, old.plan):
+        return None
+    try:
+        missing, damaged = plan_faults(location, old)
+        return None if missing or damaged else replace(load_summary(location, blobs), reused=True)
+    except CorruptStoreError:
+        return None
+
+
+def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
+    """Keys of a plan that are missing, and that are damaged, beside its manifest and index.
+
+    Raises
+    ------
+    CorruptStoreError
+        For one that nothing can be said of the others without.
+    """
+    blobs = location.blobs()
+    missing, damaged = [], []
+    for key, planned in _zarr_objects(spec).items():
+        stored = get_or_none(blobs, key)
+        if stored is None:
+            missing.append(key)
+        elif not says_the_same(stored, planned):
+            damaged.append(key)
+    key, data = find_zone_table(blobs, spec)
+    if data is None:
+        return [*missing, key], damaged
+    try:
+        zones = read_zone_ids(location, spec, data)
+    except CorruptStoreError:
+        return missing, [*damaged, key]
+    if zones.num_rows != load_summary(location, blobs).n_zones:
+        damaged.append(key)
+    if not ids_are_kept(blobs, zones):
+        (damaged if blobs.has(KEYS_KEY) else missing).append(KEYS_KEY)
+    # A public table without a report of the same plan may be that of an older one.
+    if key == ZONES_KEY and reported_plan(blobs) != spec.plan:
+        (damaged if blobs.has(REPORT_KEY) else missing).append(REPORT_KEY)
+    return missing, damaged
+
+
+def _zarr_objects(spec: Spec) -> dict[str, bytes]:
+    """Metadata and coordinates of the array that a spec describes."""
+    has_codec = spec.integrity == "crc32c"
+    return zarr_objects(spec.grid, spec.chunking, np.dtype(spec.dtype), crc32c=has_codec)
 
 
 # ---- what is asked for ---------------------------------------------------------------------------
 
 
-def _refuse_foreign(location: Location, blobs: Blobs) -> None:
-    """Refuse a place that holds something we did not put there."""
-    for key, _ in blobs.list(""):
-        if not key.startswith(PRIVATE) and key not in _OURS:
-            raise StoreError(
-                f"{location} holds something else already ({key}): nothing was touched, "
-                "choose an empty or new folder"
-            )
+def refuse_foreign(location: Location) -> None:
+    """Refuse a place that holds something, none of it a plan of ours; nothing is touched.
+
+    Raises
+    ------
+    StoreError
+        Naming what is there.
+    """
+    blobs = location.blobs()
+    with told_as(StoreError, f"{location} cannot be read", "check the path and the rights for it"):
+        if location.is_local and Path(location.url).is_file():
+            raise StoreError(f"{location} is a file: a store needs an empty or new folder")
+        if has_plan(blobs):
+            return
+        for key, _ in blobs.list(""):
+            if not key.startswith(PRIVATE):
+                raise StoreError(
+                    f"{location} holds something else already ({key}): nothing was touched, "
+                    "choose an empty or new folder"
+                )
 
 
-_OURS = {
-    ZONES_KEY,
-    "zarr.json",
-    *(f"{name}/zarr.json" for name in (ARRAY, "x", "y", "spatial_ref")),
-    "x/c/0", "y/c/0", "spatial_ref/c",
-}  # fmt: skip
+def _old_spec(location: Location) -> Spec | None:
+    """Spec of a store; None for a new one, and where it was torn or lost: it is planned again."""
+    try:
+        return load_spec(location, location.blobs())
+    except CorruptStoreError:
+        return None
 
 
 def _asked_spec(options: PlanOptions, old: Spec | None) -> Spec:
     """The spec asked for, its dtype not yet known."""
-    grid = options.grid or (old.grid if old else None)
+    grid = options.grid if options.grid is not None or old is None else old.grid
     if grid is None:
         raise StoreError("a new store needs a grid: give grid=, e.g. Grid.from_bounds(...)")
+    if not isinstance(grid, Grid):
+        raise GridError(
+            f"grid is a {type(grid).__name__}, not a Grid: give Grid.from_bounds(...), or "
+            "grid_like(...) of a raster"
+        )
     cut = Chunking.of(grid, options.chunks)
     return Spec(
         grid=grid,
@@ -232,7 +297,7 @@ def _prepare(
     asked: Spec,
 ) -> _Prepared:
     """Give the zones ids, complete the spec; nothing is written."""
-    ids = give_ids(location, zones.keys(), is_new=old is None)
+    ids = _ids(zones, location, old, asked)
     spec = replace(asked, dtype=_dtype(ids, old), key=zones.key)
     spec = replace(spec, inputs=_inputs_digest(content, options, spec))
     if old is not None:
@@ -247,6 +312,19 @@ def _prepare(
         spec_hash=spec.hash(),
     )
     return _Prepared(spec, manifest, ids, make_zone_table(zones, ids.zone_id), notes)
+
+
+def _ids(zones: Zones, location: Location, old: Spec | None, asked: Spec) -> ZoneIds:
+    """Ids of the zones, those that the store gave before."""
+    blobs = location.blobs()
+    try:
+        _, data = find_zone_table(blobs, old)
+        before = None if data is None else read_zone_ids(location, old or asked, data)
+    except CorruptStoreError:
+        before = None
+    # Where only the spec was lost, the zone table says that ids were given.
+    is_new = old is None and not blobs.has(ZONES_KEY)
+    return give_ids(location, zones.keys(), is_new=is_new, zones=before)
 
 
 def _read(
@@ -293,23 +371,38 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
 
 
 def _write_plan(prepared: _Prepared, location: Location, progress: Progress | None) -> PlanSummary:
-    """Write every object of a plan; the spec, which names it, comes last."""
-    blobs, spec = location.blobs(), prepared.spec
-    renew_token(location, blobs)
+    """Write every object of a plan; the spec, which names it, comes last.
+
+    What can fail does so before anything is put: the manifest appears when its writer is left.
+    """
+    blobs = location.blobs()
     tick = None if progress is None else lambda done, total: progress("plan", done, total)
     with blobs.writer(MANIFEST_KEY) as sink:
         index = write_manifest(prepared.source, sink, progress=tick)
-    put_table(blobs, INDEX_KEY, index)
-    put_ids(blobs, prepared.ids)
-    objects = zarr_objects(
-        spec.grid, spec.chunking, np.dtype(spec.dtype), crc32c=spec.integrity == "crc32c"
-    )
-    write_zarr(blobs, objects)
-    summary = _summary(prepared, location, index)
-    put_planned_table(blobs, prepared.table, spec.grid, summary.plan)
-    put_summary(blobs, summary)
-    blobs.put(SPEC_KEY, replace(spec, plan=summary.plan).to_json())
+        summary = _summary(prepared, location, index)
+        objects = _objects(prepared, index, summary)
+        renew_token(location, blobs)
+        if not blobs.has(SPEC_KEY):
+            withdraw_unexpected(blobs, index)
+    for key, data in objects.items():
+        if data is None:
+            blobs.delete(key)
+        else:
+            blobs.put(key, data)
     return summary
+
+
+def _objects(prepared: _Prepared, index: pa.Table, summary: PlanSummary) -> dict[str, bytes | None]:
+    """Objects of a plan beside its manifest, in the order in which they are put; None: none."""
+    spec, kept = prepared.spec, prepared.ids.kept
+    return {
+        INDEX_KEY: table_bytes(index),
+        KEYS_KEY: None if kept is None else table_bytes(kept),
+        **_zarr_objects(spec),
+        PLANNED_KEY: planned_table_bytes(prepared.table, spec.grid, summary.plan),
+        PLAN_KEY: summary_bytes(summary),
+        SPEC_KEY: replace(spec, plan=summary.plan).to_json(),
+    }
 
 
 def _summary(prepared: _Prepared, location: Location, index: pa.Table) -> PlanSummary:

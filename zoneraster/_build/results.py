@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from zoneraster._store import PLAN_KEY
+from zoneraster._store import PLAN_KEY, REPORT_KEY
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import StoreError, name_some, number_of
+from zoneraster.errors import CorruptStoreError, name_some, number_of, told_as
 
 
 def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
@@ -98,21 +99,38 @@ class PlanSummary:
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings()])
 
 
-def put_summary(blobs: Blobs, summary: PlanSummary) -> None:
-    """Keep what is said of a plan; not its place, since a store can be moved."""
+def summary_bytes(summary: PlanSummary) -> bytes:
+    """What is kept of what is said of a plan; not its place, since a store can be moved."""
     said = {**_shallow(summary), "store": ""}
-    blobs.put(PLAN_KEY, json.dumps(said, indent=1, default=str).encode())
+    return json.dumps(said, indent=1, default=str).encode()
 
 
 def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
-    """What `make_plan` said about the plan of a store."""
-    try:
+    """What `make_plan` said about the plan of a store.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it cannot be read.
+    """
+    where = f"{location}/{PLAN_KEY}"
+    with told_as(CorruptStoreError, f"{where} cannot be read", "build again with the same zones"):
         said = json.loads(blobs.get(PLAN_KEY))
-    except (FileNotFoundError, ValueError) as err:
-        raise StoreError(f"the plan of {location} is not readable: build again") from err
-    said["skipped"] = tuple(tuple(row) for row in said["skipped"])
-    tuples = {name: tuple(said[name]) for name in ("invalid", "outside", "rescued", "wide")}
-    return PlanSummary(**{**said, **tuples, "store": str(location)})
+        said["skipped"] = tuple((row, key, reason) for row, key, reason in said["skipped"])
+        tuples = {name: tuple(said[name]) for name in ("invalid", "outside", "rescued", "wide")}
+        summary = PlanSummary(**{**said, **tuples, "store": str(location)})
+        counts = (summary.n_zones, summary.n_chunks, summary.n_batches, summary.grid_chunks)
+        if not all(type(n) is int for n in (*counts, summary.work)):
+            raise TypeError("a count that is no whole number")
+        return summary
+
+
+def reported_plan(blobs: Blobs) -> str:
+    """Digest of the plan that the last finished build reported; empty where none can be read."""
+    try:
+        return str(json.loads(blobs.get(REPORT_KEY))["plan"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +229,9 @@ class BuildReport:
             for name, value in self.to_dict().items()
             if isinstance(value, int)
         )
-        notes = "".join(f"<li>{text}</li>" for text in self.warnings)
-        return f"<table><caption>{self.store}</caption>{rows}</table><ul>{notes}</ul>"
+        notes = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
+        caption = html.escape(self.store)
+        return f"<table><caption>{caption}</caption>{rows}</table><ul>{notes}</ul>"
 
 
 @dataclass(frozen=True, slots=True)

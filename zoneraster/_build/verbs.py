@@ -8,10 +8,10 @@ from dataclasses import replace
 from zoneraster._build.ask import status
 from zoneraster._build.burning import RunOptions, run_batches
 from zoneraster._build.closing import finish_store
-from zoneraster._build.plan import PlanOptions, find_plan, plan_store
+from zoneraster._build.plan import PlanOptions, find_plan, plan_store, refuse_foreign
 from zoneraster._build.results import BuildReport, PlanSummary, RunSummary
 from zoneraster._grid import Grid
-from zoneraster._store import require_spec
+from zoneraster._store import FOLDERS, require_spec
 from zoneraster._zones import OnInvalid, source_digest
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import StoreBusyError
@@ -66,6 +66,7 @@ def make_plan(
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
         assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
+    refuse_foreign(location)
     with lock(location):
         return plan_store(zones, location, options, progress=progress)
 
@@ -117,6 +118,7 @@ def run(
     options = RunOptions(
         executor=executor, workers=workers, part=part, check=check, progress=progress
     )
+    require_spec(location, location.blobs())
     with lock(location, shared=part is not None, wait=part is not None):
         return run_batches(location, options)
 
@@ -145,6 +147,7 @@ def finish(
         For a store without a plan; `StoreBusyError` while another builder is at it.
     """
     location = Location.of(store, storage_options)
+    require_spec(location, location.blobs())
     with lock(location):
         return finish_store(location, done or RunSummary())
 
@@ -237,8 +240,9 @@ def build(
     )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, check=check, progress=progress)
     started = time.perf_counter()
+    refuse_foreign(location)
     with lock(location):
-        location.blobs().sweep()
+        location.blobs().sweep(folders=FOLDERS)
         plan_store(zones, location, options, progress=progress)
         planned = time.perf_counter() - started
         done = run_batches(location, how)
@@ -317,6 +321,7 @@ def _plan_once(
 ) -> PlanSummary:
     """Plan as the first of the parts, while the others wait, or take the plan of the first."""
     content = source_digest(zones)
+    refuse_foreign(location)
     with lock(location, wait=True, name="planning"):
         with lock(location, shared=True, wait=True):
             found = find_plan(content, location, options)

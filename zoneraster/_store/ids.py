@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._store.parquet import get_table, put_table
+from zoneraster._store.parquet import get_table
 from zoneraster._store.spec import KEYS_KEY
 from zoneraster._zones import whole_numbers
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import StoreMismatchError, ZonesError
+from zoneraster.errors import StoreMismatchError, ZonerasterWarning, ZonesError
 
 MAX_ID = 2**32 - 1
 
@@ -54,15 +55,14 @@ def assign_ids(
     is_whole = pa.types.is_integer(keys.type)
     if is_whole != pa.types.is_integer(known.type):
         raise ZonesError(
-            f"keys are {keys.type}, those of the last build are {known.type}: "
+            f"keys are {_kind(keys)}, those of the last build are {_kind(known)}: "
             "give the same key column, or build a new store"
         )
     if is_whole and known_ids.tolist() == known.to_pylist():
         low, high = pc.min(keys).as_py(), pc.max(keys).as_py()
         if len(keys) == 0 or (low >= 1 and high <= MAX_ID):
             return np.asarray(keys.to_numpy()).astype(np.uint32)
-    # As text they compare exactly, whatever the widths of the integers.
-    place = pc.index_in(keys.cast(pa.large_string()), known.cast(pa.large_string()))
+    place = pc.index_in(as_text(keys), as_text(known))
     ids: Ints = pc.fill_null(place, -1).to_numpy().astype(np.int64)
     new = ids < 0
     ids[~new] = known_ids[ids[~new]]
@@ -73,6 +73,11 @@ def assign_ids(
             "build a new store"
         )
     return ids.astype(np.uint32)
+
+
+def _kind(keys: pa.ChunkedArray) -> str:
+    """What people call the type of keys."""
+    return f"{'whole numbers' if pa.types.is_integer(keys.type) else 'text'} ({keys.type})"
 
 
 def id_dtype(max_id: int) -> np.dtype[Any]:  # Any: which unsigned integer depends on the value
@@ -88,11 +93,11 @@ def id_dtype(max_id: int) -> np.dtype[Any]:  # Any: which unsigned integer depen
     return np.dtype(np.min_scalar_type(max_id))
 
 
-def are_ids(keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32]) -> bool:
+def are_ids(keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32] | pa.ChunkedArray) -> bool:
     """The keys are the zone ids themselves, so that no table of them is needed."""
     if not (pa.types.is_integer(keys.type) or pa.types.is_floating(keys.type)):
         return False
-    return bool(np.array_equal(keys.to_numpy(), ids))
+    return bool(np.array_equal(keys.to_numpy(), np.asarray(ids)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,16 +108,19 @@ class ZoneIds:
     ----------
     keys : (n,) pyarrow.ChunkedArray
     zone_id : (n,) uint32
-    known : pyarrow.Table or None
-        Columns "key" and "zone_id" of all keys that ever had an id in the store.
+    kept : pyarrow.Table or None
+        Columns "key" and "zone_id" of all keys that ever had an id in the store, so that none is
+        ever given to another zone. None where keys are ids themselves.
     """
 
     keys: pa.ChunkedArray
     zone_id: npt.NDArray[np.uint32]
-    known: pa.Table | None
+    kept: pa.Table | None
 
 
-def give_ids(location: Location, keys: pa.ChunkedArray, *, is_new: bool) -> ZoneIds:
+def give_ids(
+    location: Location, keys: pa.ChunkedArray, *, is_new: bool, zones: pa.Table | None = None
+) -> ZoneIds:
     """Ids for the keys of a store, which keeps those it gave before.
 
     Parameters
@@ -120,41 +128,98 @@ def give_ids(location: Location, keys: pa.ChunkedArray, *, is_new: bool) -> Zone
     location : Location
     keys : (n,) unique keys
     is_new : bool
-        The store holds no plan yet.
+        The store has given no ids yet.
+    zones : pyarrow.Table, optional
+        Columns "key" and "zone_id" of the zones that the store has now: all that is known where the
+        table of keys is lost.
 
     Raises
     ------
+    ZonesError
+        For keys of another kind than those of the store.
     StoreMismatchError
         When the ids of the store were its keys, and these keys cannot be ids.
     """
-    known = None if is_new else _known_ids(location.blobs())
+    known = None if is_new else kept_ids(location.blobs())
+    if known is None and zones is not None and not are_ids(zones["key"], zones["zone_id"]):
+        warnings.warn(
+            f"{location}/{KEYS_KEY} was lost or damaged, and is made again from the zone table: "
+            "the ids of zones that are gone may be given to others",
+            ZonerasterWarning,
+            stacklevel=2,
+        )
+        known = zones
     ids = assign_ids(keys, previous=known)
     if not is_new and known is None and not are_ids(keys, ids):
         raise StoreMismatchError(
             f"the keys of {location} were its zone ids, which these keys cannot all be (whole "
             "numbers from 1 to 2**32 - 1): mend the keys, or build into a new folder"
         )
-    return ZoneIds(keys, ids, known)
+    return ZoneIds(keys, ids, _kept(keys, ids, known))
 
 
-def _known_ids(blobs: Blobs) -> pa.Table | None:
-    """Keys that ever had an id in this store."""
+def kept_ids(blobs: Blobs) -> pa.Table | None:
+    """Keys that ever had an id in this store; None where no table says it, or a damaged one."""
     try:
-        return get_table(blobs, KEYS_KEY)
-    except FileNotFoundError:
+        table = get_table(blobs, KEYS_KEY)
+        return table if table.column_names == ["key", "zone_id"] else None
+    except (FileNotFoundError, pa.ArrowException, OSError):
         return None
 
 
-def put_ids(blobs: Blobs, ids: ZoneIds) -> None:
-    """Keep the ids of present and of retired keys, so that none is ever given to another zone.
+def ids_are_kept(blobs: Blobs, zones: pa.Table) -> bool:
+    """The store knows the ids of these zones (columns "key" and "zone_id") in times to come.
 
     Keys that are ids themselves need no table.
     """
-    if are_ids(ids.keys, ids.zone_id):
-        return
-    now = pa.table({"key": ids.keys, "zone_id": pa.array(ids.zone_id)})
-    if ids.known is not None:
-        values = ids.keys.combine_chunks()
-        retired = ids.known.filter(pc.invert(pc.is_in(ids.known["key"], value_set=values)))
-        now = pa.concat_tables([now, retired])
-    put_table(blobs, KEYS_KEY, now.sort_by("zone_id"))
+    known = kept_ids(blobs)
+    if known is None:
+        return are_ids(zones["key"], zones["zone_id"])
+    place = pc.index_in(as_text(zones["key"]), as_text(known["key"]))
+    return bool(not place.null_count and known["zone_id"].take(place).equals(zones["zone_id"]))
+
+
+def _kept(
+    keys: pa.ChunkedArray, ids: npt.NDArray[np.uint32], known: pa.Table | None
+) -> pa.Table | None:
+    """Present and retired keys with their ids; None where present ones are ids, and all were."""
+    if known is None:
+        if are_ids(keys, ids):
+            return None
+        known = pa.table({"key": keys.slice(0, 0), "zone_id": pa.array([], pa.uint32())})
+    is_retired = pc.invert(pc.is_in(as_text(known["key"]), value_set=as_text(keys)))
+    retired = known.filter(is_retired)
+    kind = _stored_type(keys, retired["key"])
+    column = pa.chunked_array(
+        [*keys.cast(kind).chunks, *retired["key"].cast(kind).chunks], type=kind
+    )
+    every_id = np.concatenate([ids, retired["zone_id"].to_numpy().astype(np.uint32)])
+    return pa.table({"key": column.combine_chunks(), "zone_id": every_id}).sort_by("zone_id")
+
+
+def as_text(keys: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Keys as they compare exactly, whatever the widths of integers or of offsets."""
+    return whole_numbers(keys).cast(pa.large_string())
+
+
+def _stored_type(*columns: pa.ChunkedArray) -> pa.DataType:
+    """The one type that keys of a kind are stored in.
+
+    Raises
+    ------
+    ZonesError
+        For whole numbers that no type holds all of.
+    """
+    columns = tuple(whole_numbers(column) for column in columns if len(column))
+    if not all(pa.types.is_integer(column.type) for column in columns):
+        return pa.large_string()
+    ends = [pc.min_max(column).as_py() for column in columns]
+    low, high = min(end["min"] for end in ends), max(end["max"] for end in ends)
+    if high < 2**63:
+        return pa.int64()
+    if low >= 0:
+        return pa.uint64()
+    raise ZonesError(
+        f"keys from {low} to {high}, those of earlier builds among them, fit no type of whole "
+        "numbers: make them smaller, or build into a new folder"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from zoneraster._store.records import Records
 from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
 from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
 from zoneraster.blobs import Blobs, Location, file_state
-from zoneraster.errors import IncompleteBuildError, StoreError, name_some
+from zoneraster.errors import IncompleteBuildError, StoreBusyError, StoreError, name_some
 
 # Requests at a time, for names that cannot be listed.
 _ASKED_AT_ONCE = 16
@@ -35,18 +36,20 @@ def load_index(blobs: Blobs) -> pa.Table:
 
 
 def plan_is_whole(blobs: Blobs, digest: str) -> bool:
-    """Manifest and chunk index are there and belong to the plan of the spec."""
+    """Manifest, chunk index and what was said of them are there, and of the plan of the spec."""
     if not digest:
         return False
     try:
         with blobs.open(MANIFEST_KEY) as file:
             marks = pq.ParquetFile(file).metadata.metadata or {}
-        blobs.get(PLAN_KEY)
+        said = json.loads(blobs.get(PLAN_KEY))
         return (
-            marks.get(PLAN_MARK.encode(), b"").decode() == digest
+            isinstance(said, dict)
+            and said.get("plan") == digest
+            and marks.get(PLAN_MARK.encode(), b"").decode() == digest
             and plan_digest(load_index(blobs)) == digest
         )
-    except (FileNotFoundError, pa.ArrowException, StoreError, OSError):
+    except (pa.ArrowException, StoreError, OSError, ValueError, RecursionError):
         return False
 
 
@@ -67,6 +70,12 @@ class BatchChunk(NamedTuple):
         return batch.of_chunk(self.first_record, self.n_records)
 
 
+def _batches(index: pa.Table) -> dict[int, tuple[BatchChunk, ...]]:
+    """Chunks of a chunk index, by batch."""
+    rows = (BatchChunk(*row) for row in zip(*index.to_pydict().values(), strict=True))
+    return {b: tuple(c) for b, c in itertools.groupby(rows, lambda row: row.batch)}
+
+
 class Snapshot:
     """What all tasks of a plan share in one process; files are opened once per thread."""
 
@@ -78,8 +87,7 @@ class Snapshot:
         self.index = load_index(self.blobs)
         if plan_digest(self.index) != self.spec.plan:
             raise _changed(location)
-        rows = (BatchChunk(*row) for row in zip(*self.index.to_pydict().values(), strict=True))
-        self.batches = {b: tuple(c) for b, c in itertools.groupby(rows, lambda row: row.batch)}
+        self.batches = _batches(self.index)
         self._local = threading.local()
 
     @property
@@ -124,15 +132,15 @@ def refuse_changed(location: Location, digest: str) -> None:
 
     Raises
     ------
-    StoreError
+    StoreBusyError
     """
     spec = load_spec(location, location.blobs())
     if spec is None or spec.digest() != digest:
         raise _changed(location)
 
 
-def _changed(location: Location) -> StoreError:
-    return StoreError(
+def _changed(location: Location) -> StoreBusyError:
+    return StoreBusyError(
         f"{location} was planned anew while it was read or built: run the same again once its "
         "build has finished"
     )
@@ -140,9 +148,13 @@ def _changed(location: Location) -> StoreError:
 
 def expected_receipts(ctx: Snapshot) -> dict[int, str]:
     """Receipt name of every batch of the plan."""
+    return _receipt_names(ctx.batches)
+
+
+def _receipt_names(batches: Mapping[int, Sequence[BatchChunk]]) -> dict[int, str]:
     return {
         batch: receipt_name(batch, (chunk.fingerprint for chunk in chunks))
-        for batch, chunks in ctx.batches.items()
+        for batch, chunks in batches.items()
     }
 
 
@@ -168,6 +180,17 @@ def found_receipts(blobs: Blobs, expected: Mapping[int, str]) -> dict[int, list[
         if batch is not None:
             found.setdefault(batch, []).append(key)
     return found
+
+
+def withdraw_unexpected(blobs: Blobs, index: pa.Table) -> None:
+    """Delete the receipts of other plans, where nothing is known of these any more.
+
+    Theirs may be chunks of another shape under the same keys.
+    """
+    expected = set(_receipt_names(_batches(index)).values())
+    for key, _ in list(blobs.list(LEDGER)):
+        if parse_receipt_name(key) is not None and key not in expected:
+            blobs.delete(key)
 
 
 def is_done(batch: int, expected: Mapping[int, str], have: Mapping[int, Sequence[str]]) -> bool:

@@ -12,7 +12,14 @@ from pyproj import CRS
 
 from zoneraster._grid import Chunking, Grid
 from zoneraster.blobs import PRIVATE, Blobs, Location
-from zoneraster.errors import GridError, StoreError, StoreMismatchError
+from zoneraster.errors import (
+    CorruptStoreError,
+    GridError,
+    StoreError,
+    StoreMismatchError,
+    ZonerasterError,
+    told_as,
+)
 
 SPEC_KEY = f"{PRIVATE}spec.json"
 MANIFEST_KEY = f"{PRIVATE}manifest.parquet"
@@ -26,6 +33,14 @@ BURN_VERSION = 1
 # Numbers of 8 bytes that Blosc takes at once.
 MAX_COORDINATES = (2**31 - 17) // 8
 OVERLAPS = ("last", "first", "error")
+DTYPES = ("uint8", "uint16", "uint32")
+# Chunks along one side of a batch; a spec has at most so many bytes.
+MAX_BATCH, MAX_BYTES = 64, 2**24
+_KINDS: dict[str, tuple[type, ...]] = {
+    "chunks": (tuple,), "batch": (int,), "dtype": (str,), "overlap": (str,),
+    "priority": (str, type(None)), "all_touched": (bool,), "min_pixels": (int,),
+    "integrity": (str,), "key": (str,), "plan": (str,), "inputs": (str,),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +90,25 @@ class Spec:
                 f"store: an axis has at most {MAX_COORDINATES:,} coordinates, which are written as "
                 "one chunk; take larger pixels, or several stores"
             )
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if type(value) not in kinds:
+                wanted = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "None")
+                raise StoreError(f"{name} must be {wanted}, not {value!r:.100}")
+        if self.dtype not in DTYPES:
+            raise StoreError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r:.100}")
         if self.overlap not in OVERLAPS:
-            raise StoreError(f"overlap must be one of {', '.join(OVERLAPS)}, not {self.overlap!r}")
+            said = f"{self.overlap!r:.100}"
+            raise StoreError(f"overlap must be one of {', '.join(OVERLAPS)}, not {said}")
         if self.min_pixels not in {0, 1}:
-            raise StoreError(f"min_pixels must be 0 or 1, not {self.min_pixels!r}")
+            raise StoreError(f"min_pixels must be 0 or 1, not {self.min_pixels!r:.100}")
         if self.integrity not in {"receipt", "crc32c"}:
-            raise StoreError(f"integrity must be 'receipt' or 'crc32c', not {self.integrity!r}")
+            said = f"{self.integrity!r:.100}"
+            raise StoreError(f"integrity must be 'receipt' or 'crc32c', not {said}")
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise StoreError(f"batch must be 1 to {MAX_BATCH}, not {self.batch!r:.100}")
+        # Refuses chunks that are too large.
+        Chunking(self.grid.shape, self.chunks, self.batch)
 
     @property
     def chunking(self) -> Chunking:
@@ -127,36 +155,60 @@ class Spec:
         StoreError
             For unreadable text or a newer format.
         """
+        cure = "delete it and build again with the same zones and options, or build elsewhere"
+        if len(data) > MAX_BYTES:
+            raise StoreError(f"{where} has {len(data):,} bytes and cannot be a spec: {cure}")
         try:
             said: dict[str, Any] = json.loads(data)  # Any: JSON
+        except (ValueError, RecursionError) as err:
+            raise CorruptStoreError(f"{where} is no JSON ({err}): {cure}") from err
+        with told_as(StoreError, f"{where} cannot be read", cure):
             version = said.pop("format_version")
             if version != FORMAT_VERSION:
                 raise StoreError(
-                    f"{where} has format version {version}, this zoneraster reads "
+                    f"{where} has format version {version!r:.100}, this zoneraster reads "
                     f"{FORMAT_VERSION}: update zoneraster"
                 )
             grid = Grid.from_dict(said.pop("grid"))
             said["chunks"] = tuple(said["chunks"])
-            return cls(grid=grid, **said)
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise StoreError(
-                f"{where} cannot be read ({err}): restore it, or build into a new folder"
-            ) from err
+            try:
+                return cls(grid=grid, **said)
+            except ZonerasterError as err:
+                raise StoreError(f"{where} cannot be read ({err}): {cure}") from err
 
 
 def load_spec(location: Location, blobs: Blobs) -> Spec | None:
-    """Spec of a store; None when the place is empty.
+    """Spec of a store; None where there is no store.
+
+    The one door to a store: whatever keeps it from being opened is told as an error of ours.
 
     Raises
     ------
+    CorruptStoreError
+        When the spec is torn, or was lost while the rest of a plan is there.
     StoreError
-        When something else is there.
+        When something else is there, or the place cannot be read.
     """
-    try:
-        data = blobs.get(SPEC_KEY)
-    except FileNotFoundError:
-        return None
-    return Spec.from_json(data, where=f"{location}/{SPEC_KEY}")
+    where = f"{location}/{SPEC_KEY}"
+    cure = "check the path, and the rights and credentials for it"
+    with told_as(StoreError, f"{where} cannot be read", cure):
+        try:
+            data = blobs.get(SPEC_KEY)
+        except NotADirectoryError:
+            raise StoreError(f"{location} is a file, not the folder of a store") from None
+        except FileNotFoundError:
+            if has_plan(blobs):
+                raise CorruptStoreError(
+                    f"{where} is not there, though the rest of a plan is: planning has not ended, "
+                    "or the file was lost; build again with the same zones and options"
+                ) from None
+            return None
+    return Spec.from_json(data, where=where)
+
+
+def has_plan(blobs: Blobs) -> bool:
+    """Any object of a plan is there, so that the place is ours."""
+    return any(blobs.has(key) for key in (MANIFEST_KEY, INDEX_KEY, PLAN_KEY, SPEC_KEY))
 
 
 def require_spec(location: Location, blobs: Blobs) -> Spec:

@@ -13,7 +13,8 @@ nothing but the counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,19 +24,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zoneraster._grid import Grid
+from zoneraster._store import ledger
 from zoneraster._store.manifest import PLAN_MARK
-from zoneraster._store.parquet import put_table
-from zoneraster._store.spec import PLAN_KEY, Spec, load_spec
+from zoneraster._store.parquet import table_bytes
+from zoneraster._store.spec import Spec, load_spec
 from zoneraster._zones import Zones
 from zoneraster.arrays import Ints, Numbers
-from zoneraster.blobs import PRIVATE, Blobs, Location
-from zoneraster.errors import CorruptStoreError, StoreError
+from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
+from zoneraster.errors import CorruptStoreError, StoreError, ZonesError, name_some, told_as
 
 ZONES_KEY = "zones.parquet"
 PLANNED_KEY = f"{PRIVATE}zones.parquet"
 # Columns of the zone table that are ours.
 COUNTS = ("claimed", "owned", "contested", "area_m2")
+CURE = "build again with the same zones"
 RESERVED = ("zone_id", *COUNTS, "geometry")
+_OURS = re.compile(rf"({'|'.join(RESERVED)})(_input)*")
 # Bytes that one array of a stored column can hold.
 _MAX_BYTES = 2**31 - 1
 
@@ -47,8 +51,18 @@ def make_zone_table(zones: Zones, zone_id: npt.NDArray[np.uint32]) -> pa.Table:
     """The zone table as it is planned: zone_id, attributes, geometry as WKB.
 
     A user's column whose name is ours is kept with ``_input`` behind it.
+
+    Raises
+    ------
+    ZonesError
+        For columns of the same name.
     """
     table = zones.table
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise ZonesError(
+            f"the zones have several columns of the name {name_some(twice)}: rename all but one"
+        )
     is_id = zones.key == "zone_id" and np.array_equal(
         table["zone_id"].to_numpy(zero_copy_only=False), zone_id
     )
@@ -72,10 +86,10 @@ def _short_binary(wkb: pa.LargeBinaryArray) -> pa.ChunkedArray:
     return pa.chunked_array(pieces, pa.binary())
 
 
-def put_planned_table(blobs: Blobs, table: pa.Table, grid: Grid, plan: str) -> None:
-    """Put the planned table of a plan, GeoParquet, marked with the digest of the plan."""
+def planned_table_bytes(table: pa.Table, grid: Grid, plan: str) -> bytes:
+    """The planned table of a plan, GeoParquet, marked with the digest of the plan."""
     metadata = {**geoparquet_metadata(grid.crs.to_json_dict()), PLAN_MARK.encode(): plan.encode()}
-    put_table(blobs, PLANNED_KEY, table.replace_schema_metadata(metadata))
+    return table_bytes(table.replace_schema_metadata(metadata))
 
 
 def geoparquet_metadata(crs_json: dict[str, Any]) -> dict[bytes, bytes]:
@@ -86,8 +100,17 @@ def geoparquet_metadata(crs_json: dict[str, Any]) -> dict[bytes, bytes]:
 
 
 def stored_name(name: str) -> str:
-    """Name of a user's column in the stored zone table."""
-    return f"{name}_input" if name in RESERVED else name
+    """Name of a user's column in the stored zone table.
+
+    What such a name comes from is renamed too, when the zones of a store go into another one: no
+    two names become one.
+
+    Examples
+    --------
+    >>> stored_name("claimed"), stored_name("claimed_input"), stored_name("name")
+    ('claimed_input', 'claimed_input_input', 'name')
+    """
+    return f"{name}_input" if _OURS.fullmatch(name) else name
 
 
 # ---- closing -------------------------------------------------------------------------------------
@@ -116,24 +139,58 @@ def close_zone_table(
     CorruptStoreError
         When the store has no zone table of its plan.
     """
-    data = _find_table(blobs, spec)
-    cure = f"delete {location}/{PLAN_KEY} and build again with the same zones"
-    if data is None:
-        raise CorruptStoreError(f"{location} has no zone table: {cure}")
-    table = pq.read_table(pa.BufferReader(data))
+    data = require_zone_table(location, blobs, spec)
+    with told_as(CorruptStoreError, f"the zone table of {location} cannot be read", CURE):
+        table = pq.read_table(pa.BufferReader(data))
     metadata = dict(table.schema.metadata or {})
     metadata.pop(PLAN_MARK.encode(), None)
     ids = table["zone_id"].to_numpy()
     if not np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all():
-        raise CorruptStoreError(f"the zone table of {location} is of an older plan: {cure}")
+        raise CorruptStoreError(f"the zone table of {location} is of an older plan: {CURE}")
     counts = _counts_of(ids, sums)
     table = table.drop_columns([name for name in COUNTS if name in table.column_names])
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
-    put_table(blobs, ZONES_KEY, table.replace_schema_metadata(metadata))
+    blobs.put(ZONES_KEY, table_bytes(table.replace_schema_metadata(metadata)))
     # Not before the public one is whole: it holds the only copy of the attributes.
     blobs.delete(PLANNED_KEY)
     return table[key_column(spec, table)].to_pylist(), counts
+
+
+def sum_counts(receipts: Sequence[pa.Table]) -> tuple[dict[str, Numbers], int, int]:
+    """Counts of all receipts of a plan, in its order.
+
+    Returns
+    -------
+    sums : dict
+        "zone_id", (m,) ascending, and the `COUNTS` of these zones.
+    chunks, nbytes : int
+        Chunks stored, and their bytes.
+    """
+    rows = pa.concat_tables([ledger.SCHEMA.empty_table(), *receipts])
+    # A chunk's size stands in each of its rows, which follow each other.
+    place = rows["chunk_row"].to_numpy().astype(np.int64) << 32 | rows["chunk_col"].to_numpy()
+    first = np.flatnonzero(np.diff(place, prepend=-1))
+    sizes = rows["nbytes"].to_numpy()[first]
+    chunks, nbytes = int(np.count_nonzero(sizes)), int(sizes.sum())
+    ids, where = np.unique(rows["zone_id"].to_numpy(), return_inverse=True)
+    sums: dict[str, Numbers] = {"zone_id": ids}
+    for name in COUNTS:
+        values = rows[name].to_numpy()
+        sums[name] = np.zeros(ids.size, values.dtype)
+        np.add.at(sums[name], where, values)
+    return sums, chunks, nbytes
+
+
+def counts_agree(table: Mapping[str, npt.ArrayLike], sums: Mapping[str, Numbers]) -> bool:
+    """A zone table has the counts of the receipts, and no other zones."""
+    try:
+        ids = np.asarray(table["zone_id"])
+        counts = _counts_of(ids, sums)
+        is_same = all(np.array_equal(table[name], counts[name]) for name in COUNTS)
+    except KeyError:
+        return False
+    return is_same and bool(np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all())
 
 
 def _counts_of(ids: Ints, sums: Mapping[str, Numbers]) -> dict[str, Numbers]:
@@ -152,28 +209,56 @@ def _counts_of(ids: Ints, sums: Mapping[str, Numbers]) -> dict[str, Numbers]:
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def _find_table(blobs: Blobs, spec: Spec | None) -> bytes | None:
-    """Parquet bytes of the zone table that belongs to the plan of the spec; None without one."""
-    try:
-        planned = blobs.get(PLANNED_KEY)
-        marks = pq.read_schema(pa.BufferReader(planned)).metadata or {}
-        if spec is not None and marks.get(PLAN_MARK.encode()) == spec.plan.encode():
-            return planned
-    except FileNotFoundError:
-        pass  # finished, or planned by zoneraster 0.1
-    except pa.ArrowException as err:
-        raise CorruptStoreError(
-            f"{PLANNED_KEY} cannot be read ({err}): delete {PLAN_KEY} and build again"
-        ) from err
-    try:
-        return blobs.get(ZONES_KEY)
-    except FileNotFoundError:
-        return None
+def find_zone_table(blobs: Blobs, spec: Spec | None) -> tuple[str, bytes | None]:
+    """Key and Parquet bytes of the zone table that belongs to the plan of the spec.
+
+    No bytes where there is none.
+
+    Raises
+    ------
+    CorruptStoreError
+        For a planned table that cannot be read.
+    """
+    planned = get_or_none(blobs, PLANNED_KEY)
+    # Without one the store is finished, or was planned by zoneraster 0.1.
+    if planned is not None and spec is not None:
+        with told_as(CorruptStoreError, f"{PLANNED_KEY} cannot be read", CURE):
+            marks = pq.read_schema(pa.BufferReader(planned)).metadata or {}
+        if marks.get(PLAN_MARK.encode()) == spec.plan.encode():
+            return PLANNED_KEY, planned
+    return ZONES_KEY, get_or_none(blobs, ZONES_KEY)
 
 
-def stored_zone_table(location: Location, blobs: Blobs) -> bytes | None:
-    """Parquet bytes of a store's zone table, planned or finished; None where there is none."""
-    return _find_table(blobs, load_spec(location, blobs))
+def require_zone_table(location: Location, blobs: Blobs, spec: Spec | None) -> bytes:
+    """Parquet bytes of a store's zone table, planned or finished.
+
+    Raises
+    ------
+    CorruptStoreError
+        When it is lost; `StoreError` for a place that has none.
+    """
+    key, data = find_zone_table(blobs, spec)
+    if data is None and spec is None:
+        raise StoreError(f"no zone table in {location}: is it a zoneraster store?")
+    if data is None:
+        raise CorruptStoreError(f"{location}/{key} is not there, it was lost: {CURE}")
+    return data
+
+
+def read_zone_ids(location: Location, spec: Spec, data: bytes) -> pa.Table:
+    """Columns "key" and "zone_id" of a zone table.
+
+    Raises
+    ------
+    CorruptStoreError
+        For a table that is none.
+    """
+    with told_as(CorruptStoreError, f"the zone table of {location} cannot be read", CURE):
+        schema = pq.read_schema(pa.BufferReader(data))
+        key = key_column(spec, schema.empty_table())
+        table = pq.read_table(pa.BufferReader(data), columns=list({key, "zone_id"}))
+        ids = table["zone_id"].cast(pa.uint32())
+        return pa.table({"key": table[key], "zone_id": ids})
 
 
 def key_column(spec: Spec, table: pa.Table) -> str:
@@ -188,27 +273,32 @@ def read_zone_table(location: Location) -> tuple[pa.Table, str]:
     Returns
     -------
     table : pyarrow.Table
-        Empty but for a column zone_id where the store has no zone table.
+        Empty but for a column zone_id where an array of others has no zone table.
     key : str
 
     Raises
     ------
+    CorruptStoreError
+        When the zone table of a store is lost or cannot be read.
     StoreError
         For a zone table that is none.
     """
     blobs = location.blobs()
     spec = load_spec(location, blobs)
-    data = _find_table(blobs, spec)
-    if data is None:
+    if spec is None and not blobs.has(ZONES_KEY):
         return pa.table({"zone_id": pa.array([], pa.uint32())}), "zone_id"
-    try:
+    data = require_zone_table(location, blobs, spec)
+    with told_as(CorruptStoreError, f"{location}/{ZONES_KEY} cannot be read", CURE):
         names = [name for name in pq.read_schema(pa.BufferReader(data)).names if name != "geometry"]
         table = pq.read_table(pa.BufferReader(data), columns=names)
-    except (pa.ArrowException, OSError) as err:
-        raise CorruptStoreError(f"{location}/{ZONES_KEY} cannot be read: {err}") from err
     if "zone_id" not in names or not pa.types.is_integer(table["zone_id"].type):
         raise StoreError(
             f"{location}/{ZONES_KEY} has no whole numbers zone_id, as the array `zone` has: its "
             f"columns are {', '.join(names)}"
         )
-    return table, key_column(spec, table) if spec else "zone_id"
+    key = key_column(spec, table) if spec else "zone_id"
+    if key not in names:
+        raise CorruptStoreError(
+            f"{location}/{ZONES_KEY} has no column {key!r}, the key of the zones: {CURE}"
+        )
+    return table, key

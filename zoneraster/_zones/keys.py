@@ -34,6 +34,8 @@ def with_key(found: Source, key: str | None) -> tuple[Source, str]:
     column = table[key]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
     _check_keys(column, f"{label}: key column {key!r}")
     index = table.column_names.index(key)
     table = table.set_column(index, key, whole_numbers(column)).replace_schema_metadata(None)
@@ -44,10 +46,17 @@ def _check_keys(column: pa.ChunkedArray, label: str) -> None:
     kind = column.type
     is_float = pa.types.is_floating(kind)
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (is_float or is_text or pa.types.is_integer(kind) or pa.types.is_string_view(kind)):
+    is_whole = pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+    if not (is_float or is_text or is_whole):
         raise ZonesError(f"{label} is {kind}: choose or make one of whole numbers or text")
     if column.null_count:
         _refuse_keys(column, column.is_null(), label, "null", "give every zone a key")
+    if pa.types.is_decimal(kind):
+        cure = "make keys integers or text"
+        halves = pc.not_equal(column, pc.floor(column))
+        _refuse_keys(column, halves, label, "not a whole number", cure)
+        numbers = np.array([abs(number) for number in column.to_pylist()], dtype=object)
+        _refuse_keys(column, numbers >= 2**63, label, "beyond 64 bits", "make keys text")
     if is_float:
         _refuse_keys(column, pc.is_nan(column), label, "NaN", "give every zone a key")
         halves = pc.not_equal(column, pc.floor(column))
@@ -81,5 +90,6 @@ def _refuse_keys(
 
 
 def whole_numbers(keys: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Floats as int64; they are known to be whole numbers."""
-    return keys.cast(pa.int64()) if pa.types.is_floating(keys.type) else keys
+    """Floats and decimals as int64; they are known to be whole numbers."""
+    is_other = pa.types.is_floating(keys.type) or pa.types.is_decimal(keys.type)
+    return keys.cast(pa.int64()) if is_other else keys
