@@ -79,3 +79,14 @@ def test_quantiles_of_merged_groups_in_several_passes_are_those_of_numpy(
             row.to_numpy(float), expected(own, mask), rtol=1e-12, err_msg=str(at)
         )
     assert len(table) >= (3 if rolled else 16) * max(1, n_lanes) - (16 if by else 0)
+
+
+def test_zones_without_a_value_have_no_median_in_any_number_of_passes(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoneraster._stats.call._FEW_PIXELS", 0)
+    values = np.full((SIDE, SIDE), np.nan, "float32")
+    table = zr.zonal_stats(store, raster(values, GRID), stats=["count", "median"])
+    assert (table["count"] == 0).all()
+    assert table["median"].isna().all()
+    assert len(table) == 16

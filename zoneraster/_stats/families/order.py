@@ -155,7 +155,8 @@ class Order(Counting):
             np.stack([np.repeat(members.row, sizes), prefix[place]], axis=1).astype(np.int64)
         )
         some = np.unique(pairs[:, 0])
-        lists = np.split(pairs[:, 1], np.searchsorted(pairs[:, 0], some)[1:])
+        # Splitting nothing gives one list of nothing.
+        lists = np.split(pairs[:, 1], np.searchsorted(pairs[:, 0], some)[1:])[: some.size]
         found = dict(zip(map(tuple, index[some].tolist()), lists, strict=True))
         return replace(self, step=self.step + 1, prefixes=found)
 
