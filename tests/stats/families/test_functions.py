@@ -254,6 +254,8 @@ MAKERS = [
     if isinstance(value, types.FunctionType)
     and value.__module__ == __name__
     and name not in {"digest", "with_globals"}
+    # Nothing is compiled, so options of the compiler change nothing.
+    and not (numba.config.DISABLE_JIT and name == "compiled_with_options")
 ]
 
 
