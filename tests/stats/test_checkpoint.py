@@ -40,19 +40,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(path, IDS, GRID, chunks=4, region=["a", "b", "b"])
 
 
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[StatsTask]:
-    """Tasks that were run with a checkpoint, in this process."""
-    tasks: list[StatsTask] = []
-
-    def record(task: StatsTask) -> Any:
-        tasks.append(task)
-        return run_one(task)
-
-    monkeypatch.setattr("zoneraster._stats.checkpoint.run_task", record)
-    return tasks
-
-
 def values_of(values: npt.ArrayLike = VALUES, **attrs: Any) -> xr.DataArray:
     return raster(values, GRID, **attrs)
 

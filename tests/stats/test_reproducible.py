@@ -29,7 +29,6 @@ from tests.samples import GRID, run_python, sample_zones
 from zoneraster._grid.windows import Window, hull
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.runs import ArrayRuns, Runs, find_zones
-from zoneraster._stats.task import run_task as run_one
 from zoneraster.blobs import LocalBlobs, Location
 
 Array = npt.NDArray[Any]
@@ -293,19 +292,6 @@ def own(folder: Path, tmp_path: Path) -> Path:
     for name in ("zones.zarr", "heights.zarr", "classes.zarr"):
         shutil.copytree(folder / name, tmp_path / name)
     return tmp_path
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[StatsTask]:
-    """Tasks that were run with a checkpoint, in this process."""
-    tasks: list[StatsTask] = []
-
-    def record(task: StatsTask) -> Any:
-        tasks.append(task)
-        return run_one(task)
-
-    monkeypatch.setattr("zoneraster._stats.checkpoint.run_task", record)
-    return tasks
 
 
 def run_kept(folder: Path, **options: Any) -> pd.DataFrame:
