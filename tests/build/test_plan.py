@@ -277,3 +277,41 @@ def test_an_id_that_is_a_key_by_chance_is_given_to_no_other_zone(tmp_path: Path)
     for keys, ids in (([0, 5, 6], [1, 2, 3]), ([4, 0, 5], [4, 1, 2]), ([4, 9, 8], [4, 5, 6])):
         zr.build(pair(keys), store, **OPTIONS)
         assert zr.zones(store)["zone_id"].tolist() == ids
+
+
+def test_a_sound_store_in_any_reference_system_is_all_right_and_its_plan_is_reused(
+    tmp_path: Path,
+) -> None:
+    # Parameters of more digits than WKT has: 46 degrees 57' 8.66", and feet of a survey.
+    for code, (west, south) in {
+        2056: (2.6e6, 1.2e6),
+        2263: (9e5, 1e5),
+        3003: (1.5e6, 4.5e6),
+    }.items():
+        box = shapely.box(west, south, west + 300, south + 300)
+        zones = geopandas.GeoDataFrame({"k": ["a"]}, geometry=[box], crs=code)
+        grid = zr.Grid.from_bounds((west, south, west + 1000, south + 1000), 100, f"EPSG:{code}")
+        store = tmp_path / f"{code}.zarr"
+        zr.build(zones, store, grid=grid, key="k", chunks=5)
+        assert zr.verify(store).ok
+        before = files(store)
+        assert zr.plan(zones, store, grid=grid, key="k", chunks=5).reused
+        assert files(store) == before
+
+
+def test_a_changed_parameter_of_the_reference_system_is_damage(tmp_path: Path) -> None:
+    box = shapely.box(2.6e6, 1.2e6, 2.6e6 + 300, 1.2e6 + 300)
+    zones = geopandas.GeoDataFrame({"k": ["a"]}, geometry=[box], crs=2056)
+    grid = zr.Grid.from_bounds((2.6e6, 1.2e6, 2.601e6, 1.201e6), 100, "EPSG:2056")
+    store = tmp_path / "zones.zarr"
+    zr.build(zones, store, grid=grid, key="k", chunks=5)
+    path = store / "spatial_ref" / "zarr.json"
+    sound = path.read_text()
+    for old, new in (
+        ("46.95240555555556", "46.95240556555556"),  # a number
+        ('Bessel 1841\\",6377397.155', 'Bessel 1841\\",6377398.155'),  # in the text
+        ("PROJCRS[", "PROJCRS"),  # a text that is none
+    ):
+        assert old in sound
+        path.write_text(sound.replace(old, new))
+        assert zr.verify(store).damaged == ("spatial_ref/zarr.json",)

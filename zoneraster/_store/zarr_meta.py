@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -10,13 +11,16 @@ from typing import Any
 
 import numpy as np
 from numcodecs import blosc
+from pyproj import CRS
 
-from zoneraster._grid import Chunking, Grid
+from zoneraster._grid import Chunking, Grid, same_crs
 from zoneraster.blobs import PRIVATE
 
 ARRAY = "zone"
 # Folders of a store, all that is ours in them.
 FOLDERS = (ARRAY, "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
+# Attributes that are a reference system as text.
+_WKT = {"crs_wkt", "spatial_ref", "proj:wkt2"}
 _CHUNK_KEY = re.compile(rf"^{ARRAY}/c/(\d+)/(\d+)$")
 _CONVENTIONS = [
     {
@@ -195,7 +199,7 @@ def _plain(mapping: Mapping[str, object]) -> dict[str, Any]:
 
 
 def says_the_same(stored: bytes, planned: bytes) -> bool:
-    """Two objects of `zarr_objects` say the same, whichever release of zarr wrote them.
+    """Two objects of `zarr_objects` say the same, whichever releases of zarr and PROJ wrote them.
 
     Metadata is compared as JSON, coordinates by their decoded bytes.
     """
@@ -203,9 +207,26 @@ def says_the_same(stored: bytes, planned: bytes) -> bool:
         return True
     try:
         if planned.startswith(b"{"):
-            return bool(json.loads(stored) == json.loads(planned))
+            return _is_alike(json.loads(stored), json.loads(planned))
         # As many bytes, decoded, as the header of Blosc says: no other size is worth decoding.
         is_as_long = stored[4:8] == planned[4:8]
         return is_as_long and bool(blosc.decompress(stored) == blosc.decompress(planned))
     except (ValueError, RuntimeError, RecursionError, OverflowError):
         return False
+
+
+def _is_alike(stored: object, planned: object, name: str = "") -> bool:
+    """Two values of JSON say the same; `name` is the member that they are."""
+    match stored, planned:
+        case dict(), dict():
+            return stored.keys() == planned.keys() and all(
+                _is_alike(value, planned[key], key) for key, value in stored.items()
+            )
+        case list(), list():
+            return len(stored) == len(planned) and all(map(_is_alike, stored, planned))
+        case float(), float():
+            # A spec keeps a reference system as text, which has 15 digits of a number.
+            return math.isclose(stored, planned, rel_tol=1e-12)
+        case str(), str() if name in _WKT:
+            return stored == planned or same_crs(CRS(stored), CRS(planned))
+    return stored == planned
