@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,10 @@ def test_no_name_is_handed_out_that_no_other_floor_uses() -> None:
             for alias in node.names
         }
         assert given <= used.get(face.parent.name, set()), f"{face.parent.name}: unused names"
+
+
+def test_pytest_looks_into_every_folder_of_tests(pytestconfig: pytest.Config) -> None:
+    left_out = pytestconfig.getini("norecursedirs")
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        for folder in path.relative_to(pytestconfig.rootpath).parts[:-1]:
+            assert not any(fnmatch(folder, pattern) for pattern in left_out), path
