@@ -121,11 +121,11 @@ def test_a_new_plan_waits_for_puts_in_flight_and_refuses_those_that_come(tmp_pat
     location, begun, go_on = place(tmp_path), threading.Event(), threading.Event()
 
     class Slow(LocalBlobs):
-        def put(self, key: str, data: bytes) -> None:
+        def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
             if key == "slow":
                 begun.set()
                 assert go_on.wait(10)
-            super().put(key, data)
+            super().put(key, data, synced=synced)
 
     blobs = Slow(tmp_path)
     fence, order = fence_of(location, blobs), []

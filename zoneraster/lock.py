@@ -180,7 +180,7 @@ class Fence:
         self._location, self._blobs, self._token = location, blobs, token
         self._read = -_BELIEVED
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
         """Write all of a key.
 
         Raises
@@ -189,7 +189,7 @@ class Fence:
             When the store has been planned anew.
         """
         with self._held():
-            self._blobs.put(key, data)
+            self._blobs.put(key, data, synced=synced)
 
     def delete(self, key: str) -> None:
         """Delete a key; raises as `put` does."""
