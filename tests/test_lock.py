@@ -172,3 +172,36 @@ def test_an_object_store_is_asked_for_the_token_once_a_second_at_most(
     now[0] += 1.0
     fence.put("zone/c/0/0", b"x")
     assert len(asked) == 2
+
+
+def test_folders_that_were_made_for_a_lock_go_with_it_unless_something_came_into_them(
+    tmp_path: Path,
+) -> None:
+    with lock(Location.of(tmp_path / "deep" / "new"), name="planning"):
+        with lock(Location.of(tmp_path / "deep" / "new")):
+            pass
+        assert (tmp_path / "deep" / "new" / ".zoneraster").is_dir()
+    assert not list(tmp_path.iterdir())
+    with lock(Location.of(tmp_path / "new")):
+        (tmp_path / "new" / ".zoneraster" / "spec.json").write_bytes(b"")
+    assert (tmp_path / "new" / ".zoneraster" / "lock").exists()
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_made_again(tmp_path: Path) -> None:
+    location, got, go_on = Location.of(tmp_path / "new"), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with lock(location, wait=True):
+            got.set()
+            assert go_on.wait(10)
+
+    thread = threading.Thread(target=wait)
+    with lock(location):
+        thread.start()
+        assert not got.wait(0.1)
+    assert got.wait(5)
+    # It is the lock that others meet.
+    with pytest.raises(zr.StoreBusyError):
+        lock(location).__enter__()
+    go_on.set()
+    thread.join()
