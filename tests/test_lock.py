@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ def test_a_lock_that_is_waited_for_comes_when_the_holder_goes(tmp_path: Path) ->
         assert not got.wait(0.1)
     assert got.wait(5)
     thread.join()
+
+
+def test_many_may_lock_a_place_that_others_make_and_remove_meanwhile(tmp_path: Path) -> None:
+    location, inside = Location.of(tmp_path / "new" / "store"), []
+
+    def take(_: int) -> None:
+        with lock(location, wait=True):
+            inside.append(1)
+            assert len(inside) == 1
+            inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(400)))
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left <= {"lock"}
 
 
 def test_a_process_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
