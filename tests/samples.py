@@ -112,10 +112,10 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     left = iter(range(n))
 
     def limited(real: Any) -> Any:
-        def change(self: LocalBlobs, *arguments: Any) -> Any:
+        def change(self: LocalBlobs, *arguments: Any, **options: Any) -> Any:
             if next(left, None) is None:
                 raise KilledError
-            return real(self, *arguments)
+            return real(self, *arguments, **options)
 
         return change
 

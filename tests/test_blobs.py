@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import pickle
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 import zoneraster as zr
-from tests.samples import run_python
+from tests.samples import GRID, run_python, sample_zones
+from zoneraster import blobs as blobs_room
 from zoneraster.blobs import FsspecBlobs, LocalBlobs, Location, file_state, object_state
 
 
@@ -174,3 +178,91 @@ def test_a_client_is_kept_for_a_while_and_then_opened_with_the_credentials_of_th
     assert isinstance(first, FsspecBlobs)
     assert isinstance(again, FsspecBlobs)
     assert again.fs is not first.fs
+
+
+# ---- power cuts ----------------------------------------------------------------------------------
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What a build writes and waits for, in order: the real calls, and what each was of."""
+    said: list[tuple[str, str]] = []
+
+    def noted(name: str, real: Callable[..., Any], of: Callable[..., str]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = real(*arguments, **options)
+            said.append((name, of(*arguments)))
+            return result
+
+        return call
+
+    def path_of(file: int) -> str:
+        return str(Path(f"/proc/self/fd/{file}").readlink())
+
+    monkeypatch.setattr(blobs_room, "_sync_data", noted("sync", os.fdatasync, path_of))
+    monkeypatch.setattr(os, "fsync", noted("names", os.fsync, path_of))
+    monkeypatch.setattr(os, "replace", noted("put", os.replace, lambda _, path: str(path)))
+    monkeypatch.setattr(Path, "unlink", noted("delete", Path.unlink, str))
+    return said
+
+
+def test_what_is_synced_is_written_before_its_name_and_sync_waits_for_names_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "store"
+    blobs = LocalBlobs(root)
+    said = calls_of(monkeypatch)
+    blobs.put("a/b", b"1", synced=True)
+    assert [name for name, _ in said] == ["sync", "put"]
+    said.clear()
+    blobs.put("a/c", b"2")
+    blobs.sync(["a/c", "a/gone"])
+    folders = [root / "a", root, tmp_path]
+    assert said == [
+        ("put", f"{root}/a/c"), ("sync", f"{root}/a/c"), *(("names", str(f)) for f in folders),
+    ]  # fmt: skip
+    said.clear()
+    # The names of the folders themselves stay.
+    blobs.sync(["a/c"])
+    assert said == [("sync", f"{root}/a/c"), ("names", f"{root}/a")]
+
+
+def test_chunks_are_on_disk_before_their_receipt_and_a_plan_before_its_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "zones.zarr"
+    said = calls_of(monkeypatch)
+    zr.build(sample_zones(5), root, grid=GRID, key="fid", chunks=100, executor="serial")
+    keys = [(name, path.removeprefix(f"{root}/")) for name, path in said]
+    put = [key for name, key in keys if name == "put"]
+    is_on_disk: set[str] = set()
+    names: set[str] = set()
+    for name, key in keys:
+        if name == "sync":
+            is_on_disk.add(key)
+        elif name == "names":
+            names.add(key)
+        elif key.startswith(".zoneraster/ledger/"):
+            chunks = {one for one in put[: put.index(key)] if one.startswith("zone/c/")}
+            assert chunks <= is_on_disk
+            assert {one.rpartition("/")[0] for one in chunks} <= names
+        elif key == ".zoneraster/spec.json":
+            assert {".zoneraster", "zone", "x", "y"} <= names
+    assert any(key.startswith("zone/c/") for key in put)
+    last = [key for name, key in keys if name == "names"][-1]
+    assert last == ".zoneraster"
+
+
+def test_a_disk_that_fails_while_it_is_waited_for_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    blobs = LocalBlobs(tmp_path / "store")
+    blobs.put("a/b", b"1")
+    monkeypatch.setattr(blobs_room, "_sync_data", fail)
+    with pytest.raises(zr.StoreError, match=r"cannot write to the disk of .*store: Input/output"):
+        blobs.sync(["a/b"])
+    with pytest.raises(zr.StoreError, match=r"cannot write 1 bytes to .*a/c: Input/output error"):
+        blobs.put("a/c", b"1", synced=True)
+    assert [key for key, _ in blobs.list("")] == ["a/b"]

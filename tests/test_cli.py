@@ -20,6 +20,7 @@ from tests.samples import sample_zones, tree
 from zoneraster.blobs import Location
 from zoneraster.cli import main
 from zoneraster.lock import lock
+from zoneraster.output import stats_json
 
 GRID_OPTIONS = ["--resolution", "1/50", "--bounds", "0", "0", "10", "10", "--chunks", "60"]
 
@@ -265,6 +266,19 @@ def test_stats_prints_rows_and_where_all_pixels_went(values: Path) -> None:
     expected = zr.zonal_stats(store, values)
     assert [row["sum"] for row in said["rows"]] == expected["sum"].tolist()
     assert said["audit"] == expected.attrs["audit"]
+
+
+def test_what_json_does_not_have_is_null(tmp_path: Path) -> None:
+    import numpy as np
+    import pandas as pd
+
+    table = pd.DataFrame({"sum": [np.inf, -np.inf, np.nan, 1.5]}, index=pd.Index([1, 2, 3, 4]))
+    table["lists"] = [[1.0, np.inf], [], [np.float32("nan")], [2]]
+    table.attrs["audit"] = {"measures": {"v": {"high": np.inf}}}
+    said = json.dumps(stats_json(table), allow_nan=False)
+    assert [row["sum"] for row in json.loads(said)["rows"]] == [None, None, None, 1.5]
+    assert [row["lists"] for row in json.loads(said)["rows"]] == [[1.0, None], [], [None], [2]]
+    assert json.loads(said)["audit"] == {"measures": {"v": {"high": None}}}
 
 
 def test_stats_writes_what_it_is_asked_for(values: Path) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ def test_a_lock_that_is_waited_for_comes_when_the_holder_goes(tmp_path: Path) ->
         assert not got.wait(0.1)
     assert got.wait(5)
     thread.join()
+
+
+def test_many_may_lock_a_place_that_others_make_and_remove_meanwhile(tmp_path: Path) -> None:
+    location, inside = Location.of(tmp_path / "new" / "store"), []
+
+    def take(_: int) -> None:
+        with lock(location, wait=True):
+            inside.append(1)
+            assert len(inside) == 1
+            inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(400)))
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left <= {"lock"}
 
 
 def test_a_process_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
@@ -121,11 +137,11 @@ def test_a_new_plan_waits_for_puts_in_flight_and_refuses_those_that_come(tmp_pat
     location, begun, go_on = place(tmp_path), threading.Event(), threading.Event()
 
     class Slow(LocalBlobs):
-        def put(self, key: str, data: bytes) -> None:
+        def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
             if key == "slow":
                 begun.set()
                 assert go_on.wait(10)
-            super().put(key, data)
+            super().put(key, data, synced=synced)
 
     blobs = Slow(tmp_path)
     fence, order = fence_of(location, blobs), []
@@ -172,3 +188,36 @@ def test_an_object_store_is_asked_for_the_token_once_a_second_at_most(
     now[0] += 1.0
     fence.put("zone/c/0/0", b"x")
     assert len(asked) == 2
+
+
+def test_folders_that_were_made_for_a_lock_go_with_it_unless_something_came_into_them(
+    tmp_path: Path,
+) -> None:
+    with lock(Location.of(tmp_path / "deep" / "new"), name="planning"):
+        with lock(Location.of(tmp_path / "deep" / "new")):
+            pass
+        assert (tmp_path / "deep" / "new" / ".zoneraster").is_dir()
+    assert not list(tmp_path.iterdir())
+    with lock(Location.of(tmp_path / "new")):
+        (tmp_path / "new" / ".zoneraster" / "spec.json").write_bytes(b"")
+    assert (tmp_path / "new" / ".zoneraster" / "lock").exists()
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_made_again(tmp_path: Path) -> None:
+    location, got, go_on = Location.of(tmp_path / "new"), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with lock(location, wait=True):
+            got.set()
+            assert go_on.wait(10)
+
+    thread = threading.Thread(target=wait)
+    with lock(location):
+        thread.start()
+        assert not got.wait(0.1)
+    assert got.wait(5)
+    # It is the lock that others meet.
+    with pytest.raises(zr.StoreBusyError):
+        lock(location).__enter__()
+    go_on.set()
+    thread.join()

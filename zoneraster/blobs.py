@@ -6,6 +6,7 @@ object store with one PUT. Nothing is appended to and nothing is read back to be
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import itertools
@@ -17,8 +18,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias
@@ -28,6 +29,7 @@ import fsspec
 from zoneraster.errors import StoreError
 
 PRIVATE = ".zoneraster/"
+_SYNCED_AT_ONCE = 64  # files that are open while the kernel writes them
 _TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.partial$")
 # Variables that clients of object stores find endpoints, accounts and credentials in.
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
@@ -47,8 +49,11 @@ class Blobs(Protocol):
     def get(self, key: str) -> bytes:
         """Bytes of a key; FileNotFoundError when there is none."""
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write all of a key, or nothing."""
+    def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
+        """Write all of a key, or nothing; `synced`: so that a power cut leaves the old or new."""
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Wait until what was put or deleted under these keys would outlive a power cut."""
 
     def open(self, key: str) -> BinaryIO:
         """Open a key for reading at any place."""
@@ -80,22 +85,23 @@ class LocalBlobs:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._made: set[str] = set()
+        self._named: set[str] = set()  # folders whose own names are on disk
 
     def get(self, key: str) -> bytes:
         """Bytes of a key."""
         return (self.root / key).read_bytes()
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
         """Write to a temporary name in the same folder and rename."""
         folder, _, name = key.rpartition("/")
         temporary = f"{self.root}/{folder}/{_temporary_name(name)}"
         try:
             if folder not in self._made:
                 self._make(folder)
-            if not self._put(temporary, key, data):
+            if not self._put(temporary, key, data, synced):
                 # Somebody deleted the folder since we made it.
                 self._make(folder)
-                if not self._put(temporary, key, data):
+                if not self._put(temporary, key, data, synced):
                     raise FileNotFoundError(f"{self.root}/{folder} vanishes while it is written to")
         except OSError as err:
             raise StoreError(
@@ -111,13 +117,15 @@ class LocalBlobs:
             raise StoreError(f"{path} is a link that leads out of the store: remove it")
         self._made.add(folder)
 
-    def _put(self, temporary: str, key: str, data: bytes) -> bool:
+    def _put(self, temporary: str, key: str, data: bytes, synced: bool) -> bool:
         """Write and rename; False when the folder is not there."""
         try:
             with open(temporary, "xb", buffering=0) as file:  # noqa: PTH123 - hot path
                 view = memoryview(data)
                 while view:
                     view = view[file.write(view) :]
+                if synced:
+                    _sync_data(file.fileno())
             os.replace(temporary, f"{self.root}/{key}")  # noqa: PTH105
         except FileNotFoundError:
             return False
@@ -139,9 +147,36 @@ class LocalBlobs:
         try:
             with temporary.open("xb") as file:
                 yield file
+                file.flush()
+                _sync_data(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Have the kernel write these files, then their names in their folders."""
+        keys = list(keys)
+        try:
+            paths = [f"{self.root}/{key}" for key in keys]
+            for start in range(0, len(paths), _SYNCED_AT_ONCE):
+                _sync_files(paths[start : start + _SYNCED_AT_ONCE], _sync_data)
+            for folder in dict.fromkeys(key.rpartition("/")[0] for key in keys):
+                self._sync_names(folder)
+        except OSError as err:
+            raise StoreError(
+                f"cannot write to the disk of {self.root}: {err.strerror or err}; mend that and "
+                "run the same command again, what is done is safe"
+            ) from err
+
+    def _sync_names(self, folder: str) -> None:
+        """Have the kernel write the names in a folder, and once that of the folder itself."""
+        _sync_files([f"{self.root}/{folder}"], _sync_folder)
+        if folder not in self._named:
+            if folder:
+                self._sync_names(folder.rpartition("/")[0])
+            else:
+                _sync_files([str(self.root.parent)], _sync_folder)
+            self._named.add(folder)
 
     def delete(self, key: str) -> None:
         """Delete a key."""
@@ -195,6 +230,34 @@ class LocalBlobs:
                 yield key, entry
 
 
+# Of a file the size too, of which reading depends, but not its times; not every system has it.
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
+def _sync_folder(file: int) -> None:
+    try:
+        os.fsync(file)
+    except OSError as err:
+        # Some network file systems sync no folders.
+        if err.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+
+
+def _sync_files(paths: Sequence[str], sync: Callable[[int], None]) -> None:
+    """Have the kernel write some files or folders; those that are not there were deleted."""
+    with ExitStack() as stack:
+        files = []
+        for path in paths:
+            with suppress(FileNotFoundError):
+                files.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                stack.callback(os.close, files[-1])
+        # All are on their way before the first is waited for.
+        for file in files if len(files) > 1 and hasattr(os, "posix_fadvise") else ():
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        for file in files:
+            sync(file)
+
+
 def _temporary_name(name: str) -> str:
     """A name beside another one that no thread, process or machine takes too."""
     return f".{name}.{os.getpid()}-{secrets.randbits(48)}.partial"
@@ -228,9 +291,12 @@ class FsspecBlobs:
                 raise FileNotFoundError(f"{self.root}/{key}") from err
             raise
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write all of a key."""
+    def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
+        """Write all of a key; what was put is safe when the request ends."""
         self.fs.pipe_file(f"{self.root}/{key}", data)
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Nothing to wait for."""
 
     def open(self, key: str) -> BinaryIO:
         """Open a key for reading."""

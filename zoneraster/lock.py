@@ -72,8 +72,7 @@ def _opened(path: Path, location: Location, how: int, wait: bool) -> Iterator[Te
 
     while True:
         with told_as(StoreError, f"cannot lock {location}", "mend that, and run the same again"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+")
+            file = _made(path)
         with file:
             try:
                 fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
@@ -86,6 +85,19 @@ def _opened(path: Path, location: Location, how: int, wait: bool) -> Iterator[Te
             if _is_still(path, file):
                 yield file
                 return
+
+
+def _made(path: Path) -> TextIO:
+    """Open the file of a lock, and make it and its folders where they are not there."""
+    for left in reversed(range(100)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("a+")
+        except (FileNotFoundError, FileExistsError):
+            # Others may just be removing the folders that they had made, see `_leave_nothing`.
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _is_still(path: Path, file: TextIO) -> bool:
@@ -180,7 +192,7 @@ class Fence:
         self._location, self._blobs, self._token = location, blobs, token
         self._read = -_BELIEVED
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
         """Write all of a key.
 
         Raises
@@ -189,7 +201,7 @@ class Fence:
             When the store has been planned anew.
         """
         with self._held():
-            self._blobs.put(key, data)
+            self._blobs.put(key, data, synced=synced)
 
     def delete(self, key: str) -> None:
         """Delete a key; raises as `put` does."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -102,12 +103,19 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
 
 
 def stats_json(table: pd.DataFrame) -> dict[str, Any]:  # Any: JSON
-    """A table of statistics for JSON: rows with index and columns, NaN as null."""
-    rows = [
-        {name: None if value != value else value for name, value in row.items()}
-        for row in table.reset_index().to_dict("records")
-    ]
-    return {"rows": rows, "audit": table.attrs["audit"]}
+    """A table of statistics for JSON: rows with index and columns, what is not finite as null."""
+    rows = table.reset_index().to_dict("records")
+    return {"rows": _finite(rows), "audit": _finite(table.attrs["audit"])}
+
+
+def _finite(said: Any) -> Any:  # Any: JSON
+    """The same with null for NaN and infinities, which JSON does not have."""
+    if isinstance(said, dict):
+        return {name: _finite(value) for name, value in said.items()}
+    if isinstance(said, list | tuple):
+        return [_finite(value) for value in said]
+    is_number = isinstance(said, float | np.floating)
+    return None if is_number and not np.isfinite(said) else said
 
 
 _WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {

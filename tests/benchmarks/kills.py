@@ -58,10 +58,10 @@ def put_slowly() -> None:
     """Let each put of a chunk by this process take up to 0.3 s."""
     put = LocalBlobs.put
 
-    def late(self: LocalBlobs, key: str, data: bytes) -> None:
+    def late(self: LocalBlobs, key: str, data: bytes, **how: bool) -> None:
         if key.startswith("zone/c/"):
             time.sleep(random.uniform(0, 0.3))
-        put(self, key, data)
+        put(self, key, data, **how)
 
     LocalBlobs.put = late
 

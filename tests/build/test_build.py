@@ -402,6 +402,15 @@ def test_a_report_is_text_json_and_html(tmp_path: Path) -> None:
     assert "<table>" in report._repr_html_()
 
 
+def test_keys_of_zones_are_text_in_html(tmp_path: Path) -> None:
+    zones = boxes((20, 20, 21, 21))
+    zones["name"] = ["<script>alert(1)</script>"]
+    _, report = built(tmp_path / "<b>", zones, key="name")
+    assert "&lt;script&gt;" in report._repr_html_()
+    assert "<script>" not in report._repr_html_()
+    assert "<b>" not in report._repr_html_()
+
+
 def test_unknown_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(zr.StoreError, match="overlap must be one of last, first, error"):
         built(tmp_path, overlap="average")

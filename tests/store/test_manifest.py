@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ import xarray as xr
 
 import zoneraster as zr
 from tests.samples import CHUNKS, GRID, sample_zones
+from zoneraster._grid import Chunking
+from zoneraster._store.manifest import INDEX_SCHEMA, Manifest
+from zoneraster._store.records import Records, chunk_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +88,45 @@ def test_a_manifest_that_cannot_be_read_is_named(store: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(zr.CorruptStoreError, match=r"row group \d+ of the manifest cannot be read"):
         ask(store)
+
+
+@pytest.mark.parametrize(
+    "toggles", [[0, 10**6], [-5, 3], [3, 1], [1], [0, 1, 2], [0, CHUNKS + 1]], ids=str
+)
+def test_toggles_beyond_a_chunk_reach_no_kernel_whoever_made_their_hash(
+    toggles: list[int],
+) -> None:
+    one, end = np.array([0], np.int32), np.array([0, len(toggles)])
+    records = Records(
+        one, one, np.array([7], np.uint32), np.array([False]),
+        np.array([0, 0]), np.empty((0, 4)), end, np.array(toggles, np.int32),
+    )  # fmt: skip
+    made = chunk_fingerprint(b"spec", records)
+    row = [0, 0, 0, 0, 0, 1, 1, made]
+    index = pa.table([pa.array([value]) for value in row], names=INDEX_SCHEMA.names)
+    sink = io.BytesIO()
+    pq.write_table(records.to_table(), sink)
+    cut = Chunking.of(GRID, CHUNKS)
+    with (
+        Manifest(io.BytesIO(sink.getvalue()), index, chunking=cut, spec_hash=b"spec") as manifest,
+        pytest.raises(zr.CorruptStoreError, match="is not what the plan was made of"),
+    ):
+        manifest.records(0)
+
+
+@pytest.mark.parametrize("change", ["a column less", "another type", "a gap"])
+def test_a_chunk_index_of_another_schema_is_refused(store: Path, change: str) -> None:
+    path = store / ".zoneraster" / "chunks.parquet"
+    table = pq.read_table(path)
+    if change == "a column less":
+        table = table.drop_columns(["work"])
+    elif change == "another type":
+        table = table.set_column(0, "batch", table["batch"].cast(pa.string()))
+    else:
+        gap = pa.array([None] * table.num_rows, pa.int64())
+        table = table.set_column(table.column_names.index("work"), "work", gap)
+    pq.write_table(table, path)
+    with pytest.raises(zr.StoreError, match="build again with the same zones"):
+        zr.status(store)
+    zr.build(sample_zones(), store, grid=GRID, key="fid", chunks=CHUNKS)
+    assert zr.verify(store).ok

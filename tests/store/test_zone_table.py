@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from geopandas.testing import assert_geodataframe_equal
 
 import zoneraster as zr
 from tests.samples import CHUNKS, GRID, KilledError, kill_at, sample_zones, tree
@@ -78,11 +79,14 @@ def test_an_update_leaves_the_public_table_alone_until_it_is_finished(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_update", [False, True])
+@pytest.mark.parametrize("what", ["new", "update", "attributes"])
 def test_a_build_killed_at_any_change_has_a_whole_table_and_is_mended_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_update: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    old, new = sample_zones(5), renamed(sample_zones(5))
+    old, new, is_update = sample_zones(5), renamed(sample_zones(5)), what != "new"
+    if what == "attributes":
+        # No chunk changes, and so the digest of the plan neither.
+        new["geometry"] = old["geometry"]
     zr.build(new, tmp_path / "fresh.zarr", **OPTIONS)
     expected, store = tree(tmp_path / "fresh.zarr"), tmp_path / "zones.zarr"
     for n in range(200):
@@ -101,6 +105,13 @@ def test_a_build_killed_at_any_change_has_a_whole_table_and_is_mended_by_the_nex
             names = zr.zones(store)["name"].tolist()
             assert names in (old["name"].tolist(), new["name"].tolist())
             assert not is_finished(store) or "owned" in zr.zones(store)
+            # Readers see the old zones, the new ones, or that the store is being changed.
+            try:
+                table = zr.zonal_stats(store, attributes=["name"])
+            except zr.StoreError:
+                pass
+            else:
+                assert table["name"].tolist() == names
         zr.build(new, store, **OPTIONS)
         assert tree(store) == expected, n
         if not is_killed:
@@ -167,3 +178,66 @@ def test_geometry_beyond_what_one_array_holds_is_cut(monkeypatch: pytest.MonkeyP
     assert cut.to_pylist() == wkb.to_pylist()
     assert [len(chunk) for chunk in cut.chunks] == [4, 1, 1]
     assert cut.type == pa.binary()
+
+
+def nested(depth: int) -> bytes:
+    """WKB of collections within collections, on which GEOS overflows its stack."""
+    head = b"\x01" + (7).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    return head * depth + b"\x01" + (7).to_bytes(4, "little") + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "wkb", [nested(100_000), b"", b"\x01\x03\x00\x00\x00\xff\xff\xff\xff", None, b"text"]
+)
+def test_geometry_of_a_table_of_others_never_reaches_geos_unread(
+    tmp_path: Path, wkb: bytes | None
+) -> None:
+    store = tmp_path / "zones.zarr"
+    zr.build(sample_zones(3), store, **OPTIONS)
+    table = pq.read_table(store / "zones.parquet")
+    column = pa.array([table["geometry"][0].as_py(), wkb, wkb], pa.binary())
+    place = table.column_names.index("geometry")
+    pq.write_table(table.set_column(place, "geometry", column), store / "zones.parquet")
+    with pytest.raises(zr.CorruptStoreError, match=r"no polygon .* in 2 rows, first in row 1"):
+        zr.zones(store)
+    assert zr.verify(store).damaged == ("zones.parquet",)
+    zr.build(sample_zones(3), store, **OPTIONS)
+
+
+@pytest.mark.parametrize("geo", [b"{", b"[]", b"{}", b'{"columns": {"geometry": {"crs": 5}}}'])
+def test_a_table_whose_metadata_is_damaged_is_named(tmp_path: Path, geo: bytes) -> None:
+    store = tmp_path / "zones.zarr"
+    zr.build(sample_zones(3), store, **OPTIONS)
+    table = pq.read_table(store / "zones.parquet").replace_schema_metadata({b"geo": geo})
+    pq.write_table(table, store / "zones.parquet")
+    with pytest.raises(zr.CorruptStoreError, match=r"zone table of .* cannot be read .*: build ag"):
+        zr.zones(store)
+
+
+def test_the_frame_of_a_zone_table_is_the_one_that_geopandas_reads(tmp_path: Path) -> None:
+    store = tmp_path / "zones.zarr"
+    zr.build(sample_zones(3), store, **OPTIONS)
+    expected = geopandas.read_parquet(store / "zones.parquet")
+    assert_geodataframe_equal(zr.zones(store), expected)
+    assert zr.zones(store).columns.tolist() == expected.columns.tolist()
+
+
+def test_zones_of_a_store_are_zones_of_another_any_number_of_times(tmp_path: Path) -> None:
+    zones = sample_zones(3)
+    for n in range(4):
+        store = tmp_path / f"{n}.zarr"
+        zr.build(zones, store, **OPTIONS)
+        zones = zr.zones(store)
+        suffixes = ["_input" * k for k in range(n + 1)]
+        assert [name for name in zones if name.startswith("claimed")] == [
+            f"claimed{suffix}" for suffix in [*suffixes[1:][::-1], ""]
+        ]
+        assert zr.zonal_stats(store).index.tolist() == [7, 14, 21]
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    zones = sample_zones(3)
+    zones["other"] = 1
+    zones = zones.rename(columns={"other": "name"})
+    with pytest.raises(zr.ZonesError, match="several columns of the name name: rename all but one"):
+        zr.build(zones, tmp_path / "zones.zarr", **OPTIONS)

@@ -192,10 +192,11 @@ def _previous(task: Task, ctx: Snapshot) -> dict[bytes, ChunkReceipt]:
     return known
 
 
-def _withdraw(out: Fence, receipts: Sequence[str]) -> None:
+def _withdraw(out: Fence, ctx: Snapshot, receipts: Sequence[str]) -> None:
     """Delete receipts that are about to become untrue."""
     for key in receipts:
         out.delete(key)
+    ctx.blobs.sync(receipts)
 
 
 def run_batch(task: Task) -> TaskResult:
@@ -222,7 +223,8 @@ def run_batch(task: Task) -> TaskResult:
     receipts: list[ChunkReceipt] = []
     contests: list[Contests] = []
     records: Records | None = None
-    burned = nbytes = 0
+    put: list[str] = []
+    nbytes = 0
     for chunk in chunks:
         old = known.get(chunk.fingerprint)
         if old is not None and ledger.stored_as_promised(ctx.blobs, old):
@@ -236,24 +238,26 @@ def run_batch(task: Task) -> TaskResult:
         if made.contests.pairs:
             contests.append(made.contests)
             continue
-        if not burned:
-            _withdraw(out, [key for key in task.previous if key != name])
+        if not put:
+            _withdraw(out, ctx, [key for key in task.previous if key != name])
+        put.append(key)
         if made.data:
             out.put(key, made.data)
         else:
             out.delete(key)
-        burned, nbytes = burned + 1, nbytes + len(made.data)
+        nbytes += len(made.data)
         receipts.append(
             ChunkReceipt(
                 chunk.row, chunk.col, chunk.fingerprint,
                 len(made.data), ledger.crc32c(made.data), made.zones,
             )
         )  # fmt: skip
-    if not contests and (burned or name not in task.previous):
-        out.put(name, ledger.encode_receipt(receipts))
+    if not contests and (put or name not in task.previous):
+        ctx.blobs.sync(put)
+        out.put(name, ledger.encode_receipt(receipts), synced=True)
     work = sum(chunk.work for chunk in chunks)
-    kept = len(receipts) - burned
-    return TaskResult(task.batch, work, burned, kept, nbytes, Contests.merged(contests))
+    kept = len(receipts) - len(put)
+    return TaskResult(task.batch, work, len(put), kept, nbytes, Contests.merged(contests))
 
 
 def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:

@@ -39,9 +39,11 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     refuse_missing(expected, have, location, cure=cure)
     # Receipts before the chunks that they name: no receipt says what is no longer there.
     names = set(expected.values())
-    for key in itertools.chain.from_iterable(have.values()):
-        if key not in names:
-            ctx.blobs.delete(key)
+    old = [key for key in itertools.chain.from_iterable(have.values()) if key not in names]
+    for key in old:
+        ctx.blobs.delete(key)
+    # One name stands for the folder: the receipts themselves were synced as they were put.
+    ctx.blobs.sync([*old, *sorted(names)[:1]])
     stray = stray_chunks(ctx)
     for key in stray:
         ctx.blobs.delete(key)
@@ -62,7 +64,8 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     said = {**report.to_dict(), "plan": ctx.spec.plan}
     for name in ("store", "burned", "kept", "deleted", "seconds"):
         del said[name]
-    ctx.blobs.put(REPORT_KEY, json.dumps(said, indent=1, default=str).encode())
+    ctx.blobs.put(REPORT_KEY, json.dumps(said, indent=1, default=str).encode(), synced=True)
+    ctx.blobs.sync([REPORT_KEY, *stray])
     return report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from zoneraster._store import (
     zarr_objects,
 )
 from zoneraster._zones import OnInvalid, Rings, Zones, read_stable_zones, source_digest, zone_rings
-from zoneraster.blobs import PRIVATE, Location, get_or_none
+from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
 from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as
 from zoneraster.executors import Progress
 from zoneraster.lock import renew_token
@@ -384,12 +385,19 @@ def _write_plan(prepared: _Prepared, location: Location, progress: Progress | No
         renew_token(location, blobs)
         if not blobs.has(SPEC_KEY):
             withdraw_unexpected(blobs, index)
+    _put_all(blobs, {key: data for key, data in objects.items() if key != SPEC_KEY})
+    _put_all(blobs, {SPEC_KEY: objects[SPEC_KEY]})
+    return summary
+
+
+def _put_all(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:
+    """Put or delete objects in their order, and wait until they are on disk."""
     for key, data in objects.items():
         if data is None:
             blobs.delete(key)
         else:
-            blobs.put(key, data)
-    return summary
+            blobs.put(key, data, synced=True)
+    blobs.sync(objects)
 
 
 def _objects(prepared: _Prepared, index: pa.Table, summary: PlanSummary) -> dict[str, bytes | None]:

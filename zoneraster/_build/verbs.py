@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 from zoneraster._build.ask import status
@@ -322,12 +323,19 @@ def _plan_once(
     """Plan as the first of the parts, while the others wait, or take the plan of the first."""
     content = source_digest(zones)
     refuse_foreign(location)
-    with lock(location, wait=True, name="planning"):
+    while True:
+        # Many look at the same time: only those that find nothing stand in each other's way.
         with lock(location, shared=True, wait=True):
             found = find_plan(content, location, options)
         if found is not None:
             return found
-        with lock(location, wait=True):
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock(location, name="planning"))
+            except StoreBusyError:
+                held.enter_context(lock(location, shared=True, wait=True, name="planning"))
+                continue
+            held.enter_context(lock(location, wait=True))
             return plan_store(zones, location, options, progress=progress)
 
 

@@ -44,6 +44,17 @@ class Records(NamedTuple):
             e - e[0], self.edges[e[0] : e[-1]], t - t[0], self.toggles[t[0] : t[-1]],
         )  # fmt: skip
 
+    def has_toggles_within(self, height: int) -> bool:
+        """Toggles come in pairs of ascending rows of a chunk of that height."""
+        pairs = self.toggles.reshape(-1, 2) if self.toggles.size % 2 == 0 else None
+        return bool(
+            pairs is not None
+            and not (self.toggle_ptr % 2).any()
+            and (pairs[:, 0] >= 0).all()
+            and (pairs[:, 0] <= pairs[:, 1]).all()
+            and (pairs[:, 1] <= height).all()
+        )
+
     def to_table(self) -> pa.Table:
         """Arrow table of `RECORD_SCHEMA`."""
         edges = pa.ListArray.from_arrays(

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoneraster._store.ledger import LEDGER, parse_receipt_name, receipt_name
-from zoneraster._store.manifest import PLAN_MARK, Manifest, plan_digest
+from zoneraster._store.manifest import INDEX_SCHEMA, PLAN_MARK, Manifest, plan_digest
 from zoneraster._store.parquet import get_table
 from zoneraster._store.records import Records
 from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
 from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
 from zoneraster.blobs import Blobs, Location, file_state
-from zoneraster.errors import IncompleteBuildError, StoreBusyError, StoreError, name_some
+from zoneraster.errors import IncompleteBuildError, StoreBusyError, StoreError, name_some, told_as
 
 # Requests at a time, for names that cannot be listed.
 _ASKED_AT_ONCE = 16
@@ -29,10 +29,11 @@ _ASKED_AT_ONCE = 16
 
 def load_index(blobs: Blobs) -> pa.Table:
     """The chunk index of a store's plan."""
-    try:
-        return get_table(blobs, INDEX_KEY)
-    except (FileNotFoundError, pa.ArrowException) as err:
-        raise StoreError("the plan is not readable: build again with the same zones") from err
+    with told_as(StoreError, f"{INDEX_KEY} cannot be read", "build again with the same zones"):
+        table = get_table(blobs, INDEX_KEY)
+        if table.schema != INDEX_SCHEMA or any(column.null_count for column in table.columns):
+            raise TypeError(f"columns {table.schema.names} are none of a chunk index")
+        return table
 
 
 def plan_is_whole(blobs: Blobs, digest: str) -> bool:

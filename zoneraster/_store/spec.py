@@ -169,10 +169,9 @@ class Spec:
                     f"{where} has format version {version!r:.100}, this zoneraster reads "
                     f"{FORMAT_VERSION}: update zoneraster"
                 )
-            grid = Grid.from_dict(said.pop("grid"))
             said["chunks"] = tuple(said["chunks"])
             try:
-                return cls(grid=grid, **said)
+                return cls(grid=Grid.from_dict(said.pop("grid")), **said)
             except ZonerasterError as err:
                 raise StoreError(f"{where} cannot be read ({err}): {cure}") from err
 

@@ -151,7 +151,8 @@ def close_zone_table(
     table = table.drop_columns([name for name in COUNTS if name in table.column_names])
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
-    blobs.put(ZONES_KEY, table_bytes(table.replace_schema_metadata(metadata)))
+    blobs.put(ZONES_KEY, table_bytes(table.replace_schema_metadata(metadata)), synced=True)
+    blobs.sync([ZONES_KEY])
     # Not before the public one is whole: it holds the only copy of the attributes.
     blobs.delete(PLANNED_KEY)
     return table[key_column(spec, table)].to_pylist(), counts

@@ -275,7 +275,8 @@ def _from_frame(frame: Any) -> Source:  # Any: geopandas has no types
     if named and not set(named) & set(frame.columns):
         attributes = attributes.reset_index(level=named)
     try:
-        columns = [pa.array(attributes[name], from_pandas=True) for name in attributes.columns]
+        # By place: several columns may have one name.
+        columns = [pa.array(column, from_pandas=True) for _, column in attributes.items()]
     except (pa.ArrowException, TypeError) as err:
         raise ZonesError(f"{label}: a column mixes types ({err}): convert it to one type") from err
     names = [str(name) for name in attributes.columns]

@@ -1,0 +1,52 @@
+"""Metadata of the array: what it names, and what counts as the same."""
+
+from __future__ import annotations
+
+import json
+
+import numcodecs
+import numpy as np
+import pytest
+from pyproj import CRS
+
+from zoneraster._grid import Chunking, Grid
+from zoneraster._store.zarr_meta import says_the_same, zarr_objects
+
+GRID = Grid.from_bounds((0, 0, 10, 10), "1/50", "EPSG:4326")
+
+
+def objects(grid: Grid = GRID) -> dict[str, bytes]:
+    return zarr_objects(grid, Chunking.of(grid, 100), np.dtype("uint8"), crc32c=False)
+
+
+def test_the_code_of_a_reference_system_is_written_where_it_is_exactly_that() -> None:
+    utm = CRS("EPSG:25832")
+    other = CRS(utm.to_wkt().replace("European Terrestrial Reference System 1989 ensemble", "Mine"))
+    for crs, code in ((utm, "EPSG:25832"), (other, None)):
+        grid = Grid.from_bounds((0, 0, 10, 10), 1, crs)
+        said = json.loads(objects(grid)["zone/zarr.json"])["attributes"]
+        assert said.get("proj:code") == code
+
+
+def test_the_root_comes_last() -> None:
+    assert list(objects())[-1] == "zarr.json"
+
+
+def test_other_text_and_other_compression_say_the_same_and_other_content_does_not() -> None:
+    planned = objects()
+    text = planned["zone/zarr.json"]
+    said = json.loads(text)
+    assert says_the_same(json.dumps(dict(reversed(said.items()))).encode(), text)
+    assert not says_the_same(json.dumps({**said, "shape": [1, 1]}).encode(), text)
+    centres = planned["x/c/0"]
+    values = numcodecs.Blosc().decode(centres)
+    assert says_the_same(numcodecs.Blosc("lz4", shuffle=0).encode(values), centres)
+    moved = np.frombuffer(values, np.float64) + 1
+    assert not says_the_same(numcodecs.Blosc().encode(moved), centres)
+
+
+@pytest.mark.parametrize("key", ["zone/zarr.json", "x/c/0"])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff" * 40, b"[" * 100_000, bytes(16)])
+def test_what_is_no_such_object_says_nothing_of_the_kind(key: str, data: bytes) -> None:
+    assert not says_the_same(data, objects()[key])
+    assert not says_the_same(objects()[key][:-3], objects()[key])
