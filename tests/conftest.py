@@ -7,6 +7,7 @@ import http.server
 import importlib
 import os
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
     try:
-        host, port = server.get_host_and_port()
         environment = {
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ACCESS_KEY_ID": "test",
@@ -68,12 +70,13 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        url = f"http://{host}:{port}"
         monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": url})
         s3fs.S3FileSystem.clear_instance_cache()
         options = {"key": "test", "secret": "test", "endpoint_url": url}
         yield FakeS3(fsspec.filesystem("s3"), f"{host}:{port}", options)
     finally:
+        # All servers of one process have the same buckets.
+        urllib.request.urlopen(f"{url}/moto-api/reset", data=b"").close()
         server.stop()
         s3fs.S3FileSystem.clear_instance_cache()
 
