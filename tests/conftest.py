@@ -115,7 +115,8 @@ def web(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Web]:
 
     handler = functools.partial(Files, directory=str(tmp_path))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # It looks as often whether it is to end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield Web(tmp_path, f"http://127.0.0.1:{server.server_port}", asked)
     server.shutdown()

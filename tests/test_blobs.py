@@ -46,6 +46,7 @@ def test_a_local_put_is_whole_or_absent_and_leaves_nothing_behind(tmp_path: Path
     assert blobs.sweep() == 1
 
 
+@pytest.mark.slow
 def test_a_file_system_that_refuses_a_chunk_is_named_and_the_old_chunk_stays(
     tmp_path: Path,
 ) -> None:

@@ -43,6 +43,7 @@ def built(zones: Path) -> Path:
     return store
 
 
+@pytest.mark.slow
 def test_plan_build_status_verify_info_and_plot_work_on_one_store(zones: Path) -> None:
     store = zones.parent / "zones.zarr"
     planned = zoneraster("plan", zones, store, "--key", "fid", *GRID_OPTIONS, "--json")
@@ -97,6 +98,7 @@ def test_a_planned_store_is_run_part_by_part_and_finished(zones: Path) -> None:
     assert tree(built(zones)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.s3
 def test_every_verb_takes_the_options_of_its_place(
     zones: Path, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +132,7 @@ def test_storage_options_are_json_where_they_are_json(
     assert given == [{"storage_options": {"anon": value}}]
 
 
+@pytest.mark.slow
 def test_like_takes_the_grid_of_a_raster(zones: Path) -> None:
     store = built(zones)
     rows = zr.open(store)
@@ -238,21 +241,29 @@ def test_the_demo_leaves_store_table_and_picture(tmp_path: Path) -> None:
 # ---- stats -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def values(zones: Path) -> Path:
-    """A raster on the grid of `built`: 100 times the column, no data in the first ten rows."""
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store and values on its grid: 100 times the column, no data in the first ten rows."""
     import numpy as np
     import xarray as xr
 
-    zone = zr.open(built(zones)).zone
+    folder = tmp_path_factory.mktemp("counted")
+    sample_zones().to_parquet(folder / "zones.parquet")
+    zone = zr.open(built(folder / "zones.parquet")).zone
     pixels = np.broadcast_to(np.arange(500) * 100.0, (500, 500)).copy()
     pixels[:10] = np.nan
-    path = zones.parent / "values.zarr"
     array = xr.DataArray(pixels, coords={"y": zone.y, "x": zone.x}, dims=("y", "x"))
     array.assign_coords(spatial_ref=zone.spatial_ref).to_dataset(name="column").to_zarr(
-        path, zarr_format=3, consolidated=False
+        folder / "values.zarr", zarr_format=3, consolidated=False
     )
-    return path
+    return folder
+
+
+@pytest.fixture
+def values(counted: Path, tmp_path: Path) -> Path:
+    """The raster of `counted`, beside its store, in a folder of the test's own."""
+    shutil.copytree(counted, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "values.zarr"
 
 
 def test_stats_prints_rows_and_where_all_pixels_went(values: Path) -> None:

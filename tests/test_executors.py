@@ -102,6 +102,7 @@ def test_after_an_error_no_task_begins_and_those_that_run_are_waited_for(is_give
         assert (task.begun, task.ended) == (begun, ended)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", "given", "dask"])
 def test_a_consumer_that_stops_early_leaves_nothing_running(
     executor: str, request: pytest.FixtureRequest
@@ -134,6 +135,7 @@ def _call_shared(number: int) -> int:
     return _tasks["now"](number)
 
 
+@pytest.mark.slow
 def test_after_an_error_on_a_dask_cluster_nothing_runs_any_more(
     client: object, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def back_and_forth(url: str, options: dict[str, str] | None = None) -> None:
     assert zr.verify(url, **how).ok
 
 
+@pytest.mark.slow
 def test_back_to_the_old_zones_after_half_an_update_on_an_object_store(tmp_path: Path) -> None:
     back_and_forth(f"memory://{tmp_path.name}/zones.zarr")
 

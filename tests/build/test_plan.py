@@ -149,7 +149,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", ["lost", "empty", "cut"])
+@pytest.mark.parametrize(
+    "damage", ["lost", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("empty", "cut"))]
+)
 @pytest.mark.parametrize("name", OBJECTS)
 def test_what_is_lost_or_torn_is_named_by_verify_and_put_back_by_build(
     whole: Path, tmp_path: Path, name: str, damage: str

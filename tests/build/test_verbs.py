@@ -41,6 +41,7 @@ class Held:
         return map(function, tasks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_planned", [False, True])
 @pytest.mark.parametrize("kind", ["file", "frame"])
 def test_parts_burn_at_the_same_time_and_the_last_one_finishes(

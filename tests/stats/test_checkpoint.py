@@ -212,6 +212,7 @@ def calls(store: Path, folder: Path) -> Iterator[Callable[[], pd.DataFrame]]:
         )
 
 
+@pytest.mark.slow
 def test_one_folder_serves_a_loop_over_many_rasters(
     store: Path, tmp_path: Path, ran: list[StatsTask]
 ) -> None:

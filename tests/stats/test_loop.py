@@ -60,6 +60,7 @@ def test_a_killed_worker_is_one_error_that_says_what_is_safe(
         )
 
 
+@pytest.mark.slow
 def test_no_task_runs_after_a_progress_callback_has_raised(store: Path) -> None:
     running: set[int] = set()
     begun: list[int] = []

@@ -89,6 +89,7 @@ def same(table: pd.DataFrame, expected: dict[tuple[int, ...], dict[str, float]])
                 assert found == pytest.approx(value, rel=1e-14, abs=0), (group, name)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     dtype=st.sampled_from(DTYPES),

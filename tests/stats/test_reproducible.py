@@ -260,6 +260,7 @@ def test_zones_values_and_checkpoint_on_s3_give_the_same_bytes(
         s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_a_grid_whose_crs_has_no_code_and_a_datum_shift_is_read_from_its_manifest(
     tmp_path: Path,
 ) -> None:

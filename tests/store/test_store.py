@@ -163,6 +163,7 @@ def test_a_build_on_s3_resumes_verifies_and_opens(store: Path, s3: FakeS3) -> No
     assert np.array_equal(opened, zarr.open_array(store / "zone", mode="r")[:])
 
 
+@pytest.mark.slow
 def test_one_url_with_other_options_is_another_store(
     store: Path, abfs: dict[str, dict[str, Any]]
 ) -> None:

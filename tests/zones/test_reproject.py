@@ -45,6 +45,7 @@ def deviation(ring: Floats, out: Floats, source: object, grid: Grid, n: int) -> 
     return float(shapely.distance(shapely.LineString(out / pixel), shapely.points(true)).max())
 
 
+@pytest.mark.slow
 def test_a_large_triangle_stays_within_a_tenth_of_a_pixel() -> None:
     ring = np.array([(0.0, 40.0), (25.0, 45.0), (10.0, 65.0), (0.0, 40.0)])
     (out,) = run([ring], "EPSG:4326", EUROPE)
