@@ -150,7 +150,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "damage", ["lost", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("empty", "cut"))]
+    "damage",
+    ["lost", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("empty", "cut"))],
 )
 @pytest.mark.parametrize("name", OBJECTS)
 def test_what_is_lost_or_torn_is_named_by_verify_and_put_back_by_build(

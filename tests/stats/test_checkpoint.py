@@ -365,8 +365,8 @@ def test_everything_that_is_asked_for_is_in_the_name_of_a_partial(task: StatsTas
         "with_area": [not request.with_area],
     }
     assert isinstance(request.where, Comparison)
-    # The zones are told by the fingerprints of their chunks.
-    assert {*others, "zones"} == {field.name for field in fields(Request)}
+    # The zones are told by the fingerprints of their chunks, and `only` by the families.
+    assert {*others, "zones", "only"} == {field.name for field in fields(Request)}
     requests = [request, *(replace(request, **{k: v}) for k, vs in others.items() for v in vs)]
     assert len({_request_digest(one) for one in requests}) == len(requests)
 

@@ -26,7 +26,7 @@ def test_the_reference_lists_the_columns_of_partials(tmp_path: Path) -> None:
     names = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     said = {name for row in names for name in re.findall(r"`([\w.]+)`", row)}
     store, found = build(tmp_path / "zones.zarr"), set()
-    for stats in (["mean", "min", "var", "area_mean", "pixel_area", "median"], LARGEST):
+    for stats in (["mean", "min", "var", "area_mean", "pixel_area", "median"], "majority", LARGEST):
         zr.zonal_stats(
             store,
             raster(VALUES),

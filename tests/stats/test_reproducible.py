@@ -134,7 +134,7 @@ def test_threads_and_any_order_of_tasks_give_the_same_bytes(
 def test_merging_in_many_small_steps_gives_the_same_bytes(
     folder: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoneraster._stats.loop._FOLD_ROWS", 1)
+    monkeypatch.setattr("zoneraster._stats.loop._FOLD_BYTES", 1)
     for seed in range(3):
         assert table_bytes(stats_of(folder, executor=Shuffled(seed))) == expected
 

@@ -11,7 +11,7 @@ from zoneraster._stats.groups import is_excluded
 from zoneraster._stats.keys import BELOW_CODE, NODATA_CODE, UNKNOWN_CODE, UNLISTED_CODE
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import Layout
-from zoneraster.arrays import Bools
+from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import ClosureError
 
 
@@ -69,15 +69,28 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
     return audit
 
 
+def owned_pixels(zones: pa.Table, fine: int) -> tuple[Ints, Ints]:
+    """Zone ids, and the pixels of the lattice that the build gave them; nothing where none did.
+
+    Parameters
+    ----------
+    zones : pyarrow.Table
+        The zone table.
+    fine : int
+        Lattice pixels along a pixel of the store.
+    """
+    if "owned" not in zones.column_names:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    known = zones["zone_id"].to_numpy().astype(np.int64)
+    return known, zones["owned"].to_numpy().astype(np.int64) * fine**2
+
+
 def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first: Bools) -> None:
     """Raise unless each zone has just the pixels that the build says it owns."""
-    if "owned" not in zones.column_names:
-        return
+    known, owned = owned_pixels(zones, layout.fine)
     ids, number = np.unique(partial.index[first, 1], return_inverse=True)
     found = np.zeros(ids.size, np.int64)
     np.add.at(found, number, partial.pixels[first])
-    known = zones["zone_id"].to_numpy().astype(np.int64)
-    owned = zones["owned"].to_numpy().astype(np.int64) * layout.fine**2
     counted = np.zeros(known.size, np.int64)
     if ids.size:
         place = np.minimum(np.searchsorted(ids, known), ids.size - 1)

@@ -70,7 +70,11 @@ class Cutter:
             window.col0 - chunk.col0, window.col1 - chunk.col0,
         )  # fmt: skip
         found = cut.zone_runs(tuple(runs), inside, request.fine, self._slots.table)
-        return Band(0, *self._slots.take(found))
+        ptr, begin, slot = self._slots.take(found)
+        if request.only is not None:
+            # Without a zone: nothing is read for their sake.
+            slot = np.where(self._slots.is_of(request.only)[slot], slot, cut.NO_SLOT)
+        return Band(0, ptr, begin, slot.astype(np.int32, copy=False))
 
     def bands(self, cell: Cell, runs: Runs) -> Iterator[Band]:
         """Rows of a cell, cut; the whole cell where nothing cuts it."""

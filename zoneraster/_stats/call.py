@@ -232,8 +232,10 @@ def _plan(
     tiling = Tiling.of(grid.shape, chunks, rasters.placements)
     tasks = Tasks(rasters.rasters, rasters.placements, tiling.tasks_of(zones.positions()))
     few = sum(tasks.work.values()) * layout.n_lanes <= _FEW_PIXELS
+    merges = bool(layout.roll_up) or any(key.cumulative for key in layout.keys.values())
     families = [
-        layout.wanted.families(measure.dtype, few=few, exact=exact) for measure in layout.measures
+        layout.wanted.families(measure.dtype, few=few, merges=merges, exact=exact)
+        for measure in layout.measures
     ]
     request = Request(
         zones=source,

@@ -35,7 +35,7 @@ _MAX_HELD = 2**28
 # Seconds after which a half-written file is nobody's any more.
 _TORN_AGE = 86_400.0
 # Raised whenever equal inputs would give other partials.
-REDUCE_VERSION = 3
+REDUCE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -16,13 +16,16 @@ from zoneraster._stats.groups import Groups
 from zoneraster._stats.partial import Partial, blank, fold
 from zoneraster._stats.request import Request, StatsTask, Tasks
 from zoneraster._stats.task import run_task
+from zoneraster.arrays import Ints
 from zoneraster.errors import BuildInterrupted, WorkerDiedError
 from zoneraster.executors import ExecutorLike, Progress, run_tasks
 
-# Partials that wait to be merged are merged when they have this many rows.
-_FOLD_ROWS = 2**18
+# Partials that wait to be merged are merged when they are as large as this.
+_FOLD_BYTES = 2**25
 # Families of each measure, None for those that need no other pass.
 Narrowed: TypeAlias = tuple[tuple[Family | None, ...], ...]
+# Zone ids that each task has met, ascending.
+ZonesOf: TypeAlias = dict[int, Ints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +54,35 @@ class Loop:
             What was counted, not yet merged into the rows of the table; and those rows, with the
             zones that were met where no table names them.
         """
-        partial = self._pass(request, tasks)
+        partial, zones_of = self._pass(request, tasks, dict.fromkeys(tasks.parts, request))
         groups = groups.knowing(partial.index[:, 1])
         again = _again(request.families, partial, groups)
         while any(family is not None for own in again for family in own):
             families = tuple(tuple(f for f in own if f is not None) for own in again)
-            finer = self._pass(replace(request, families=families, with_area=False), tasks)
+            finer_request = replace(request, families=families, with_area=False)
+            finer, _ = self._pass(finer_request, tasks, _requests(finer_request, zones_of))
             partial = _refined(partial, again, finer)
             again = _again(again, partial, groups)
         if self.checkpoint is not None:
             self.checkpoint.sweep()
         return partial, groups
 
-    def _pass(self, request: Request, tasks: Tasks) -> Partial:
-        """Run all tasks of a request and merge their partials in the order of tasks."""
-        merger = _Merger(request, sorted(tasks.parts))
-        work = tasks.work
+    def _pass(
+        self, request: Request, tasks: Tasks, requests: Mapping[int, Request]
+    ) -> tuple[Partial, ZonesOf]:
+        """Run tasks, each with its own request, and merge their partials in the order of tasks.
+
+        Returns
+        -------
+        Partial
+        ZonesOf
+            Which zones each task has met.
+        """
+        merger = _Merger(request, sorted(requests))
+        work = {number: n for number, n in tasks.work.items() if number in requests}
         total, done = sum(work.values()), 0
         self._tick(done, total)
-        queue: Iterable[StatsTask] = tasks.of(request)
+        queue: Iterable[StatsTask] = tasks.of(requests)
         function: Callable[[StatsTask], tuple[int, Partial]] = run_task
         if self.checkpoint is not None:
             queue, kept = self.checkpoint.split(queue)
@@ -91,7 +104,7 @@ class Loop:
             raise BuildInterrupted(f"stopped after {self._so_far(done, total)}") from None
         except WorkerDiedError as err:
             raise WorkerDiedError(f"{err}; stopped after {self._so_far(done, total)}") from err
-        return merger.result()
+        return merger.result(), merger.zones_of
 
     def _so_far(self, done: int, total: int) -> str:
         """How far a pass came that did not end, and what of it is safe."""
@@ -117,6 +130,18 @@ def _again(families: Narrowed, partial: Partial, groups: Groups) -> Narrowed:
         )
         for own, counted in zip(families, partial.counted, strict=True)
     )
+
+
+def _requests(request: Request, zones_of: ZonesOf) -> dict[int, Request]:
+    """What is asked of tasks in another pass: of their own zones, and of some tasks nothing."""
+    found = {}
+    for number, zones in zones_of.items():
+        own = [[family.within(zones) for family in families] for families in request.families]
+        families = tuple(tuple(family for family, _ in pairs) for pairs in own)
+        only = np.unique(np.concatenate([looked for pairs in own for _, looked in pairs]))
+        if only.size:
+            found[number] = replace(request, families=families, only=only)
+    return found
 
 
 def _refined(partial: Partial, again: Narrowed, finer: Partial) -> Partial:
@@ -147,19 +172,29 @@ class _Merger:
         self._next = 0
         self._early: dict[int, Partial] = {}
         self._waiting: list[Partial] = []
+        self._waiting_bytes = 0
+        self.zones_of: dict[int, Ints] = {}
 
     def add(self, number: int, partial: Partial) -> None:
         """Take the partial of a task."""
+        self.zones_of[number] = np.unique(partial.index[:, 1])
         self._early[number] = partial
         while self._next < len(self._order) and self._order[self._next] in self._early:
             self._waiting.append(self._early.pop(self._order[self._next]))
             self._next += 1
-        if sum(p.n_rows for p in self._waiting) > max(_FOLD_ROWS, self._merged.n_rows):
-            self._fold()
+            # Looked at after each one, so that the steps do not depend on what came when.
+            self._waiting_bytes += self._waiting[-1].n_bytes
+            if self._waiting_bytes > max(_FOLD_BYTES, self._merged.n_bytes):
+                self._fold()
 
     def _fold(self) -> None:
-        self._merged = fold([self._merged, *self._waiting], self._families)
-        self._waiting = []
+        merged = fold([self._merged, *self._waiting], self._families)
+        counted = tuple(
+            tuple(family.condensed(rows) for family, rows in zip(own, columns, strict=True))
+            for own, columns in zip(self._families, merged.counted, strict=True)
+        )
+        self._merged = replace(merged, counted=counted)
+        self._waiting, self._waiting_bytes = [], 0
 
     def result(self) -> Partial:
         """Everything merged."""

@@ -65,6 +65,15 @@ class Partial:
         """Number of rows."""
         return int(self.index.shape[0])
 
+    @property
+    def n_bytes(self) -> int:
+        """Size in memory."""
+        columns = [c for own in self.counted for rows in own for c in rows.values()]
+        arrays = [
+            a for c in columns for a in ((c.ptr, *c.values) if isinstance(c, Lists) else (c,))
+        ]
+        return sum(a.nbytes for a in (self.index, self.pixels, self.area, *arrays))
+
     def valid(self, measure: int) -> Ints:
         """Pixels of each row with a value of a measure: the moments, which come first, know."""
         n = self.counted[measure][0]["n"]

@@ -15,6 +15,7 @@ from zoneraster._stats.keys import Key
 from zoneraster._stats.runs import ZoneSource
 from zoneraster._stats.tiles import Part, Tiling
 from zoneraster._values import OpenRaster, Placement, Predicate, pixels_under
+from zoneraster.arrays import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ class Request:
         Sizes of the extra dimensions of the measures.
     with_area : bool
         Add up the areas of all pixels too.
+    only : (n,) int64, optional
+        Zone ids that this pass looks at, ascending; others are passed over. None for all.
     """
 
     zones: ZoneSource
@@ -113,6 +116,7 @@ class Request:
     where: Predicate | None
     dims: tuple[int, ...]
     with_area: bool
+    only: Ints | None = None
 
     @property
     def n_lanes(self) -> int:
@@ -162,15 +166,15 @@ class Tasks:
     placements: tuple[Placement, ...]
     parts: Mapping[int, tuple[Part, ...]]
 
-    def of(self, request: Request) -> Iterator[StatsTask]:
-        """All tasks, in the order of their numbers."""
-        for number in sorted(self.parts):
+    def of(self, requests: Mapping[int, Request]) -> Iterator[StatsTask]:
+        """Tasks that something is asked of, in the order of their numbers."""
+        for number in sorted(requests):
             windows = [part.window for part in self.parts[number]]
             rasters = tuple(
                 self._narrowed(raster, placement, windows)
                 for raster, placement in zip(self.rasters, self.placements, strict=True)
             )
-            yield StatsTask(request, number, self.parts[number], rasters)
+            yield StatsTask(requests[number], number, self.parts[number], rasters)
 
     @staticmethod
     def _narrowed(

@@ -78,6 +78,9 @@ class ZoneRuns(Protocol):
 class ZoneSource(Protocol):
     """Where zones come from: what travels to workers. Another source is another such record."""
 
+    def __hash__(self) -> int:
+        """Equal sources are opened once per process."""
+
     def open(self) -> ZoneRuns:
         """The zones, opened once per process."""
 

@@ -77,6 +77,11 @@ class Slots:
             self._skip = np.append(self._skip, np.isin(new, (EXCLUDED_CODE, UNKNOWN_CODE)))
         return self._skip
 
+    def is_of(self, zones: Ints) -> Bools:
+        """Which slots are some zones, uncut; (n + 1,) bool, of which the last is for no slot."""
+        parent, zone = self._entries[: self.n].T
+        return np.append((parent < 0) & np.isin(zone, zones), False)
+
     def keys_of(self, slots: Ints) -> Ints:
         """Zone id and codes of slots, (n, 1 + keys) int64; all codes of excluded ones say so.
 

@@ -8,6 +8,7 @@ Every block of a raster is read once, when the first cell needs it, and dropped 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,18 +17,19 @@ from typing import Any
 import numpy as np
 
 from zoneraster._grid import row_areas
+from zoneraster._stats.audit import owned_pixels
 from zoneraster._stats.bands import Cutter
 from zoneraster._stats.blocks import Blocks
 from zoneraster._stats.cut import count_pixels
-from zoneraster._stats.families import Band, Values, sorted_rows
+from zoneraster._stats.families import Band, Leaves, Values, sorted_rows
 from zoneraster._stats.keys import NODATA_CODE, UNLISTED_CODE, Key
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import Request, StatsTask
-from zoneraster._stats.runs import Runs
+from zoneraster._stats.runs import Runs, ZoneSource
 from zoneraster._stats.slots import Slots
 from zoneraster._stats.tiles import Cell, cells_of
 from zoneraster._values import Lanes
-from zoneraster.arrays import Floats, Ints, Numbers
+from zoneraster.arrays import Bools, Floats, Ints, Numbers
 from zoneraster.errors import ClosureError, ValuesError
 
 # Runs that may wait for the values of their cell: 8 bytes each.
@@ -176,7 +178,7 @@ def _add_values(counting: _Counting, cell: Cell, bands: Sequence[Band], *, is_la
                 values = Values(
                     raster.label, lane, bands, cell.window.width, pixels, held.place,
                     raster.nodata, _areas(request, cell), counting.slots.skip,
-                    counting.slots.keys_of,
+                    counting.slots.keys_of, functools.partial(_is_whole, counting),
                 )  # fmt: skip
                 accumulators = counting.accumulators[m]
                 for family, into in zip(request.families[m], accumulators, strict=True):
@@ -195,6 +197,7 @@ def _partial_of(counting: _Counting) -> Partial:
             f"without make {pixels.read:,} read: please report this"
         )
     groups = slots.keys_of(leaves)
+    own_leaves = Leaves(leaves, slots.n, _is_whole(counting)[leaves])
     _refuse_buckets(groups, request.keys)
     lane = np.repeat(np.arange(request.n_lanes), leaves.size)
     partial = Partial(
@@ -202,9 +205,7 @@ def _partial_of(counting: _Counting) -> Partial:
         np.tile(pixels.of_slot[leaves], request.n_lanes),
         np.tile(pixels.area[leaves], request.n_lanes) if pixels.area.size else pixels.area,
         tuple(
-            tuple(
-                family.rows(into, leaves, slots.n) for family, into in zip(own, done, strict=True)
-            )
+            tuple(family.rows(into, own_leaves) for family, into in zip(own, done, strict=True))
             for own, done in zip(request.families, counting.accumulators, strict=True)
         ),
         pixels.read,
@@ -213,6 +214,35 @@ def _partial_of(counting: _Counting) -> Partial:
     )
     # Slots come in the order in which they appeared; rows are sorted.
     return partial.take(sorted_rows(partial.index)[0])
+
+
+def _is_whole(counting: _Counting) -> Bools:
+    """Slots of zones all of whose pixels have been met.
+
+    By the pixels that the build gave each zone. It saves work and decides no number: what another
+    task has of a group that was called whole is taken for what it is.
+    """
+    pixels, slots, request = counting.pixels, counting.slots, counting.task.request
+    whole = np.zeros(slots.n, bool)
+    met = np.flatnonzero(pixels.of_slot)
+    if not met.size:
+        return whole
+    ids, owned = _pixels_of_zones(request.zones, request.fine)
+    if not ids.size:
+        return whole
+    zones, number = np.unique(slots.keys_of(met)[:, 0], return_inverse=True)
+    counted = np.bincount(number, pixels.of_slot[met])
+    place = np.minimum(np.searchsorted(ids, zones), ids.size - 1)
+    whole[met] = ((ids[place] == zones) & (owned[place] == counted))[number]
+    return whole
+
+
+@functools.lru_cache(maxsize=2)
+def _pixels_of_zones(source: ZoneSource, fine: int) -> tuple[Ints, Ints]:
+    """Ids of all zones, ascending, and the lattice pixels that the build gave them."""
+    ids, owned = owned_pixels(source.table()[0], fine)
+    order = np.argsort(ids)
+    return ids[order], owned[order]
 
 
 def _padded(values: Numbers, size: int) -> Numbers:

@@ -16,6 +16,7 @@ from zoneraster._stats.families import (
     Band,
     Family,
     Group,
+    Leaves,
     Lists,
     Rows,
     Stat,
@@ -28,7 +29,7 @@ from zoneraster._stats.families import (
 from zoneraster._stats.families.classes import Classes
 from zoneraster._stats.families.custom import Custom
 from zoneraster._stats.families.moments import Moments
-from zoneraster._stats.families.order import Order
+from zoneraster._stats.families.order import Bounded, Order
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # hashes wrap
 
@@ -44,7 +45,8 @@ FAMILIES: dict[str, tuple[Family, str]] = {
     # Without areas, which differ by row: the parts below begin at row 0 each.
     "moments": (Moments(("extremes", "squares"), is_integer=True), "sum"),
     "classes": (Classes(INT), "majority"),
-    "order": (Order.of((0.5,), INT, few=True, exact=True), "median"),
+    "order": (Order((0.5,), INT, few=True), "median"),
+    "bounded": (Bounded(np.dtype("float32"), 16), "median"),
     "custom": (Custom((LARGEST,)), "largest"),
 }
 
@@ -57,9 +59,10 @@ def counted(family: Family, zones: np.ndarray, pixels: np.ndarray, n: int) -> Ro
     values = Values(
         "test", 0, [Band(0, ptr, begin, slot)], zones.shape[1], pixels, (0, 0, 1), None, areas,
         np.zeros(n_slots, bool), lambda slots: entries[slots, 1:],
+        lambda: np.zeros(n_slots, bool),
     )  # fmt: skip
     family.add(into, values)
-    rows = family.rows(into, np.arange(n_slots), n_slots)
+    rows = family.rows(into, Leaves(np.arange(n_slots), n_slots, np.zeros(n_slots, bool)))
     return family.merge(rows, entries[:n_slots, 1] - 1, n)
 
 
@@ -81,7 +84,7 @@ def test_tasks_that_are_merged_count_what_one_task_counts(name: str, seed: int, 
     family, statistic = FAMILIES[name]
     rng = np.random.default_rng(seed)
     zones = random_zones(rng, (6, 20))
-    pixels = rng.integers(-9, 9, zones.shape).astype(INT)
+    pixels = rng.integers(-9, 9, zones.shape).astype("float32" if name == "bounded" else INT)
     whole = counted(family, zones, pixels, 4)
     parts = [counted(family, zones[a], pixels[a], 4) for a in (slice(cut), slice(cut, None))]
     merged = family.merge(join_rows(parts), np.tile(np.arange(4), 2), 4)
@@ -97,7 +100,8 @@ def test_tasks_that_are_merged_count_what_one_task_counts(name: str, seed: int, 
 def test_groups_without_a_pixel_change_nothing(name: str) -> None:
     family, _ = FAMILIES[name]
     zones = random_zones(np.random.default_rng(3), (6, 20))
-    rows = counted(family, zones, zones.astype(INT), 4)
+    pixels = zones.astype("float32" if name == "bounded" else INT)
+    rows = counted(family, zones, pixels, 4)
     more = family.merge(join_rows([rows, family.blank(4)]), np.tile(np.arange(4), 2), 4)
     assert same(rows, more)
 

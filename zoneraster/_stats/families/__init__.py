@@ -9,6 +9,7 @@ from zoneraster._stats.families.base import Band as Band
 from zoneraster._stats.families.base import Columns as Columns
 from zoneraster._stats.families.base import Family as Family
 from zoneraster._stats.families.base import Group as Group
+from zoneraster._stats.families.base import Leaves as Leaves
 from zoneraster._stats.families.base import Members as Members
 from zoneraster._stats.families.base import Place as Place
 from zoneraster._stats.families.base import Values as Values

@@ -73,6 +73,9 @@ class Values:
         Slots of pixels that a condition leaves out.
     keys_of : callable
         Zone id and codes of some slots, (n, columns) int64.
+    is_whole : callable
+        Which slots are groups that get no more values than these, as far as is known, (slots,)
+        bool.
     """
 
     label: str
@@ -85,6 +88,7 @@ class Values:
     row_area: Floats
     skip: Bools
     keys_of: Callable[[Ints], Ints]
+    is_whole: Callable[[], Bools]
 
     @property
     def n_slots(self) -> int:
@@ -104,6 +108,23 @@ class Values:
             rows = slice(band.row, band.row + band.ptr.size - 1)
             runs = (band.ptr, band.begin, band.slot, self.width)
             yield Piece(runs, (row + band.row, col, k), self.row_area[rows])
+
+
+class Leaves(NamedTuple):
+    """The slots of a task that are groups in the end.
+
+    Parameters
+    ----------
+    slot : (n,) int64
+    n_slots : int
+        Number of all slots.
+    is_whole : (n,) bool
+        A row of the table counts nothing but this group of this task, as far as is known.
+    """
+
+    slot: Ints
+    n_slots: int
+    is_whole: Bools
 
 
 class Group(NamedTuple):
@@ -171,7 +192,7 @@ class Family(Protocol):
     def add(self, into: Any, values: Values) -> None:
         """Add values to the accumulators of their slots."""
 
-    def rows(self, into: Any, leaves: Ints, n_slots: int) -> Rows:
+    def rows(self, into: Any, leaves: Leaves) -> Rows:
         """Rows of some slots, lane by lane."""
 
     def blank(self, n: int) -> Rows:
@@ -183,12 +204,18 @@ class Family(Protocol):
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """Columns of a statistic; None where it belongs to another family."""
 
+    def condensed(self, rows: Rows) -> Rows:
+        """Rows in less memory, good enough for `again`; never those of the table."""
+
     @property
     def has_more(self) -> bool:
-        """Another pass over the values is needed after this one."""
+        """Another pass over the values may be needed after this one."""
 
-    def again(self, rows: Rows, index: Ints, members: Members) -> Family:
-        """The same family in another pass: what it has to count is known from this one."""
+    def again(self, rows: Rows, index: Ints, members: Members) -> Family | None:
+        """The same family in another pass: where it has to look is known from this one."""
+
+    def within(self, zones: Ints) -> tuple[Family, Ints]:
+        """What a task with some zones, ascending, needs of it; and which of them it looks at."""
 
     def refined(self, rows: Rows, index: Ints, finer: Rows, finer_index: Ints) -> Rows:
         """Rows made sharper by what `finer`, the pass that `self` made, has found."""
@@ -207,7 +234,15 @@ class OnePass:
 
     has_more = False
 
-    def again(self, rows: Rows, index: Ints, members: Members) -> Family:
+    def condensed(self, rows: Rows) -> Rows:
+        """Nothing can be left out."""
+        return rows
+
+    def again(self, rows: Rows, index: Ints, members: Members) -> Family | None:
+        """Nothing is unknown."""
+        return None
+
+    def within(self, zones: Ints) -> tuple[Family, Ints]:
         """Never called."""
         raise AssertionError("there is no second pass")
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from zoneraster._stats.families.base import Columns, Group, OnePass, Statistic, Values
+from zoneraster._stats.families.base import Columns, Group, Leaves, OnePass, Statistic, Values
 from zoneraster._stats.families.order import quantile, quantile_of
-from zoneraster._stats.families.rows import Lists, Rows
+from zoneraster._stats.families.rows import Lists, Rows, total_of
 from zoneraster._stats.families.tally import (
     Counting,
     Tally,
     add_counts,
     tally_of,
     tally_rows,
-    total_of,
     value_of,
 )
 from zoneraster.arrays import Floats, Ints, Numbers
@@ -118,9 +117,9 @@ class Classes(OnePass, Counting):
         """Count values."""
         into[values.lane] = add_counts(into[values.lane], values)
 
-    def rows(self, into: list[Tally], leaves: Ints, n_slots: int) -> Rows:
+    def rows(self, into: list[Tally], leaves: Leaves) -> Rows:
         """Counts of some slots, lane by lane."""
-        return tally_rows(into, leaves, n_slots)
+        return tally_rows(into, leaves)
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """The columns of a statistic."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoneraster._burn import kernel
-from zoneraster._stats.families.base import Columns, Group, OnePass, Values, is_valid
+from zoneraster._stats.families.base import Columns, Group, Leaves, OnePass, Values, is_valid
 from zoneraster._stats.families.functions import digest_of_function
 from zoneraster._stats.families.rows import Lists, Rows
 from zoneraster.arrays import Floats, Ints
@@ -104,9 +104,9 @@ class Custom(OnePass):
                     old = states[slot] if slot in states else _numbers(stat.init())
                     states[slot] = _numbers(stat.update(old, found[own], areas[own]))
 
-    def rows(self, into: list[States], leaves: Ints, n_slots: int) -> Rows:
+    def rows(self, into: list[States], leaves: Leaves) -> Rows:
         """States of some slots, lane by lane."""
-        slots = leaves.tolist()
+        slots = leaves.slot.tolist()
         return self._rows(
             [
                 [lane[s].get(slot, first) for lane in into for slot in slots]

@@ -13,7 +13,7 @@ from zoneraster._stats.families.base import Family
 from zoneraster._stats.families.classes import Classes
 from zoneraster._stats.families.custom import Custom, Stat
 from zoneraster._stats.families.moments import Moments
-from zoneraster._stats.families.order import Order, quantile_of
+from zoneraster._stats.families.order import order_family, quantile_of
 from zoneraster.errors import ValuesError
 
 DEFAULT = ("count", "sum", "mean")
@@ -35,7 +35,12 @@ class Wanted:
     custom: tuple[Stat, ...] = ()
 
     def families(
-        self, dtype: np.dtype[Any], *, few: bool = False, exact: bool = True
+        self,
+        dtype: np.dtype[Any],
+        *,
+        few: bool = False,
+        merges: bool = False,
+        exact: bool = True,
     ) -> tuple[Family, ...]:
         """Families that count for these statistics; the moments, which count values, come first.
 
@@ -44,7 +49,9 @@ class Wanted:
         dtype : numpy.dtype
             Of the values.
         few : bool
-            There are so few values that each is counted whole.
+            There are so few values that all may be told.
+        merges : bool
+            Rows of the table may count several groups.
         exact : bool
             Quantiles of floats are exact.
         """
@@ -53,7 +60,7 @@ class Wanted:
         if any(name in classes.STATISTICS for name in self.names):
             found.append(Classes(dtype))
         elif quantiles:
-            found.append(Order.of(quantiles, dtype, few=few, exact=exact))
+            found.append(order_family(quantiles, dtype, few=few, merges=merges, exact=exact))
         if self.custom:
             found.append(Custom(self.custom))
         return tuple(found)

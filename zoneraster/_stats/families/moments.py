@@ -15,9 +15,9 @@ import numpy as np
 
 from zoneraster._burn import inlined, kernel
 from zoneraster._stats.families.base import (
-    Block,
     Columns,
     Group,
+    Leaves,
     OnePass,
     Statistic,
     Values,
@@ -203,11 +203,11 @@ class Moments(OnePass):
             )  # fmt: skip
         sums.carry()
 
-    def rows(self, into: list[Sums], leaves: Ints, n_slots: int) -> Rows:
+    def rows(self, into: list[Sums], leaves: Leaves) -> Rows:
         """Rows of some slots, lane by lane."""
-        lanes = [self._grown(sums, n_slots) for sums in into]
+        lanes = [self._grown(sums, leaves.n_slots) for sums in into]
         return {
-            name: np.concatenate([getattr(sums, name)[leaves] for sums in lanes])
+            name: np.concatenate([getattr(sums, name)[leaves.slot] for sums in lanes])
             for name in self._names()
         }
 
@@ -258,17 +258,14 @@ def _refuse_overflow(values: Values) -> None:
     """Stop where a sum of 64-bit integers could leave 64 bits."""
     if values.pixels.dtype != np.int64:
         return
-    valid = _valid_of(values.pixels, values.nodata)
+    pixels, nodata = values.pixels, values.nodata
+    valid = pixels if nodata is None else pixels[pixels != nodata]
     largest = max(abs(int(valid.min())), abs(int(valid.max()))) if valid.size else 0
     if largest * values.row_area.size * values.width >= 2**62:
         raise ValuesError(
             f"{values.label}: integers up to {largest:,} may overflow in sums: store them as "
             "float64, or give their nodata value"
         )
-
-
-def _valid_of(pixels: Block, nodata: float | None) -> Block:
-    return pixels if nodata is None else pixels[pixels != nodata]
 
 
 # ---- kernels -----------------------------------------------------------------------------------

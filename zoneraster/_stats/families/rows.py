@@ -73,6 +73,13 @@ def join(parts: Sequence[Any]) -> Any:  # Any: columns of one kind
     )
 
 
+def total_of(counts: Lists) -> Ints:
+    """Sum of each row; counts are the last of the parallel arrays."""
+    total = np.concatenate([[0], np.cumsum(counts.values[-1], dtype=np.int64)])
+    sums: Ints = total[counts.ptr[1:]] - total[counts.ptr[:-1]]
+    return sums
+
+
 def counts_of(owner: Ints, code: Ints, count: Ints, n: int) -> Lists:
     """Counts by owner (0 to n - 1) and code, codes ascending; equal pairs are added."""
     pairs, number = group_numbers(np.stack([owner, code], axis=1))

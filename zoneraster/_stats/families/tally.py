@@ -1,7 +1,6 @@
 """How often each value occurs: what order statistics and classes are found from.
 
-Values are counted as integers that sort as they do; a pass may leave out their lower bits, or look
-only at values whose upper bits were found by the pass before.
+Values are counted as integers that sort as they do, whose lower bits may be left out.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import numpy as np
 
 from zoneraster._burn import inlined, kernel
 from zoneraster._stats.cut import ensure_room, find
-from zoneraster._stats.families.base import Block, Values, is_valid
+from zoneraster._stats.families.base import Block, Leaves, Values, is_valid
 from zoneraster._stats.families.rows import Lists, Rows, counts_of, join
 from zoneraster.arrays import Ints, Numbers
 from zoneraster.errors import ValuesError
@@ -35,32 +34,22 @@ class Tally(NamedTuple):
         return cls(np.zeros(0, np.int64), none, np.empty((512, 2), np.int64), 0)
 
 
-def add_counts(
-    own: Tally,
-    values: Values,
-    *,
-    low: int = 0,
-    high: int = 0,
-    wanted: tuple[Ints, Ints] | None = None,
-) -> Tally:
+def add_counts(own: Tally, values: Values, *, low: int = 0) -> Tally:
     """Count values.
 
     Parameters
     ----------
     own : Tally
     values : Values
-    low, high : int
-        Bits left out below, in this pass and in the one before.
-    wanted : (pointers (slots + 1,) int64, prefixes int64), optional
-        Only values of a slot with one of its prefixes count; by default all do.
+    low : int
+        Bits left out below.
     """
     bits, is_float, top = _bits_of(values.pixels)
-    nothing = np.zeros(0, np.int64)
     for piece in values.pieces():
         own = Tally._make(
             tally(
                 piece.runs, (values.pixels, bits), piece.place, values.mask,
-                (low, high, is_float, top), wanted or (nothing, nothing), values.skip, tuple(own),
+                (low, is_float, top), values.skip, tuple(own),
             )
         )  # fmt: skip
         if own.n > _MAX_VALUES:
@@ -71,14 +60,14 @@ def add_counts(
     return own
 
 
-def tally_rows(lanes: list[Tally], leaves: Ints, n_slots: int, low: int = 0) -> Rows:
+def tally_rows(lanes: list[Tally], leaves: Leaves, low: int = 0) -> Rows:
     """Counts of some slots, lane by lane, as one column; codes in full length."""
-    owner_of_slot = np.full(n_slots, -1, np.int64)
-    owner_of_slot[leaves] = np.arange(leaves.size)
+    owner_of_slot, n = np.full(leaves.n_slots, -1, np.int64), leaves.slot.size
+    owner_of_slot[leaves.slot] = np.arange(n)
     parts = []
     for own in lanes:
         slot, code = own.entries[: own.n].T
-        parts.append(counts_of(owner_of_slot[slot], code << low, own.counts[: own.n], leaves.size))
+        parts.append(counts_of(owner_of_slot[slot], code << low, own.counts[: own.n], n))
     return {"counts": join(parts)}
 
 
@@ -106,13 +95,6 @@ def tally_of(rows: Rows) -> Lists:
     return counts
 
 
-def total_of(counts: Lists) -> Ints:
-    """Number of values of each row."""
-    total = np.concatenate([[0], np.cumsum(counts.values[1])])
-    sums: Ints = total[counts.ptr[1:]] - total[counts.ptr[:-1]]
-    return sums
-
-
 def _bits_of(pixels: Block) -> tuple[Block, bool, int]:
     """Pixels as integers that can be told apart, if they are floats, all bits but a sign."""
     if pixels.dtype.kind == "f":
@@ -138,7 +120,7 @@ def _ordered(bits, top):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def tally(runs, pixels, place, nodata, shift, wanted, skip, into):  # type: ignore[no-untyped-def]
+def tally(runs, pixels, place, nodata, shift, skip, into):  # type: ignore[no-untyped-def]
     """Count how often each value occurs in each slot.
 
     Parameters
@@ -149,11 +131,8 @@ def tally(runs, pixels, place, nodata, shift, wanted, skip, into):  # type: igno
         (h, w) any number, and (h, w) integers: the values themselves, or the bits of floats.
     place : (row origin, column origin, k) int
     nodata : (value, bool)
-    shift : (int, int, is_float, top)
-        Lower bits of the ordered value that the code leaves out, and that the prefix of the pass
-        before left out; `top` has all bits but the sign.
-    wanted : (pointers (slots + 1,) int64, prefixes int64)
-        Only values with one of these prefixes count; no pointers: all do.
+    shift : (int, is_float, top)
+        Lower bits of the ordered value that the code leaves out; `top` has all bits but the sign.
     skip : (slots,) bool
     into : (counts, places, entries, n)
         (capacity,) int64, and the table of pairs (slot, code) that it counts.
@@ -166,8 +145,7 @@ def tally(runs, pixels, place, nodata, shift, wanted, skip, into):  # type: igno
     values, bits = pixels
     counts, places, entries, n = into
     row_origin, col_origin, k = place
-    low_shift, high_shift, is_float, top = shift
-    wanted_ptr, prefixes = wanted
+    low, is_float, top = shift
     for r in range(ptr.size - 1):
         places, entries = ensure_room(places, entries, n, width)
         if counts.size < entries.shape[0]:
@@ -194,13 +172,7 @@ def tally(runs, pixels, place, nodata, shift, wanted, skip, into):  # type: igno
                 code = _ordered(x, top) if is_float else np.int64(x)
                 if is_float and v == 0:
                     code = 0  # minus zero
-                if wanted_ptr.size:
-                    hit = False
-                    for w in range(wanted_ptr[g], wanted_ptr[g + 1]):
-                        hit |= prefixes[w] == code >> high_shift
-                    if not hit:
-                        continue
-                number = find(g, code >> low_shift, places, entries, n)
+                number = find(g, code >> low, places, entries, n)
                 n = max(n, number + 1)
                 counts[number] += c - first
     return counts, places, entries, n
