@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoneraster as zr
-from tests.stats.samples import build, raster, write_zones
+from tests.stats.samples import build, raster, sparing, write_zones
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.task import run_task
 from zoneraster.executors import run_tasks
 
-SIDE = 12
+SIDE = 24
 GRID = zr.Grid.from_bounds((0, 0, SIDE * 100, SIDE * 100), 100, "EPSG:32633")
-ZONES = np.repeat(np.repeat(np.arange(1, 17).reshape(4, 4), 3, 0), 3, 1)
+ZONES = np.repeat(np.repeat(np.arange(1, 17).reshape(4, 4), 6, 0), 6, 1)
 COUNTRY = np.array([f"c{i % 3}" for i in range(16)])
 QUANTILES = {"q0": 0, "q0.25": 0.25, "median": 0.5, "q0.9": 0.9, "q1": 1}
 
@@ -30,7 +30,7 @@ QUANTILES = {"q0": 0, "q0.25": 0.25, "median": 0.5, "q0.9": 0.9, "q1": 1}
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("groups")
-    return build(folder / "zones.zarr", ZONES, GRID, chunks=5, country=COUNTRY)
+    return build(folder / "zones.zarr", ZONES, GRID, chunks=10, country=COUNTRY)
 
 
 def wide(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -55,14 +55,7 @@ def expected(values: np.ndarray, mask: np.ndarray, names: Iterable[str] = QUANTI
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zones as an array that zoneraster did not write: no build has counted their pixels."""
     path = tmp_path_factory.mktemp("foreign") / "zones.zarr"
-    return write_zones(path, ZONES.astype("uint32"), GRID, chunks=(5, 5))
-
-
-def sparing(patch: pytest.MonkeyPatch) -> None:
-    """Tasks tell as little as they can, so that whatever is not whole takes several passes."""
-    patch.setattr("zoneraster._stats.call._FEW_PIXELS", 0)
-    for name, value in (("ALLOWED", 0), ("_FEWEST", 1), ("_MOST", 1)):
-        patch.setattr(f"zoneraster._stats.families.ranges.{name}", value)
+    return write_zones(path, ZONES.astype("uint32"), GRID, chunks=(10, 10))
 
 
 def never(task: StatsTask) -> tuple[int, Partial]:
@@ -124,7 +117,7 @@ def check_quantiles_of_merged_groups(
         raster(values, GRID, dims=("time",), coords={"time": [0, 1, 2]})
         if n_lanes
         else raster(values, GRID)
-    ).chunk(y=5, x=5)
+    ).chunk(y=10, x=10)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         sparing(patch)
         counted = passes(patch)
@@ -174,7 +167,7 @@ def test_quantiles_of_zones_in_one_and_in_several_tasks_are_those_of_numpy(
     )
     labels = rng.integers(0, 3, (SIDE, SIDE)).astype("uint8")
     chosen = rng.integers(0, 2, (SIDE, SIDE)).astype("uint8")
-    array, keys = raster(values, GRID).chunk(y=5, x=5), {"label": raster(labels, GRID)}
+    array, keys = raster(values, GRID).chunk(y=10, x=10), {"label": raster(labels, GRID)}
     options: dict[str, Any] = {"stats": ["count", "mean", *QUANTILES], "by": keys}
     if where:
         options["where"] = zr.Raster(raster(chosen, GRID)) == 1

@@ -197,7 +197,7 @@ def _partial_of(counting: _Counting) -> Partial:
             f"without make {pixels.read:,} read: please report this"
         )
     groups = slots.keys_of(leaves)
-    own_leaves = Leaves(leaves, slots.n, _is_whole(counting)[leaves])
+    own_leaves = Leaves(leaves, slots.n, lambda: _is_whole(counting)[leaves])
     _refuse_buckets(groups, request.keys)
     lane = np.repeat(np.arange(request.n_lanes), leaves.size)
     partial = Partial(

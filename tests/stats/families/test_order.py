@@ -34,7 +34,7 @@ def in_a_task(order: Order, zones: np.ndarray, pixels: np.ndarray, *, whole: boo
             lambda slots: entries[slots, 1:], lambda: np.full(n, whole),
         )  # fmt: skip
         order.add(into, values)
-    rows = order.rows(into, Leaves(np.arange(n), n, np.full(n, whole)))
+    rows = order.rows(into, Leaves(np.arange(n), n, lambda: np.full(n, whole)))
     return order.merge(rows, entries[:n, 1] - 1, 4)
 
 

@@ -62,7 +62,7 @@ def counted(family: Family, zones: np.ndarray, pixels: np.ndarray, n: int) -> Ro
         lambda: np.zeros(n_slots, bool),
     )  # fmt: skip
     family.add(into, values)
-    rows = family.rows(into, Leaves(np.arange(n_slots), n_slots, np.zeros(n_slots, bool)))
+    rows = family.rows(into, Leaves(np.arange(n_slots), n_slots, lambda: np.zeros(n_slots, bool)))
     return family.merge(rows, entries[:n_slots, 1] - 1, n)
 
 

@@ -118,13 +118,13 @@ class Leaves(NamedTuple):
     slot : (n,) int64
     n_slots : int
         Number of all slots.
-    is_whole : (n,) bool
-        A row of the table counts nothing but this group of this task, as far as is known.
+    is_whole : callable
+        Which of them are groups of which other tasks have nothing, as far as is known, (n,) bool.
     """
 
     slot: Ints
     n_slots: int
-    is_whole: Bools
+    is_whole: Callable[[], Bools]
 
 
 class Group(NamedTuple):

@@ -237,20 +237,18 @@ class Order:
 
     def _room(self, n: Ints) -> Ints:
         """About how many ranges tell of `n` values: more in each pass, so that there is a last."""
-        if self.few:
-            return n
         fewest = 2**8 if self.dtype.itemsize == 1 else 0
-        room: Ints = np.maximum(room_of(n) * 4**self.step, fewest)
-        return room
+        room: Ints = np.minimum(np.maximum(room_of(n) * 4 ** min(self.step, 20), fewest), n)
+        return n if self.few else room
 
     def rows(self, into: _Held, leaves: Leaves) -> Rows:
         """Ranges of some slots, lane by lane."""
         owner_of_slot = np.full(leaves.n_slots, -1, np.int64)
         owner_of_slot[leaves.slot] = np.arange(leaves.slot.size)
-        parts = []
+        whole, parts = self._is_done(leaves.is_whole()), []
         for lane in into.lanes:
             lane.chains = lane.chains.grown(leaves.n_slots)
-            held, whole = lane.chains.held[leaves.slot], self._is_done(leaves.is_whole)
+            held = lane.chains.held[leaves.slot]
             # Small groups tell all; that makes no more of the ranges than groups are worth.
             fits = within_allowance(np.where(whole, 0, held)) & (
                 lane.chains.met[leaves.slot] == held
