@@ -63,6 +63,7 @@ def test_plan_build_status_verify_info_and_plot_work_on_one_store(zones: Path) -
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_verify_exits_1_on_damage_and_names_the_key(zones: Path) -> None:
     store = built(zones)
     chunk = next((store / "zone" / "c").rglob("*/*"))
@@ -72,6 +73,7 @@ def test_verify_exits_1_on_damage_and_names_the_key(zones: Path) -> None:
     assert str(chunk.relative_to(store)) in result.output
 
 
+@pytest.mark.slow
 def test_parts_of_a_job_array_finish_the_store(zones: Path) -> None:
     store = zones.parent / "parts.zarr"
     for part in ("2/2", "1/2"):
@@ -83,6 +85,7 @@ def test_parts_of_a_job_array_finish_the_store(zones: Path) -> None:
     assert zr.status(store).finished
 
 
+@pytest.mark.slow
 def test_a_planned_store_is_run_part_by_part_and_finished(zones: Path) -> None:
     store = zones.parent / "zones.zarr"
     assert zoneraster("plan", zones, store, "--key", "fid", *GRID_OPTIONS).exit_code == 0
@@ -181,6 +184,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_a_busy_store_exits_75(zones: Path) -> None:
     store = built(zones)
     with lock(Location.of(store)):
@@ -266,6 +270,7 @@ def values(counted: Path, tmp_path: Path) -> Path:
     return tmp_path / "values.zarr"
 
 
+@pytest.mark.slow
 def test_stats_prints_rows_and_where_all_pixels_went(values: Path) -> None:
     store = values.parent / "zones.zarr"
     result = zoneraster("stats", store, values, "--stats", "count,nodata,max")
@@ -292,6 +297,7 @@ def test_what_json_does_not_have_is_null(tmp_path: Path) -> None:
     assert json.loads(said)["audit"] == {"measures": {"v": {"high": None}}}
 
 
+@pytest.mark.slow
 def test_stats_writes_what_it_is_asked_for(values: Path) -> None:
     import pandas as pd
     import xarray as xr
@@ -311,6 +317,7 @@ def test_stats_writes_what_it_is_asked_for(values: Path) -> None:
     assert cube["a_mean"].values.tolist() == pytest.approx(expected["a_mean"].tolist(), nan_ok=True)
 
 
+@pytest.mark.slow
 def test_stats_groups_chooses_rolls_up_and_resumes(values: Path) -> None:
     store = values.parent / "zones.zarr"
     options = (

@@ -211,16 +211,19 @@ def test_the_figure_of_the_burn_rule_is_what_the_rule_burns() -> None:
 REDRAW = "run python docs/explanation/draw_architecture.py"
 
 
+@pytest.mark.slow
 def test_the_figure_of_the_architecture_is_what_the_imports_say() -> None:
     drawn = script("draw_architecture.py")["figure"]()
     assert drawn == (ROOT / "docs" / "explanation" / "architecture.svg").read_text(), REDRAW
 
 
+@pytest.mark.slow
 def test_the_list_of_rooms_is_what_their_docstrings_say() -> None:
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
     assert page == script("draw_architecture.py")["page_with_rooms"](page), REDRAW
 
 
+@pytest.mark.slow
 def test_the_figure_of_the_architecture_has_every_room_and_no_two_on_each_other() -> None:
     house = script("draw_architecture.py")
     boxes = re.findall(

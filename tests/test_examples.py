@@ -31,6 +31,7 @@ def forest_loss() -> ModuleType:
     return imported("forest_loss")
 
 
+@pytest.mark.slow
 def test_the_seed_case_has_200_000_squares_on_40_000_pixels_a_side(seed_case: ModuleType) -> None:
     squares, grid = seed_case.make_squares(200_000)
     assert len(squares) == 200_000

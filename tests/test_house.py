@@ -40,6 +40,7 @@ def test_other_floors_are_entered_by_their_face(path: Path) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ROOMS, ids=room_name)
 def test_rooms_and_functions_are_of_a_readable_size(path: Path) -> None:
     text = path.read_text()
@@ -56,6 +57,7 @@ def test_every_floor_says_what_it_is_for_and_every_room_too() -> None:
         assert said.splitlines()[0].endswith((".", ":")), room_name(path)
 
 
+@pytest.mark.slow
 def test_no_name_is_handed_out_that_no_other_floor_uses() -> None:
     used: dict[str, set[str]] = {}
     for path in ROOMS:

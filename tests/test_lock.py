@@ -142,20 +142,21 @@ def test_a_new_plan_waits_for_puts_in_flight_and_refuses_those_that_come(tmp_pat
                 begun.set()
                 assert go_on.wait(10)
             super().put(key, data, synced=synced)
+            order.append(key)
 
+    order: list[str] = []
     blobs = Slow(tmp_path)
-    fence, order = fence_of(location, blobs), []
-
-    def put() -> None:
-        fence.put("slow", b"old")
-        order.append("put")
+    fence = fence_of(location, blobs)
 
     def plan() -> None:
         renew_token(location, location.blobs())
         order.append("planned")
 
     before = read_token(blobs)
-    threads = [threading.Thread(target=put), threading.Thread(target=plan)]
+    threads = [
+        threading.Thread(target=fence.put, args=("slow", b"old")),
+        threading.Thread(target=plan),
+    ]
     threads[0].start()
     assert begun.wait(10)
     threads[1].start()
@@ -166,7 +167,7 @@ def test_a_new_plan_waits_for_puts_in_flight_and_refuses_those_that_come(tmp_pat
     go_on.set()
     for thread in threads:
         thread.join()
-    assert order == ["put", "planned"]
+    assert order == ["slow", "planned"]
     assert not (tmp_path / "late").exists()
 
 

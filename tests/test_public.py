@@ -81,6 +81,7 @@ def test_importing_the_package_imports_no_table_library() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "function"), ALL, ids=[name for name, _ in ALL])
 def test_signatures_are_written_out_and_their_types_can_be_looked_up(
     name: str, function: Callable[..., Any]

@@ -36,6 +36,7 @@ from zoneraster.errors import (
     CorruptStoreError,
     GridError,
     IncompleteBuildError,
+    OptionError,
     OverlapError,
     StoreBusyError,
     StoreError,
@@ -63,9 +64,9 @@ __all__ = [
     # what the verbs return
     "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "Manifest",
     # errors
-    "ZonerasterError", "GridError", "ZonesError", "OverlapError", "ValuesError", "AlignmentError",
-    "StoreError", "StoreMismatchError", "IncompleteBuildError", "CorruptStoreError",
-    "ClosureError", "StoreBusyError", "WorkerDiedError", "BuildInterrupted",
+    "ZonerasterError", "OptionError", "GridError", "ZonesError", "OverlapError", "ValuesError",
+    "AlignmentError", "StoreError", "StoreMismatchError", "IncompleteBuildError",
+    "CorruptStoreError", "ClosureError", "StoreBusyError", "WorkerDiedError", "BuildInterrupted",
     "ZonerasterWarning",
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 Each class is also the builtin that a caller would expect::
 
     ZonerasterError
+    ├── OptionError               ValueError    an option that no verb has
     ├── GridError                 ValueError    a grid, window or chunk shape that cannot be
     ├── ZonesError                ValueError    zones, keys or a CRS that cannot be burned
     │   └── OverlapError                        zones overlap although ``overlap="error"``
@@ -30,6 +31,10 @@ NAMED = 5
 
 class ZonerasterError(Exception):
     """Base of every error that zoneraster raises on purpose."""
+
+
+class OptionError(ZonerasterError, ValueError):
+    """A part, an executor, a number of workers or a share that cannot be."""
 
 
 class GridError(ZonerasterError, ValueError):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from zoneraster.errors import WorkerDiedError
+from zoneraster.errors import OptionError, WorkerDiedError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -109,6 +109,31 @@ def _is_broken(pool: cf.Executor) -> bool:
     return bool(getattr(pool, "_broken", False))
 
 
+def check_executor(executor: ExecutorLike, workers: int | None) -> None:
+    """Refuse an executor or a number of workers that `run_tasks` cannot take.
+
+    Raises
+    ------
+    OptionError
+    """
+    if isinstance(executor, str):
+        is_known = executor in {"threads", "processes", "serial"}
+    else:
+        is_known = executor is None or isinstance(executor, int | cf.Executor | Mapper)
+    if isinstance(executor, bool) or not (is_known or _is_dask(executor)):
+        raise OptionError(
+            f"unknown executor {executor!r}: give None, 'threads', 'processes', 'serial', "
+            "a dask.distributed Client, or an object with map()"
+        )
+    n = executor if isinstance(executor, int) else workers
+    if n is not None and n < 1:
+        raise OptionError(f"workers must be 1 or more, not {n}")
+
+
+def _is_dask(executor: object) -> bool:
+    return hasattr(executor, "scheduler_info") and hasattr(executor, "submit")
+
+
 def run_tasks(
     function: Callable[[T], R],
     tasks: Iterable[T],
@@ -136,7 +161,7 @@ def run_tasks(
 
     Raises
     ------
-    ValueError
+    OptionError
         For an unknown executor or fewer than one worker.
     WorkerDiedError
         When a process that ran tasks was killed.
@@ -148,11 +173,10 @@ def run_tasks(
     with ``map`` does as it does. A generator that is left without being closed ends whenever
     Python finds it: use ``contextlib.closing``.
     """
+    check_executor(executor, workers)
     if isinstance(executor, int):
         workers, executor = executor, "threads"
     workers = cpu_count() if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers must be 1 or more, not {workers}")
     try:
         yield from _results(function, tasks, executor, workers)
     except cf.BrokenExecutor as err:
@@ -169,15 +193,11 @@ def _results(
         flying: set[cf.Future[R]] = set()
         with _pool(executor, workers, flying) as pool:
             yield from _windowed(pool, function, tasks, flying, ahead=2 * workers)
-    elif hasattr(executor, "scheduler_info") and hasattr(executor, "submit"):
+    elif _is_dask(executor):
         yield from _on_dask(executor, function, tasks)
-    elif isinstance(executor, Mapper):
-        yield from getattr(executor, "imap_unordered", executor.map)(function, list(tasks))
     else:
-        raise ValueError(
-            f"unknown executor {executor!r}: give None, 'threads', 'processes', 'serial', "
-            "a dask.distributed Client, or an object with map()"
-        )
+        mapper: Any = executor
+        yield from getattr(mapper, "imap_unordered", mapper.map)(function, list(tasks))
 
 
 def _windowed(

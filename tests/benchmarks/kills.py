@@ -98,7 +98,7 @@ def build_slowly(executor: str, zones: Path, store: Path, address: str) -> None:
 
 def run_cluster(address: Path) -> None:
     """A cluster that outlives its clients."""
-    cluster = LocalCluster(2, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(2, threads_per_worker=1, dashboard_address=":0")
     address.write_text(cluster.scheduler_address)
     signal.pause()
 

@@ -45,6 +45,7 @@ def boxes(*bounds: tuple[float, float, float, float]) -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame({"fid": range(1, len(shapes) + 1)}, geometry=shapes, crs=4326)
 
 
+@pytest.mark.slow
 def test_the_store_holds_what_gdal_burns_on_the_whole_canvas(tmp_path: Path) -> None:
     store, report = built(tmp_path)
     assert np.array_equal(pixels(store), gdal(sample_zones()))
@@ -58,6 +59,7 @@ def test_the_store_holds_what_gdal_burns_on_the_whole_canvas(tmp_path: Path) -> 
     assert zr.verify(store, deep=1.0).ok
 
 
+@pytest.mark.slow
 def test_claimed_owned_and_contested_pixels_are_those_of_painted_masks(tmp_path: Path) -> None:
     zones = sample_zones()
     store, report = built(tmp_path, zones)
@@ -69,6 +71,7 @@ def test_claimed_owned_and_contested_pixels_are_those_of_painted_masks(tmp_path:
     assert report.contested == int(depth[depth > 1].sum())
 
 
+@pytest.mark.slow
 def test_first_wins_where_asked_and_a_priority_column_orders_the_painting(tmp_path: Path) -> None:
     zones = sample_zones()
     store, _ = built(tmp_path / "first", zones, overlap="first")
@@ -99,6 +102,7 @@ def test_overlap_error_names_the_worst_of_very_many_pairs(tmp_path: Path) -> Non
         built(tmp_path, zones, overlap="error", chunks=250)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [97, 128, 250, 500, (30, 501)])
 def test_any_chunk_size_gives_the_same_pixels(tmp_path: Path, chunks: object) -> None:
     store, _ = built(tmp_path, chunks=chunks)
@@ -148,6 +152,7 @@ def test_a_second_build_burns_nothing_and_changes_no_byte(tmp_path: Path) -> Non
     assert times(store) == when
 
 
+@pytest.mark.slow
 def test_a_moved_zone_rewrites_exactly_the_chunks_it_left_and_entered(tmp_path: Path) -> None:
     zones = boxes((1, 1, 3, 3), (6, 6, 7, 7), (9, 9, 9.5, 9.5))
     store, _ = built(tmp_path, zones)
@@ -168,6 +173,7 @@ def test_a_moved_zone_rewrites_exactly_the_chunks_it_left_and_entered(tmp_path: 
     assert report.deleted > 0
 
 
+@pytest.mark.slow
 def test_a_plan_is_reused_for_the_same_file_and_options_only(tmp_path: Path) -> None:
     path, other = tmp_path / "zones.gpkg", tmp_path / "other.gpkg"
     for name, top in ((path, 3), (other, 4)):
@@ -188,6 +194,7 @@ def test_a_plan_is_reused_for_the_same_file_and_options_only(tmp_path: Path) -> 
     assert planned()
 
 
+@pytest.mark.slow
 def test_a_chunk_that_stays_in_the_plan_and_owns_nothing_any_more_is_deleted(
     tmp_path: Path,
 ) -> None:
@@ -208,6 +215,7 @@ def test_a_chunk_that_stays_in_the_plan_and_owns_nothing_any_more_is_deleted(
     assert tree(store) == tree(fresh)
 
 
+@pytest.mark.slow
 def test_removed_and_added_zones_give_a_fresh_store_and_ids_are_never_reused(
     tmp_path: Path,
 ) -> None:
@@ -252,6 +260,7 @@ def test_verify_names_every_damage_and_build_repairs_exactly_that(tmp_path: Path
     assert zr.verify(store).ok
 
 
+@pytest.mark.slow
 def test_a_damaged_receipt_promises_nothing_and_its_batch_is_burned_again(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     expected = tree(store)
@@ -264,6 +273,7 @@ def test_a_damaged_receipt_promises_nothing_and_its_batch_is_burned_again(tmp_pa
     assert tree(store) == expected
 
 
+@pytest.mark.slow
 def test_a_verified_opening_refuses_damage_that_an_ordinary_one_does_not_see(
     tmp_path: Path,
 ) -> None:
@@ -275,6 +285,7 @@ def test_a_verified_opening_refuses_damage_that_an_ordinary_one_does_not_see(
         zr.open(store, verified=True)
 
 
+@pytest.mark.slow
 def test_the_key_is_zone_id_when_there_is_one_and_a_resumed_store_knows_its_own(
     tmp_path: Path,
 ) -> None:
@@ -296,6 +307,7 @@ def test_text_in_a_zone_id_column_is_what_the_report_names(tmp_path: Path) -> No
     assert zr.zones(store)["zone_id_input"].tolist() == ["here", "gone"]
 
 
+@pytest.mark.slow
 def test_verify_deep_notices_a_chunk_whose_receipt_agrees_but_whose_pixels_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +325,7 @@ def test_verify_deep_notices_a_chunk_whose_receipt_agrees_but_whose_pixels_do_no
     assert not report.ok
 
 
+@pytest.mark.slow
 def test_another_grid_dtype_or_rule_is_refused_with_a_table(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     before = tree(store)
@@ -335,6 +348,7 @@ def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) 
     assert (tmp_path / "zones.zarr" / "thesis.txt").read_text() == "do not lose"
 
 
+@pytest.mark.slow
 def test_a_store_without_a_grid_cannot_be_begun_but_an_existing_one_knows_its_own(
     tmp_path: Path,
 ) -> None:
@@ -345,12 +359,14 @@ def test_a_store_without_a_grid_cannot_be_begun_but_an_existing_one_knows_its_ow
     assert report.burned == 0
 
 
+@pytest.mark.slow
 def test_two_builders_on_one_store_do_not_run_together(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     with lock(Location.of(store)), pytest.raises(zr.StoreBusyError, match=r"pid \d+ on "):
         built(tmp_path)
 
 
+@pytest.mark.slow
 def test_finish_refuses_while_batches_are_missing_and_status_names_them(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     next((store / ".zoneraster" / "ledger").iterdir()).unlink()
@@ -361,6 +377,7 @@ def test_finish_refuses_while_batches_are_missing_and_status_names_them(tmp_path
         zr.finish(store)
 
 
+@pytest.mark.slow
 def test_zones_without_a_pixel_are_named_and_min_pixels_gives_them_one(tmp_path: Path) -> None:
     zones = boxes((1, 1, 3, 3), (5.001, 5.001, 5.003, 5.003), (20, 20, 21, 21))
     _, report = built(tmp_path, zones)
@@ -387,6 +404,7 @@ def test_zones_that_all_miss_the_grid_give_an_empty_store_and_a_report_that_says
     assert report.owned == 2500
 
 
+@pytest.mark.slow
 def test_all_touched_burns_more_and_is_the_same_for_all_chunks(tmp_path: Path) -> None:
     store, _ = built(tmp_path / "a", all_touched=True)
     other, _ = built(tmp_path / "b", all_touched=True, chunks=97)
@@ -395,6 +413,7 @@ def test_all_touched_burns_more_and_is_the_same_for_all_chunks(tmp_path: Path) -
     assert (pixels(store) > 0).sum() > (pixels(centre) > 0).sum()
 
 
+@pytest.mark.slow
 def test_a_report_is_text_json_and_html(tmp_path: Path) -> None:
     _, report = built(tmp_path)
     assert "40 zones on 500 x 500 pixels" in str(report)
@@ -414,10 +433,16 @@ def test_keys_of_zones_are_text_in_html(tmp_path: Path) -> None:
 def test_unknown_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(zr.StoreError, match="overlap must be one of last, first, error"):
         built(tmp_path, overlap="average")
-    with pytest.raises(ValueError, match="unknown executor"):
-        built(tmp_path, executor="gpu")
-    with pytest.raises(ValueError, match="workers must be 1 or more"):
-        built(tmp_path, workers=0)
+    for executor in ("gpu", "dask", True):
+        with pytest.raises(zr.OptionError, match=f"unknown executor {executor!r}"):
+            built(tmp_path, executor=executor)
+    for options in ({"workers": 0}, {"executor": 0}):
+        with pytest.raises(zr.OptionError, match="workers must be 1 or more, not 0"):
+            built(tmp_path, **options)
+    for part in ((3, 2), (0, 2)):
+        with pytest.raises(zr.OptionError, match="part must be I/N with 1 <= I <= N"):
+            zr.build_part(sample_zones(), tmp_path / "s.zarr", part, grid=GRID, key="fid")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -440,6 +465,7 @@ def test_ctrl_c_keeps_finished_batches_and_names_them(tmp_path: Path) -> None:
     assert zr.status(store).finished
 
 
+@pytest.mark.slow
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     said: list[tuple[str, int, int]] = []
     built(tmp_path, progress=lambda *tick: said.append(tick))

@@ -210,6 +210,7 @@ def test_a_killed_worker_ends_a_build_with_one_line_and_a_code_of_its_own(tmp_pa
     assert not zr.status(store).finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_nothing_is_written_after_a_progress_callback_has_raised(
     executor: str, tmp_path: Path

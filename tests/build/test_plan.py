@@ -149,6 +149,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     ["lost", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("empty", "cut"))],
@@ -189,6 +190,7 @@ def test_a_zone_table_that_is_not_as_counted_is_named(whole: Path, tmp_path: Pat
     assert zr.verify(store).damaged == ("zones.parquet",)
 
 
+@pytest.mark.slow
 def test_a_lost_spec_and_another_grid_leave_no_receipt_of_before(tmp_path: Path) -> None:
     zones, store = pair(["a", "b", "c"]), tmp_path / "zones.zarr"
     zr.build(zones, store, **OPTIONS)
@@ -205,6 +207,7 @@ def test_a_lost_spec_and_another_grid_leave_no_receipt_of_before(tmp_path: Path)
     assert zr.verify(store, deep=1.0).ok
 
 
+@pytest.mark.slow
 def test_ids_outlive_the_spec_and_the_table_of_keys(whole: Path, tmp_path: Path) -> None:
     for lost in (["spec.json"], ["keys.parquet"], ["keys.parquet", "spec.json"]):
         store = tmp_path / "_".join(lost)
@@ -238,6 +241,7 @@ def typed(keys: pa.Array, border: float = 5) -> geopandas.GeoDataFrame:
     return pair(pd.Series(pd.arrays.ArrowExtensionArray(keys)), border)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [KEYS, TEXTS], ids=["numbers", "text"])
 def test_keys_may_come_in_any_type_of_their_kind(tmp_path: Path, kind: list[pa.Array]) -> None:
     store = tmp_path / "zones.zarr"
@@ -275,6 +279,7 @@ def test_a_column_that_cannot_be_stored_leaves_a_finished_store_as_it_was(tmp_pa
     assert not (tmp_path / "new.zarr").exists()
 
 
+@pytest.mark.slow
 def test_an_id_that_is_a_key_by_chance_is_given_to_no_other_zone(tmp_path: Path) -> None:
     store = tmp_path / "zones.zarr"
     for keys, ids in (([0, 5, 6], [1, 2, 3]), ([4, 0, 5], [4, 1, 2]), ([4, 9, 8], [4, 5, 6])):
@@ -282,6 +287,7 @@ def test_an_id_that_is_a_key_by_chance_is_given_to_no_other_zone(tmp_path: Path)
         assert zr.zones(store)["zone_id"].tolist() == ids
 
 
+@pytest.mark.slow
 def test_a_sound_store_in_any_reference_system_is_all_right_and_its_plan_is_reused(
     tmp_path: Path,
 ) -> None:
@@ -302,6 +308,7 @@ def test_a_sound_store_in_any_reference_system_is_all_right_and_its_plan_is_reus
         assert files(store) == before
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_of_the_reference_system_is_damage(tmp_path: Path) -> None:
     box = shapely.box(2.6e6, 1.2e6, 2.6e6 + 300, 1.2e6 + 300)
     zones = geopandas.GeoDataFrame({"k": ["a"]}, geometry=[box], crs=2056)

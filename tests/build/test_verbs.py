@@ -69,6 +69,7 @@ def test_parts_burn_at_the_same_time_and_the_last_one_finishes(
     assert tree(store) == tree(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_part_that_is_done_waits_for_nobody(tmp_path: Path) -> None:
     zones, held = sample_zones(), Held()
     with ThreadPoolExecutor(1) as pool:
@@ -84,6 +85,7 @@ def test_a_part_that_is_done_waits_for_nobody(tmp_path: Path) -> None:
     assert zr.status(tmp_path / "parts").finished
 
 
+@pytest.mark.slow
 def test_parts_of_zones_that_cannot_be_known_again_plan_one_after_the_other(
     tmp_path: Path,
 ) -> None:
@@ -124,6 +126,7 @@ def phases_of(zones: object, store: Path, **options: Any) -> list[str]:
     return list(dict.fromkeys(said))
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_frame_is_found_again_and_one_of_a_changed_frame_is_not(
     tmp_path: Path,
 ) -> None:
@@ -136,6 +139,7 @@ def test_a_plan_of_a_frame_is_found_again_and_one_of_a_changed_frame_is_not(
     assert phases_of(zones.iloc[:30], store) == ["read", "plan", "burn"]
 
 
+@pytest.mark.slow
 def test_a_build_that_is_overtaken_by_another_plan_puts_nothing_more_and_says_so(
     tmp_path: Path,
 ) -> None:

@@ -84,6 +84,7 @@ chunkings = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(chunkings)
 def test_chunks_cover_the_grid_exactly_once_and_so_do_batches(chunking):
     in_chunks = np.zeros(chunking.shape, dtype=int)

@@ -158,6 +158,7 @@ def test_a_shift_by_half_a_pixel_is_refused_naming_it(
     assert len(sums(store, values, resample="nearest")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["1/9", "1/50", "1/3600"])
 def test_coordinates_off_by_a_rounding_of_1e_minus_9_are_those_of_the_store(
     tmp_path: Path, step: str
@@ -194,6 +195,7 @@ def test_a_shift_by_a_whole_pixel_is_taken_at_its_word(store: Path) -> None:
     assert table.to_dict("list") == {"count": [4, 2], "sum": [4 + 5 + 6 + 7, 8 + 9]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "said"), [(1.5, "1.5"), (0.4, "0.4"), (2 / 3, "0.666667")])
 def test_a_ratio_that_is_no_whole_number_is_refused_with_the_ratio_and_the_cure(
     store: Path, ratio: float, said: str
@@ -334,6 +336,7 @@ def test_a_sum_of_1e8_equal_float32_values_is_exact_to_1e_minus_12(tmp_path: Pat
     assert table.loc[1, "mean"] == pytest.approx(float(value), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int32", "float32", "float64"])
 def test_quantiles_of_more_pixels_than_are_counted_at_once_are_exact(
     tmp_path: Path, dtype: str
@@ -417,6 +420,7 @@ def test_no_chunking_changes_a_number(big: Path, tmp_path: Path) -> None:
             closed(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [17, 33, 100, 2000])
 def test_the_chunks_of_the_store_change_no_table(big: Path, tmp_path: Path, chunks: int) -> None:
     path = tmp_path / "zones.zarr"
@@ -435,6 +439,7 @@ def test_threads_processes_and_a_restart_give_the_same_bits(big: Path, tmp_path:
         assert table.attrs == expected.attrs
 
 
+@pytest.mark.slow
 def test_a_checkpoint_does_only_what_changed_and_never_serves_old_values(
     big: Path, tmp_path: Path
 ) -> None:
@@ -551,6 +556,7 @@ def test_a_zone_split_at_the_antimeridian_has_both_parts(tmp_path: Path) -> None
 # ---- units -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", ["Mg/ha", "Mg ha-1", "t per hectare", "Mg/ha/yr", "Mg C ha^-1"])
 def test_a_rate_per_hectare_has_no_sum_but_an_area_sum(store: Path, units: str) -> None:
     values = raster(VALUES, units=units)

@@ -108,6 +108,7 @@ def by_a_vrt(folder: Path, values: npt.ArrayLike) -> Any:
     return rioxarray.open_rasterio(folder / "v.vrt", chunks=4, cache=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "opened",
     [
@@ -280,6 +281,7 @@ def test_the_command_line_shares_the_folder(store: Path, tmp_path: Path) -> None
     assert kept_by(tmp_path / "kept") == before
 
 
+@pytest.mark.slow
 def test_calls_at_the_same_time_leave_each_other_alone(
     store: Path, tmp_path: Path, ran: list[StatsTask]
 ) -> None:
@@ -299,6 +301,7 @@ def test_calls_at_the_same_time_leave_each_other_alone(
     assert not ran
 
 
+@pytest.mark.slow
 def test_a_new_folder_is_begun_by_several_calls_at_once(tmp_path: Path) -> None:
     start = threading.Barrier(4)
 

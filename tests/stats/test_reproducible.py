@@ -160,7 +160,7 @@ def test_a_dask_cluster_gives_the_same_bytes(
             n_workers=2 if processes else 1,
             threads_per_worker=1 if processes else 4,
             processes=processes,
-            dashboard_address=None,
+            dashboard_address=":0",
             local_directory=str(tmp_path),
         ) as cluster,
         Client(cluster) as client,

@@ -67,6 +67,7 @@ def test_a_batch_that_cannot_be_read_is_tried_again() -> None:
     assert shared.get(3) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [32, 24])
 def test_a_row_group_of_the_manifest_is_read_once_by_any_number_of_threads(
     tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch

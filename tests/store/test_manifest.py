@@ -65,6 +65,7 @@ def ask(store: Path) -> None:
         manifest.zones_in((0, 500, 0, 500))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", [burn_again, reduce, ask, lambda store: zr.verify(store, deep=1.0)])
 def test_records_that_the_plan_was_not_made_of_are_noticed_by_all_who_read_them(
     store: Path, use: Callable[[Path], object]
@@ -114,6 +115,7 @@ def test_toggles_beyond_a_chunk_reach_no_kernel_whoever_made_their_hash(
         manifest.records(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["a column less", "another type", "a gap"])
 def test_a_chunk_index_of_another_schema_is_refused(store: Path, change: str) -> None:
     path = store / ".zoneraster" / "chunks.parquet"

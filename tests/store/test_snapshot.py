@@ -39,6 +39,7 @@ def test_receipts_are_told_by_their_names() -> None:
         assert ledger.parse_receipt_name(f"{ledger.LEDGER}{other}") is None
 
 
+@pytest.mark.slow
 def test_files_of_others_in_the_ledger_are_ignored_by_every_verb(tmp_path: Path) -> None:
     store = build(tmp_path / "a.zarr")
     for name in STRAY:
@@ -80,6 +81,7 @@ READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", READ)
 def test_a_store_on_a_server_that_lists_nothing_is_read_to_the_end(web: Web, verb: str) -> None:
     build(web.folder / "a.zarr")
@@ -88,6 +90,7 @@ def test_a_store_on_a_server_that_lists_nothing_is_read_to_the_end(web: Web, ver
     assert not any(path.endswith("/") for path in web.asked)
 
 
+@pytest.mark.slow
 def test_a_server_without_a_receipt_has_an_unfinished_store(web: Web) -> None:
     store = build(web.folder / "a.zarr", chunks=1)
     url = f"{web.url}/a.zarr"
@@ -204,8 +207,8 @@ class Watched:
                 self._busy = False
 
     def _after(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any) -> Any:
-            done = write(*args)
+        def watched(*args: Any, **options: Any) -> Any:
+            done = write(*args, **options)
             self._run(self.on_write)
             return done
 

@@ -88,6 +88,7 @@ def test_chunks_are_what_zarr_itself_would_decode_after_rewriting_them(
     assert ours.any()
 
 
+@pytest.mark.slow
 def test_the_crc32c_codec_lets_zarr_notice_a_flipped_bit(tmp_path: Path) -> None:
     path = tmp_path / "zones.zarr"
     zr.build(sample_zones(), path, grid=GRID, key="fid", chunks=CHUNKS, integrity="crc32c")
@@ -124,6 +125,7 @@ def test_the_manifest_answers_duckdb_and_names_the_zones_of_a_window(store: Path
         assert (pixels[100, 100] in single) == bool(pixels[100, 100])
 
 
+@pytest.mark.slow
 def test_stores_on_an_object_store_hold_the_same_bytes(store: Path) -> None:
     import fsspec
 

@@ -45,6 +45,7 @@ def test_other_text_and_other_compression_say_the_same_and_other_content_does_no
     assert not says_the_same(numcodecs.Blosc().encode(moved), centres)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["zone/zarr.json", "x/c/0"])
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff" * 40, b"[" * 100_000, bytes(16)])
 def test_what_is_no_such_object_says_nothing_of_the_kind(key: str, data: bytes) -> None:

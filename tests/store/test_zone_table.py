@@ -65,6 +65,7 @@ def test_a_planned_store_has_a_zone_table_without_counts_and_nothing_public(tmp_
     assert tree(store) == before
 
 
+@pytest.mark.slow
 def test_an_update_leaves_the_public_table_alone_until_it_is_finished(tmp_path: Path) -> None:
     zones, store = sample_zones(5), tmp_path / "zones.zarr"
     zr.build(zones, store, **OPTIONS)
@@ -148,6 +149,7 @@ def test_a_planned_table_of_another_plan_is_not_believed(tmp_path: Path) -> None
     assert tree(store) == before
 
 
+@pytest.mark.slow
 def test_a_lost_table_is_named_with_the_cure_and_the_cure_works(tmp_path: Path) -> None:
     zones, store = sample_zones(5), tmp_path / "zones.zarr"
     zr.build(sample_zones(2), store, **OPTIONS)
@@ -186,6 +188,7 @@ def nested(depth: int) -> bytes:
     return head * depth + b"\x01" + (7).to_bytes(4, "little") + bytes(4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wkb", [nested(100_000), b"", b"\x01\x03\x00\x00\x00\xff\xff\xff\xff", None, b"text"]
 )
@@ -204,6 +207,7 @@ def test_geometry_of_a_table_of_others_never_reaches_geos_unread(
     zr.build(sample_zones(3), store, **OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geo", [b"{", b"[]", b"{}", b'{"columns": {"geometry": {"crs": 5}}}'])
 def test_a_table_whose_metadata_is_damaged_is_named(tmp_path: Path, geo: bytes) -> None:
     store = tmp_path / "zones.zarr"
@@ -222,6 +226,7 @@ def test_the_frame_of_a_zone_table_is_the_one_that_geopandas_reads(tmp_path: Pat
     assert zr.zones(store).columns.tolist() == expected.columns.tolist()
 
 
+@pytest.mark.slow
 def test_zones_of_a_store_are_zones_of_another_any_number_of_times(tmp_path: Path) -> None:
     zones = sample_zones(3)
     for n in range(4):

@@ -31,6 +31,7 @@ from zoneraster._values.open import open_raster, open_rasters
 from zoneraster._values.raster import Raster
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numpy", "dask", "lazy", "turned", "turned dask", "turned lazy"])
 def test_arrays_of_every_kind_read_like_xarray(tmp_path: Path, kind: str) -> None:
     source = dataset(nodata=5).set_coords("spatial_ref")["tcd"]

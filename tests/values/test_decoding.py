@@ -23,6 +23,7 @@ from zoneraster._values.raster import Raster
 from zoneraster.errors import ValuesError
 
 
+@pytest.mark.slow
 def test_scale_and_offset_are_applied_and_nodata_becomes_nan(tmp_path: Path) -> None:
     source = pixels()
     expected = np.where(source == 7, np.nan, source * 0.5 + 3)

@@ -127,6 +127,7 @@ def test_float32_coordinates_go_with_a_transform_only():
         grid_like(raster)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

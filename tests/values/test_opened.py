@@ -86,6 +86,7 @@ def test_only_pixels_tell_what_is_computed_or_read_by_others(tmp_path: Path) -> 
         assert opened.held(CORNER, 10) is opened
 
 
+@pytest.mark.slow
 def test_identity_changes_with_what_gives_pixels_their_meaning(tmp_path: Path) -> None:
     path = write_zarr(tmp_path / "a.zarr", dataset())
     tif = write_tif(tmp_path / "a.tif", pixels(2))

@@ -182,6 +182,7 @@ def test_unknown_methods_and_impossible_ways_are_refused() -> None:
         every(resampled(open_raster(array(large)), COARSE, "nearest"), Window(0, 17, 0, 25))
 
 
+@pytest.mark.slow
 def test_threads_resample_at_once() -> None:
     opened = small_tiles(resampled(open_raster(array(pixels()).chunk(y=7)), METRES, "bilinear"), 20)
     whole = every(opened, Window(0, 60, 0, 70))

@@ -36,6 +36,7 @@ from zoneraster.blobs import Location
 from zoneraster.errors import GridError, ValuesError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("zarr_format", "sharded"), [(2, False), (3, False), (3, True)])
 def test_zarr_of_every_format_reads_like_xarray(
     tmp_path: Path, zarr_format: int, sharded: bool
@@ -57,6 +58,7 @@ def test_alert_dates_stay_the_numbers_they_are_stored_as(tmp_path: Path) -> None
     assert open_raster(path).units == "days since 2014-12-31"
 
 
+@pytest.mark.slow
 def test_the_path_of_an_array_within_a_group_chooses_it(tmp_path: Path) -> None:
     for zarr_format in (2, 3):
         path = write_zarr(tmp_path / f"{zarr_format}.zarr", dataset(), zarr_format=zarr_format)
@@ -65,6 +67,7 @@ def test_the_path_of_an_array_within_a_group_chooses_it(tmp_path: Path) -> None:
         assert np.array_equal(every(opened), pixels(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("zarr_format", "sharded", "near"), [(2, False, 10), (3, False, 10), (3, True, 20)]
 )
@@ -101,6 +104,7 @@ def check_remote(url: str, files: Any, chunk: str) -> None:
     assert again.identity(other) == before[1]
 
 
+@pytest.mark.slow
 def test_a_zarr_in_memory_of_fsspec_is_read_and_identified() -> None:
     import fsspec
 
@@ -233,6 +237,7 @@ def test_whatever_metadata_say_the_error_is_ours_and_names_the_raster(
         every(open_raster(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[]", b"7"])
 @pytest.mark.parametrize("node", ["zarr.json", "tcd/zarr.json"])
 def test_torn_metadata_are_named(tmp_path: Path, node: str, text: bytes) -> None:
@@ -242,6 +247,7 @@ def test_torn_metadata_are_named(tmp_path: Path, node: str, text: bytes) -> None
         open_raster(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("node", "sides", "said"),
     [

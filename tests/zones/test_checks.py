@@ -61,6 +61,7 @@ BAD_WKB = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD_WKB)
 def test_a_row_that_cannot_be_burned_is_named(tmp_path: Path, name: str) -> None:
     wkb, reason = BAD_WKB[name]

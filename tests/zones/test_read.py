@@ -107,6 +107,7 @@ def test_neighbours_stay_neighbours_after_reprojection() -> None:
     assert shapely.is_valid([one, two]).all()
 
 
+@pytest.mark.slow
 def test_real_neighbours_stay_neighbours(data_dir: Path) -> None:
     path = data_dir / "swiss_municipalities_2025.parquet"
     if not path.exists():

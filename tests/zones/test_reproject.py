@@ -96,6 +96,7 @@ def test_offsets_follow_the_rings_and_empty_rings_stay_empty() -> None:
     assert (both[3] == alone[0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["EPSG:4326", "EPSG:3857"])
 def test_skipping_by_the_lattice_changes_nothing(
     source: str, monkeypatch: pytest.MonkeyPatch
@@ -144,6 +145,7 @@ def test_an_edge_over_the_antimeridian_is_refused() -> None:
         run([ring], "EPSG:3995", WORLD)
 
 
+@pytest.mark.slow
 def test_real_municipalities_stay_within_a_tenth_of_a_pixel(data_dir: Path) -> None:
     path = data_dir / "swiss_municipalities_2025.parquet"
     if not path.exists():

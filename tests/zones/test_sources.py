@@ -215,6 +215,7 @@ def test_geometry_nested_too_deep_for_geos_is_refused_or_named_in_every_format(
         read_zones(tmp_path / "zones.geojson", GRID)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".gpkg", ".geojson", ".fgb", ".shp"])
 def test_flipped_bytes_are_read_or_refused_by_us(tmp_path: Path, suffix: str) -> None:
     random = np.random.default_rng(5)
@@ -271,6 +272,7 @@ def test_a_missing_crs_is_asked_for(tmp_path: Path) -> None:
         read_zones(frame(crs=None), GRID)
 
 
+@pytest.mark.slow
 def test_an_assumed_crs_does_not_override() -> None:
     assert read_zones(frame(), GRID, assume_crs="OGC:CRS84").row.size == 3
     with says("declares the CRS WGS 84, not CH1903+ / LV95", "leave out assume_crs"):

@@ -43,7 +43,7 @@ from zoneraster._store import (
 from zoneraster._zones import FINE, objects_of, walk_wkb
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike, get_or_none
-from zoneraster.errors import CorruptStoreError, StoreError, number_of, told_as
+from zoneraster.errors import CorruptStoreError, OptionError, StoreError, number_of, told_as
 
 if TYPE_CHECKING:
     import geopandas
@@ -161,13 +161,13 @@ def verify(
 
     Raises
     ------
-    ValueError
+    OptionError
         For a share that is none.
     StoreError
         For a place that holds no store, or no plan that can be read.
     """
     if not 0.0 <= deep <= 1.0:
-        raise ValueError(f"deep must be a share between 0 and 1, not {deep}")
+        raise OptionError(f"deep must be a share between 0 and 1, not {deep}")
     location = Location.of(store, storage_options)
     ctx = open_snapshot(location)
     receipts, bare = _receipts(ctx)

@@ -12,13 +12,14 @@ from zoneraster._build.results import RunSummary
 from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
 from zoneraster.blobs import Location
 from zoneraster.errors import (
+    OptionError,
     BuildInterrupted,
     OverlapError,
     WorkerDiedError,
     name_some,
     number_of,
 )
-from zoneraster.executors import ExecutorLike, Progress, run_tasks
+from zoneraster.executors import ExecutorLike, Progress, check_executor, run_tasks
 from zoneraster.lock import read_token
 
 
@@ -28,7 +29,7 @@ def part_of(batches: Sequence[int], part: tuple[int, int] | None) -> list[int]:
         return list(batches)
     i, n = part
     if not 1 <= i <= n:
-        raise ValueError(f"part must be I/N with 1 <= I <= N, not {i}/{n}")
+        raise OptionError(f"part must be I/N with 1 <= I <= N, not {i}/{n}")
     return list(batches[i - 1 :: n])
 
 
@@ -50,6 +51,11 @@ class RunOptions:
     part: tuple[int, int] | None = None
     check: bool | None = None
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, before anything is planned."""
+        check_executor(self.executor, self.workers)
+        part_of([], self.part)
 
 
 def run_batches(location: Location, options: RunOptions) -> RunSummary:
