@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import fsspec
+import geopandas
 import pytest
 from click.testing import CliRunner, Result
+from shapely import box
 
 import zoneraster as zr
 from tests.conftest import FakeS3
@@ -47,7 +49,7 @@ def built(zones: Path) -> Path:
 def test_plan_build_status_verify_info_and_plot_work_on_one_store(zones: Path) -> None:
     store = zones.parent / "zones.zarr"
     planned = zoneraster("plan", zones, store, "--key", "fid", *GRID_OPTIONS, "--json")
-    assert json.loads(planned.output)["n_zones"] == 40
+    assert json.loads(planned.stdout)["n_zones"] == 40
     assert "0.0% of the work done" in zoneraster("status", store).output
     result = zoneraster("build", zones, store, "--key", "fid", *GRID_OPTIONS, "--workers", "1")
     assert "40 zones on 500 x 500 pixels" in result.output
@@ -61,6 +63,17 @@ def test_plan_build_status_verify_info_and_plot_work_on_one_store(zones: Path) -
     picture = zones.parent / "map.png"
     assert zoneraster("plot", store, picture, "--width", "200").exit_code == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_warnings_are_lines_on_stderr_and_json_stays_json(tmp_path: Path) -> None:
+    zones = geopandas.GeoDataFrame({"fid": [1, 2]}, geometry=[box(1, 1, 2, 2)] * 2, crs=4326)
+    zones.to_parquet(tmp_path / "zones.parquet")
+    arguments = ("build", tmp_path / "zones.parquet", tmp_path / "a", *GRID_OPTIONS)
+    lines = ["  ! 1 zone without a pixel: 1", "  ! 2 zones with contested pixels"]
+    for more in ((), ("--json",)):
+        result = zoneraster(*arguments, *more)
+        assert [line for line in lines if line in result.stderr] == lines
+    assert len(json.loads(result.stdout)["warnings"]) == 2
 
 
 @pytest.mark.slow
@@ -81,7 +94,7 @@ def test_parts_of_a_job_array_finish_the_store(zones: Path) -> None:
             "build", zones, store, "--key", "fid", *GRID_OPTIONS, "--part", part, "--json"
         )
         assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["n_zones"] == 40
+    assert json.loads(result.stdout)["n_zones"] == 40
     assert zr.status(store).finished
 
 
@@ -227,7 +240,7 @@ def test_the_demo_leaves_store_table_and_picture(tmp_path: Path) -> None:
     import pandas as pd
 
     result = zoneraster("demo", tmp_path / "demo", "--json")
-    said = json.loads(result.output)
+    said = json.loads(result.stdout)
     assert said["report"]["owned"] > 1e10
     assert said["report"]["contested"] == 0
     assert said["total"]["area_km2"] == pytest.approx(said["total"]["geodesic_km2"], rel=5e-4)

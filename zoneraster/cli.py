@@ -19,7 +19,7 @@ from zoneraster._grid import Grid, checked_crs, is_in_degrees
 from zoneraster._values import COMPARISONS, Comparison
 from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
-from zoneraster.output import progress_bars
+from zoneraster.output import progress_bars, warnings_as_lines, without_told
 
 # Exit codes: wrong input or options, and work that a killed worker, another build or a signal
 # stopped.
@@ -41,7 +41,8 @@ class _Main(click.Group):
         """Run a verb."""
         signal.signal(signal.SIGTERM, _on_terminate)
         try:
-            return super().invoke(ctx)
+            with warnings_as_lines():
+                return super().invoke(ctx)
         except zr.StoreBusyError as err:
             _fail(err, EXIT_BUSY)
         except WorkerDiedError as err:
@@ -82,7 +83,7 @@ def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, o
         said = result if isinstance(result, dict) else result.to_dict()
         click.echo(json.dumps(said, default=str))
     else:
-        click.echo(str(result))
+        click.echo(without_told(str(result)))
 
 
 def _grid_option(

@@ -22,11 +22,16 @@ Each class is also the builtin that a caller would expect::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 # How many names a message lists before it says how many more there are.
 NAMED = 5
+# Frames of the package itself, which no warning points at.
+_HERE = str(Path(__file__).parent / "_")[:-1]
 
 
 class ZonerasterError(Exception):
@@ -91,6 +96,24 @@ class BuildInterrupted(ZonerasterError, RuntimeError):
 
 class ZonerasterWarning(UserWarning):
     """The result is right, but may surprise."""
+
+
+def warn(*texts: str, told: Iterable[str] = ()) -> None:
+    """Say each text as a `ZonerasterWarning` at the line of the user's that called us.
+
+    Parameters
+    ----------
+    *texts : str
+    told : iterable of str
+        Texts that the same call has said already, and that are not said again.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    known = set(told)
+    for text in texts:
+        if text not in known:
+            warnings.warn(text, ZonerasterWarning, stacklevel=level)
 
 
 @contextmanager

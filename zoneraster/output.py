@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoneraster._grid import Grid
-from zoneraster.errors import ZonerasterError
+from zoneraster.errors import ZonerasterError, ZonerasterWarning
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# How a line begins that tells of a warning.
+BANG = "  ! "
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Our warnings become lines on stderr, ``  ! text``, at once and however often they come."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, ZonerasterWarning):
+                sys.stderr.write(f"{BANG}{message}\n")
+            else:
+                shown(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        if not sys.warnoptions:
+            warnings.simplefilter("always", ZonerasterWarning)
+        yield
+
+
+def without_told(text: str) -> str:
+    """A report for stdout; without its warnings where the same terminal has shown them already."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return text
+    return "\n".join(line for line in text.split("\n") if not line.startswith(BANG))
 
 
 @contextmanager

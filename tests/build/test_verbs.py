@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import geopandas
 import pytest
+import shapely
 
 import zoneraster as zr
 from tests.samples import CHUNKS, GRID, sample_zones, tree
@@ -159,3 +161,54 @@ def test_a_build_that_is_overtaken_by_another_plan_puts_nothing_more_and_says_so
     with pytest.raises(zr.StoreBusyError, match="was planned anew while "):
         zr.build(sample_zones(), store, executor=Overtaken(), **OPTIONS)
     assert tree(store) == tree(tmp_path / "whole")
+
+
+def odd_zones() -> geopandas.GeoDataFrame:
+    """One zone on the grid, one beside it, and two on the same pixels."""
+    shapes = [shapely.box(1, 1, 2, 2), shapely.box(20, 1, 21, 2), shapely.box(1.5, 1, 2, 2)]
+    return geopandas.GeoDataFrame({"fid": [1, 2, 3]}, geometry=shapes, crs=4326)
+
+
+def said(caught: list[warnings.WarningMessage]) -> list[str]:
+    return [str(w.message) for w in caught if w.category is zr.ZonerasterWarning]
+
+
+def test_what_a_report_warns_of_is_a_warning_at_the_callers_line_and_once(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report = zr.build(odd_zones(), tmp_path / "a", **OPTIONS)
+    assert len(report.warnings) == 3
+    assert sorted(said(caught)) == sorted(report.warnings)
+    assert {w.filename for w in caught if w.category is zr.ZonerasterWarning} == {__file__}
+
+
+def test_each_verb_warns_of_what_it_knows(tmp_path: Path) -> None:
+    store = tmp_path / "a"
+    with warnings.catch_warnings(record=True) as planned:
+        warnings.simplefilter("always")
+        summary = zr.plan(odd_zones(), store, **OPTIONS)
+    assert said(planned) == summary.warnings() == ["1 zone outside the grid: 2"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zr.run(store)
+    with warnings.catch_warnings(record=True) as finished:
+        warnings.simplefilter("always")
+        report = zr.finish(store)
+    assert said(finished) == list(report.warnings)
+    assert len(report.warnings) == 3
+
+
+def test_what_a_plan_warns_of_is_said_before_anything_is_burned(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", zr.ZonerasterWarning)
+        with pytest.raises(zr.ZonerasterWarning, match="outside the grid: 2"):
+            zr.build(odd_zones(), tmp_path / "a", **OPTIONS)
+    assert zr.status(tmp_path / "a").chunks_done == 0
+
+
+def test_the_part_that_finishes_warns_of_what_the_plan_did_not_know(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report = zr.build_part(odd_zones(), tmp_path / "a", (1, 1), **OPTIONS)
+    assert isinstance(report, zr.BuildReport)
+    assert sorted(said(caught)) == sorted(report.warnings)

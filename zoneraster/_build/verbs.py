@@ -15,7 +15,7 @@ from zoneraster._grid import Grid
 from zoneraster._store import FOLDERS, require_spec
 from zoneraster._zones import OnInvalid, source_digest
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import StoreBusyError
+from zoneraster.errors import StoreBusyError, warn
 from zoneraster.executors import ExecutorLike, Progress
 from zoneraster.lock import lock
 
@@ -69,7 +69,9 @@ def make_plan(
     )  # fmt: skip
     refuse_foreign(location)
     with lock(location):
-        return plan_store(zones, location, options, progress=progress)
+        planned = plan_store(zones, location, options, progress=progress)
+    warn(*planned.warnings())
+    return planned
 
 
 def run(
@@ -150,7 +152,9 @@ def finish(
     location = Location.of(store, storage_options)
     require_spec(location, location.blobs())
     with lock(location):
-        return finish_store(location, done or RunSummary())
+        report = finish_store(location, done or RunSummary())
+    warn(*report.warnings)
+    return report
 
 
 def build(
@@ -244,10 +248,13 @@ def build(
     refuse_foreign(location)
     with lock(location):
         location.blobs().sweep(folders=FOLDERS)
-        plan_store(zones, location, options, progress=progress)
+        told = plan_store(zones, location, options, progress=progress).warnings()
+        warn(*told)  # before the hours that burning may take
         planned = time.perf_counter() - started
         done = run_batches(location, how)
-        return finish_store(location, replace(done, seconds=done.seconds + planned))
+        report = finish_store(location, replace(done, seconds=done.seconds + planned))
+    warn(*report.warnings, told=told)
+    return report
 
 
 def build_part(
@@ -307,6 +314,7 @@ def build_part(
     )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, part=part, check=check, progress=progress)
     planned = _plan_once(zones, location, options, progress)
+    warn(*planned.warnings())
     with lock(location, shared=True, wait=True):
         if require_spec(location, location.blobs()).plan != planned.plan:
             raise StoreBusyError(
@@ -314,7 +322,10 @@ def build_part(
                 "began: give all parts the same zones, and run them again"
             )
         done = run_batches(location, how)
-    return _finish_or_leave(location, done)
+    report = _finish_or_leave(location, done)
+    if isinstance(report, BuildReport):
+        warn(*report.warnings, told=planned.warnings())
+    return report
 
 
 def _plan_once(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from zoneraster._store.spec import KEYS_KEY
 from zoneraster._zones import whole_numbers
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import StoreMismatchError, ZonerasterWarning, ZonesError
+from zoneraster.errors import StoreMismatchError, ZonesError, warn
 
 MAX_ID = 2**32 - 1
 
@@ -142,11 +141,9 @@ def give_ids(
     """
     known = None if is_new else kept_ids(location.blobs())
     if known is None and zones is not None and not are_ids(zones["key"], zones["zone_id"]):
-        warnings.warn(
+        warn(
             f"{location}/{KEYS_KEY} was lost or damaged, and is made again from the zone table: "
-            "the ids of zones that are gone may be given to others",
-            ZonerasterWarning,
-            stacklevel=2,
+            "the ids of zones that are gone may be given to others"
         )
         known = zones
     ids = assign_ids(keys, previous=known)

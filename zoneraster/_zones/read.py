@@ -7,7 +7,6 @@ reference systems agree, and no row is dropped without being named.
 from __future__ import annotations
 
 import logging
-import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,7 +31,7 @@ from zoneraster._zones.rings import Rings, pixel_rings
 from zoneraster._zones.sources import Source, crs_of, file_digest, open_source
 from zoneraster._zones.wkb import FINE, Ragged, Walk, multipolygon_wkb, walk_wkb
 from zoneraster.arrays import Ints
-from zoneraster.errors import ZonerasterWarning, ZonesError
+from zoneraster.errors import ZonesError, warn
 
 log = logging.getLogger(__name__)
 
@@ -124,10 +123,8 @@ def read_zones(
     if len(found.wkb) == 0:
         raise ZonesError(f"{found.label}: 0 zones; give a file or layer with at least one polygon")
     if found.is_spherical:
-        warnings.warn(
-            f"{found.label} declares spherical edges: they are burned as straight lines in its CRS",
-            ZonerasterWarning,
-            stacklevel=2,
+        warn(
+            f"{found.label} declares spherical edges: they are burned as straight lines in its CRS"
         )
     found, key = with_key(found, key)
     walk, source = walk_wkb(found.wkb), crs_of(found, assume_crs)
