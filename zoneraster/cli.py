@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -15,8 +14,7 @@ from typing import Any, NoReturn
 import click
 
 import zoneraster as zr
-from zoneraster._grid import Grid, checked_crs, is_in_degrees
-from zoneraster._values import COMPARISONS, Comparison
+from zoneraster import words
 from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
 from zoneraster.output import progress_bars, warnings_as_lines, without_told
@@ -55,7 +53,7 @@ class _Main(click.Group):
         except KeyboardInterrupt as err:
             click.echo("\nzoneraster: stopped; finished batches are safe", err=True)
             _exit_now(EXIT_TERMINATED if isinstance(err, _Terminated) else EXIT_INTERRUPT)
-        except (ZonerasterError, ValueError, OSError) as err:
+        except (ZonerasterError, ValueError, OSError, ImportError) as err:
             _fail(err, EXIT_INPUT)
 
 
@@ -86,69 +84,6 @@ def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, o
         click.echo(without_told(str(result)))
 
 
-def _grid_option(
-    resolution: str | None,
-    bounds: tuple[float, float, float, float] | None,
-    crs: str,
-    like: str | None,
-    global_30m: bool,
-) -> Grid | None:
-    """The grid that the options name; None when they name none (then the store has one)."""
-    named = [
-        text
-        for text, given in (
-            ("--resolution", resolution), ("--like", like), ("--global-30m", global_30m)
-        )
-        if given
-    ]  # fmt: skip
-    if len(named) > 1:
-        raise click.UsageError(f"{' and '.join(named)} exclude each other")
-    if global_30m:
-        return zr.GLOBAL_30M
-    if like:
-        return zr.grid_like(like)
-    if resolution is None:
-        if bounds:
-            raise click.UsageError("--bounds needs --resolution")
-        return None
-    return Grid.from_bounds(bounds or _globe(crs), resolution, crs)
-
-
-def _globe(crs: str) -> tuple[float, float, float, float]:
-    """Bounds where none are given: only degrees have some of their own."""
-    if not is_in_degrees(checked_crs(crs)):
-        raise click.UsageError(f"--bounds is needed: {crs} is not in degrees")
-    return -180, -90, 180, 90
-
-
-def _part(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    try:
-        first, second = (int(n) for n in text.split("/"))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not of the form I/N, like 3/100") from None
-    if not 1 <= first <= second:
-        raise click.BadParameter(f"{text}: I must be from 1 to N")
-    return first, second
-
-
-def _storage_options(
-    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
-) -> dict[str, Any] | None:
-    """Options of a place; values are JSON where they are JSON, else text."""
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE, like anon=true")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options or None
-
-
 Command = Callable[..., Any]
 
 
@@ -158,17 +93,17 @@ def _store_argument(command: Command) -> Command:
         "--storage-option",
         "storage_options",
         multiple=True,
-        callback=_storage_options,
+        callback=words.storage_options,
         metavar="KEY=VALUE",
         help="Option of fsspec for STORE, several times.",
     )
     return click.argument("store", type=click.Path())(option(command))
 
 
-def _choice(name: str, *words: str, text: str) -> Callable[[Command], Command]:
+def _choice(name: str, *choices: str, text: str) -> Callable[[Command], Command]:
     """An option that is one of some words, the first by default."""
-    kind = click.Choice(words)
-    return click.option(name, type=kind, default=words[0], show_default=True, help=text)
+    kind = click.Choice(choices)
+    return click.option(name, type=kind, default=choices[0], show_default=True, help=text)
 
 
 def _plan_options(command: Command) -> Command:
@@ -176,7 +111,7 @@ def _plan_options(command: Command) -> Command:
     options: list[Callable[[Command], Command]] = [
         click.option("--resolution", help="Units of the CRS per pixel; 1/3600 is exact."),
         click.option("--bounds", nargs=4, type=float, help="West, south, east, north (the globe)."),
-        click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of the grid."),
+        click.option("--crs", help="CRS of the grid.  [default: EPSG:4326]"),
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
         click.option("--key", help="Column that names the zones; zone_id, else rows."),
@@ -212,14 +147,14 @@ def _run_options(command: Command) -> Command:
     return _worker_options(option(command))
 
 
-_part_option = click.option("--part", callback=_part, help="Part I/N of a job array.")
+_part_option = click.option("--part", callback=words.part_of, help="Part I/N of a job array.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _split(options: dict[str, Any]) -> dict[str, Any]:
     """Replace the grid options by the grid itself."""
     names = ("resolution", "bounds", "crs", "like", "global_30m")
-    grid = _grid_option(*(options.pop(name) for name in names))
+    grid = words.grid_of(*(options.pop(name) for name in names))
     return {"grid": grid, **options}
 
 
@@ -229,7 +164,7 @@ def main() -> None:
     """Zone rasters of any size: plan, burn, resume, verify."""
 
 
-@main.command()
+@main.command(cls=words.BoundsCommand)
 @click.argument("zones", type=click.Path())
 @_store_argument
 @_plan_options
@@ -251,7 +186,7 @@ def build(
     _print(result, as_json=as_json)
 
 
-@main.command()
+@main.command(cls=words.BoundsCommand)
 @click.argument("zones", type=click.Path())
 @_store_argument
 @_plan_options
@@ -320,7 +255,7 @@ def info(store: str, as_json: bool, **place: Any) -> None:
     click.echo(info_text(said))
 
 
-@main.command()
+@main.command(cls=words.BoundsCommand)
 @_store_argument
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.option("--width", type=click.IntRange(64, 8192), default=1600, show_default=True)
@@ -333,81 +268,12 @@ def plot(store: str, picture: Path, storage_options: dict[str, Any] | None, **ho
     click.echo(str(picture))
 
 
-_NUMBERS = re.compile(r"(.+):([-+\d.,e]+)")
-_NAMED = re.compile(r"([A-Za-z_]\w*)=(.+)")
-_CONDITION = re.compile(rf"(.+?)\s*({'|'.join(COMPARISONS)})\s*(\S+)")
-
-
-def _named(text: str) -> tuple[str | None, str]:
-    """NAME=PATH, or a PATH alone."""
-    match = _NAMED.fullmatch(text)
-    return (match[1], match[2]) if match else (None, text)
-
-
-def _numbers(text: str) -> tuple[str, list[float] | None]:
-    """PATH:NUMBER,NUMBER or a PATH alone."""
-    match = _NUMBERS.fullmatch(text)
-    if not match:
-        return text, None
-    try:
-        numbers = [float(n) for n in match[2].split(",")]
-    except ValueError:
-        raise click.BadParameter(f"{match[2]!r} are not numbers, like 10,30,50") from None
-    return match[1], [int(n) if n.is_integer() else n for n in numbers]
-
-
-def _keys(by: Sequence[str], thresholds: Sequence[str]) -> dict[str, Any]:
-    """Keys of --by and --thresholds."""
-    keys: dict[str, Any] = {}
-    for text, is_cumulative in [*((t, False) for t in by), *((t, True) for t in thresholds)]:
-        name, rest = _named(text)
-        path, numbers = _numbers(rest)
-        if name is None or (is_cumulative and numbers is None):
-            form = "NAME=PATH:10,30,50" if is_cumulative else "NAME=PATH or NAME=PATH:1,2,3"
-            raise click.BadParameter(f"{text!r} is not of the form {form}")
-        if name in keys:
-            raise click.BadParameter(f"two keys are named {name!r}")
-        keys[name] = (
-            zr.thresholds(path, numbers or []) if is_cumulative else zr.labels(path, numbers)
-        )
-    return keys
-
-
-def _where(conditions: Sequence[str]) -> Any:  # Any: a predicate, or None
-    """All conditions together."""
-    found: Any = None
-    for text in conditions:
-        match = _CONDITION.fullmatch(text)
-        try:
-            value = float(match[3]) if match else None
-        except ValueError:
-            value = None
-        if match is None or value is None:
-            raise click.BadParameter(f"{text!r} is not of the form 'PATH >= NUMBER'")
-        one = Comparison(zr.Raster(match[1]), match[2], value)
-        found = one if found is None else found & one
-    return found
-
-
-def _values(values: Sequence[str]) -> Any:  # Any: what zonal_stats takes
-    named = [_named(text) for text in values]
-    if not named:
-        return None
-    if len(named) == 1 and named[0][0] is None:
-        return named[0][1]
-    return {name or Path(path.rstrip("/")).stem: path for name, path in named}
-
-
-def _words(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
-
-
 @main.command()
 @_store_argument
 @click.argument("values", nargs=-1)
 @click.option(
     "--stats",
-    callback=_words,
+    callback=words.words_of,
     help="Names, with commas.  [default: count,sum,mean; without VALUES pixels,area]",
 )
 @click.option("--by", multiple=True, help="NAME=PATH or NAME=PATH:1,2,3: group by labels.")
@@ -415,7 +281,9 @@ def _words(_ctx: click.Context, _param: click.Parameter, text: str | None) -> li
 @click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
 @click.option("--roll-up", multiple=True, help="Column of the zone table to merge zones by.")
-@click.option("--attributes", callback=_words, default="", help="Columns of the zone table.")
+@click.option(
+    "--attributes", callback=words.words_of, default="", help="Columns of the zone table."
+)
 @click.option("--resample", help="nearest, average, ...: for rasters on another lattice.")
 @click.option("--exact/--bounded", default=True, help="Quantiles of floats: exact, or to 1/256.")
 @click.option("--checkpoint", type=click.Path(), help="Folder of partials, to resume and update.")
@@ -434,9 +302,9 @@ def stats(
     with progress_bars(quiet=as_json) as progress:
         table = zr.zonal_stats(
             store,
-            _values(values),
-            by=_keys(by, thresholds) or None,
-            where=_where(where),
+            words.measures_of(values),
+            by=words.keys_of(by, thresholds) or None,
+            where=words.condition_of(where),
             progress=progress,
             **options,
         )

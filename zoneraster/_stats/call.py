@@ -28,7 +28,7 @@ from zoneraster._stats.tiles import Tiling
 from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_method, label_of
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import ValuesError
+from zoneraster.errors import ValuesError, warn
 from zoneraster.executors import ExecutorLike, Progress
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def zonal_stats(
         Value rasters: Zarr, GeoTIFF or COG, arrays in memory or backed by dask. On the store's
         lattice, or a whole number of times coarser or finer. None counts pixels and areas only.
     stats : sequence of str or Stat, optional
-        By default "count", "sum", "mean", and without values "pixels", "area". There are "pixels",
+        By default "count", "sum", "mean", and "area" where `area` is given; without values
+        "pixels", "area". There are "pixels",
         "count" (or "valid"), "nodata", "sum", "mean", "min", "max", "range", "var", "std",
         "median", "q0.9" and other quantiles, "majority", "minority", "variety", "histogram",
         "fractions", "area" (of valid pixels), "pixel_area" (of all), "area_sum", "area_mean", and
@@ -78,8 +79,8 @@ def zonal_stats(
     by : mapping of name to Raster or Key, optional
         Rasters that split the zones by their labels, see `labels` and `thresholds`.
     area : {"m2", "ha", "km2"}, optional
-        Unit of areas, "m2" by default. Area sums of a rate take the unit of the rate, where its
-        units tell one.
+        Unit of areas, "m2" by default; a warning where no statistic has one. Area sums of a rate
+        take the unit of the rate, where its units tell one.
     where : Predicate, optional
         Only pixels that meet a condition, such as ``zr.Raster("tcd.zarr") >= 30``.
     roll_up : str or sequence of str, optional
@@ -132,8 +133,10 @@ def zonal_stats(
     location = Location.of(store, storage_options)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
+        if area is not None and "area" not in stats:
+            stats = (*stats, "area")
     wanted = parse_stats(stats, has_values=values is not None)
-    unit = _area_unit(area)
+    unit = _area_unit(area, wanted)
     if resample is not None:
         check_method(resample)
     if by is not None and (hasattr(by, "data_vars") or not isinstance(by, Mapping)):
@@ -158,10 +161,17 @@ def zonal_stats(
     return make_table(*loop.count(request, tasks, groups), layout, request.families, table)
 
 
-def _area_unit(area: str | None) -> str:
-    if area is not None and area not in AREA_UNITS:
+def _area_unit(area: str | None, wanted: Wanted) -> str:
+    if area is None:
+        return "m2"
+    if area not in AREA_UNITS:
         raise ValuesError(f"area must be one of {', '.join(AREA_UNITS)}, not {area!r}")
-    return area or "m2"
+    if not {"area", "pixel_area", "area_sum"} & {*wanted.names}:
+        warn(
+            f"area={area!r} changes nothing: none of {', '.join(wanted.names)} is an area; ask for "
+            "'area' (of pixels with a value) or 'pixel_area' (of all)"
+        )
+    return area
 
 
 class _Names(NamedTuple):

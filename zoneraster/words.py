@@ -1,0 +1,220 @@
+"""Words of the command line: which grids, rasters, keys, conditions and places they stand for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import zoneraster as zr
+from zoneraster._grid import Grid, checked_crs, is_in_degrees
+from zoneraster._values import COMPARISONS, Comparison
+from zoneraster.errors import name_some
+
+# ---- places and parts ----------------------------------------------------------------------------
+
+
+def part_of(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """I/N, a part of a job array."""
+    if text is None:
+        return None
+    try:
+        first, second = (int(n) for n in text.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form I/N, like 3/100") from None
+    if not 1 <= first <= second:
+        raise click.BadParameter(f"{text}: I must be from 1 to N")
+    return first, second
+
+
+def storage_options(
+    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+) -> dict[str, Any] | None:
+    """Options of a place; values are JSON where they are JSON, else text."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE, like anon=true")
+        if name in options:
+            raise click.BadParameter(f"{name!r} is given twice")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options or None
+
+
+def words_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
+    """Names with commas between them."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+# ---- grids ---------------------------------------------------------------------------------------
+
+
+class BoundsCommand(click.Command):
+    """A verb whose ``--bounds`` may have spaces or commas between its four numbers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what is left when commas are gone."""
+        return super().parse_args(ctx, _without_commas(args))
+
+
+def _without_commas(args: Sequence[str]) -> list[str]:
+    """The same arguments with ``--bounds W S E N``, however they were written."""
+    spread: list[str] = []
+    waiting = list(args)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, value = word.partition("=")
+        spread.append(name if name == "--bounds" else word)
+        if name != "--bounds":
+            continue
+        if equals:
+            waiting.insert(0, value)
+        numbers: list[str] = []
+        while waiting and len(numbers) < 4 and not waiting[0].startswith("--"):
+            numbers += waiting.pop(0).replace(",", " ").split()
+        if len(numbers) > 4:
+            raise click.UsageError(f"--bounds takes four numbers, not {len(numbers)}: W S E N")
+        spread += numbers
+    return spread
+
+
+def grid_of(
+    resolution: str | None,
+    bounds: tuple[float, float, float, float] | None,
+    crs: str | None,
+    like: str | None,
+    global_30m: bool,
+) -> Grid | None:
+    """The grid that the options name; None when they name none (then the store has one)."""
+    named = [
+        text
+        for text, given in (
+            ("--resolution", resolution), ("--like", like), ("--global-30m", global_30m)
+        )
+        if given
+    ]  # fmt: skip
+    if len(named) > 1:
+        raise click.UsageError(f"{' and '.join(named)} exclude each other")
+    for text, given in (("--bounds", bounds), ("--crs", crs)):
+        if given and resolution is None:
+            because = f", and {named[0]} has its own" if named else ""
+            raise click.UsageError(f"{text} needs --resolution{because}")
+    if global_30m:
+        return zr.GLOBAL_30M
+    if like:
+        return zr.grid_like(like)
+    if resolution is None:
+        return None
+    crs = crs or "EPSG:4326"
+    return Grid.from_bounds(bounds or _globe(crs), resolution, crs)
+
+
+def _globe(crs: str) -> tuple[float, float, float, float]:
+    """Bounds where none are given: only degrees have some of their own."""
+    if not is_in_degrees(checked_crs(crs)):
+        raise click.UsageError(f"--bounds is needed: {crs} is not in degrees")
+    return -180, -90, 180, 90
+
+
+# ---- rasters -------------------------------------------------------------------------------------
+
+_NUMBERS = re.compile(r"(.+):([-+\d.,e]+)")
+# A name has neither what paths have between folders nor what URLs have behind their scheme.
+_NAMED = re.compile(r"([^\s=:/\\](?:[^=:/\\]*[^\s=:/\\])?)=(.+)")
+_CONDITION = re.compile(rf"(.*\S)\s*({'|'.join(COMPARISONS)})\s*([^\s<>=!]+)")
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """NAME=PATH, or a PATH alone, which may hold an equals sign, too."""
+    match = _NAMED.fullmatch(text)
+    if match is None:
+        return None, text
+    if not _is_there(text):
+        return match[1], match[2]
+    if _is_there(match[2]):
+        raise click.BadParameter(
+            f"{text!r} is a path, and {match[2]!r} is one, too: write ./{text} for the first, or "
+            f"{match[1]}=./{match[2]} for the second"
+        )
+    return None, text
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _numbers(text: str) -> tuple[str, list[float] | None]:
+    """PATH:NUMBER,NUMBER or a PATH alone."""
+    match = _NUMBERS.fullmatch(text)
+    if not match or _is_there(text):
+        return text, None
+    try:
+        numbers = [float(n) for n in match[2].split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{match[2]!r} are not numbers, like 10,30,50") from None
+    return match[1], [int(n) if n.is_integer() else n for n in numbers]
+
+
+def keys_of(by: Sequence[str], thresholds: Sequence[str]) -> dict[str, Any]:
+    """Keys of --by and --thresholds."""
+    keys: dict[str, Any] = {}
+    for text, is_cumulative in [*((t, False) for t in by), *((t, True) for t in thresholds)]:
+        name, rest = _named(text)
+        path, numbers = _numbers(rest)
+        if name is None or (is_cumulative and numbers is None):
+            form = "NAME=PATH:10,30,50" if is_cumulative else "NAME=PATH or NAME=PATH:1,2,3"
+            raise click.BadParameter(f"{text!r} is not of the form {form}")
+        if name in keys:
+            raise click.BadParameter(f"two keys are named {name!r}")
+        keys[name] = (
+            zr.thresholds(path, numbers or []) if is_cumulative else zr.labels(path, numbers)
+        )
+    return keys
+
+
+def condition_of(texts: Sequence[str]) -> Any:  # Any: a predicate, or None
+    """All conditions together."""
+    found: Any = None
+    for text in texts:
+        match = _CONDITION.fullmatch(text)
+        try:
+            value = float(match[3]) if match else None
+        except ValueError:
+            value = None
+        if match is None or value is None:
+            raise click.BadParameter(f"{text!r} is not of the form 'PATH >= NUMBER'")
+        one = Comparison(zr.Raster(match[1]), match[2], value)
+        found = one if found is None else found & one
+    return found
+
+
+def measures_of(values: Sequence[str]) -> Any:  # Any: what zonal_stats takes
+    """What is to be reduced, by name; a single path keeps the name that its raster has."""
+    named = [_named(text) for text in values]
+    if not named:
+        return None
+    if len(named) == 1 and named[0][0] is None:
+        return named[0][1]
+    measures: dict[str, list[str]] = {}
+    for name, path in named:
+        measures.setdefault(name or Path(path.rstrip("/")).stem, []).append(path)
+    for name, paths in measures.items():
+        if len(paths) > 1:
+            raise click.BadParameter(
+                f"{len(paths)} measures are named {name!r} ({name_some(paths)}): give each a name "
+                f"of its own, NAME={paths[0]}"
+            )
+    return {name: paths[0] for name, paths in measures.items()}
