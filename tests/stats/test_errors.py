@@ -552,3 +552,12 @@ def test_a_value_raster_that_is_not_there_is_named(store: Path, tmp_path: Path) 
         stats(store, tmp_path / "height.tif")
     with pytest.raises(zr.ValuesError, match=r"class\.zarr.*"):
         stats(store, by={"class": tmp_path / "class.zarr"})
+
+
+@pytest.mark.parametrize("options", [{"executor": "gpu"}, {"workers": 0}])
+def test_executors_and_workers_that_cannot_be_leave_no_checkpoint(
+    store: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(zr.OptionError, match=r"unknown executor 'gpu'|workers must be 1 or more"):
+        stats(store, checkpoint=tmp_path / "kept", **options)
+    assert not list(tmp_path.iterdir())

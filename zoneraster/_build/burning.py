@@ -12,8 +12,8 @@ from zoneraster._build.results import RunSummary
 from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
 from zoneraster.blobs import Location
 from zoneraster.errors import (
-    OptionError,
     BuildInterrupted,
+    OptionError,
     OverlapError,
     WorkerDiedError,
     name_some,

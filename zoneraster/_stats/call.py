@@ -29,7 +29,7 @@ from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import ValuesError, warn
-from zoneraster.executors import ExecutorLike, Progress
+from zoneraster.executors import ExecutorLike, Progress, check_executor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def zonal_stats(
 
     Raises
     ------
-    ValuesError, AlignmentError, GridError, StoreError, ClosureError
+    OptionError, ValuesError, AlignmentError, GridError, StoreError, ClosureError
     WorkerDiedError, BuildInterrupted
 
     Examples
@@ -130,6 +130,7 @@ def zonal_stats(
     >>> zr.zonal_stats(path, height)["mean"].tolist()
     [9.5]
     """
+    check_executor(executor, workers)
     location = Location.of(store, storage_options)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES

@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from zoneraster._stats.families.base import Columns, Group, Leaves, OnePass, Statistic, Values
+from zoneraster._stats.families.base import Columns, Group, OnePass, Statistic
 from zoneraster._stats.families.order import quantile, quantile_of
 from zoneraster._stats.families.rows import Lists, Rows, total_of
-from zoneraster._stats.families.tally import (
-    Counting,
-    Tally,
-    add_counts,
-    tally_of,
-    tally_rows,
-    value_of,
-)
+from zoneraster._stats.families.tally import Counting, tally_of, value_of
 from zoneraster.arrays import Floats, Ints, Numbers
 from zoneraster.errors import ValuesError
 
@@ -108,18 +101,6 @@ class Classes(OnePass, Counting):
     """
 
     dtype: np.dtype[Any]
-
-    def start(self, n_lanes: int) -> list[Tally]:
-        """Nothing counted."""
-        return [Tally.empty() for _ in range(n_lanes)]
-
-    def add(self, into: list[Tally], values: Values) -> None:
-        """Count values."""
-        into[values.lane] = add_counts(into[values.lane], values)
-
-    def rows(self, into: list[Tally], leaves: Leaves) -> Rows:
-        """Counts of some slots, lane by lane."""
-        return tally_rows(into, leaves)
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """The columns of a statistic."""

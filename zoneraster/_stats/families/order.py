@@ -31,14 +31,7 @@ from zoneraster._stats.families.ranges import (
     within_allowance,
 )
 from zoneraster._stats.families.rows import Lists, Rows, group_numbers, join, take, total_of
-from zoneraster._stats.families.tally import (
-    Counting,
-    Tally,
-    add_counts,
-    tally_of,
-    tally_rows,
-    value_of,
-)
+from zoneraster._stats.families.tally import Counting, tally_of, value_of
 from zoneraster.arrays import Bools, Floats, Ints
 from zoneraster.errors import ClosureError, ValuesError
 
@@ -452,18 +445,6 @@ class Bounded(OnePass, Counting):
 
     dtype: np.dtype[Any]
     low: int
-
-    def start(self, n_lanes: int) -> list[Tally]:
-        """Nothing counted."""
-        return [Tally.empty() for _ in range(n_lanes)]
-
-    def add(self, into: list[Tally], values: Values) -> None:
-        """Count values."""
-        into[values.lane] = add_counts(into[values.lane], values, low=self.low)
-
-    def rows(self, into: list[Tally], leaves: Leaves) -> Rows:
-        """Counts of some slots, lane by lane."""
-        return tally_rows(into, leaves, self.low)
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """The column of a quantile: the middle of what its leading bits may be."""

@@ -34,7 +34,7 @@ class Tally(NamedTuple):
         return cls(np.zeros(0, np.int64), none, np.empty((512, 2), np.int64), 0)
 
 
-def add_counts(own: Tally, values: Values, *, low: int = 0) -> Tally:
+def add_counts(own: Tally, values: Values, *, low: int) -> Tally:
     """Count values.
 
     Parameters
@@ -60,7 +60,7 @@ def add_counts(own: Tally, values: Values, *, low: int = 0) -> Tally:
     return own
 
 
-def tally_rows(lanes: list[Tally], leaves: Leaves, low: int = 0) -> Rows:
+def tally_rows(lanes: list[Tally], leaves: Leaves, *, low: int) -> Rows:
     """Counts of some slots, lane by lane, as one column; codes in full length."""
     owner_of_slot, n = np.full(leaves.n_slots, -1, np.int64), leaves.slot.size
     owner_of_slot[leaves.slot] = np.arange(n)
@@ -72,9 +72,23 @@ def tally_rows(lanes: list[Tally], leaves: Leaves, low: int = 0) -> Rows:
 
 
 class Counting:
-    """What families share that count values: rows of nothing, and counts that add up."""
+    """What families share that count values."""
 
     __slots__ = ()
+
+    low: int = 0  # bits of the codes that are left out below
+
+    def start(self, n_lanes: int) -> list[Tally]:
+        """Nothing counted."""
+        return [Tally.empty() for _ in range(n_lanes)]
+
+    def add(self, into: list[Tally], values: Values) -> None:
+        """Count values."""
+        into[values.lane] = add_counts(into[values.lane], values, low=self.low)
+
+    def rows(self, into: list[Tally], leaves: Leaves) -> Rows:
+        """Counts of some slots, lane by lane."""
+        return tally_rows(into, leaves, low=self.low)
 
     def blank(self, n: int) -> Rows:
         """Counts of groups without a value."""
