@@ -34,13 +34,15 @@ def raster(
     """Values on a grid, extra dimensions first."""
     said = {"crs": grid.crs.to_wkt(), "spatial:transform": list(grid.transform)[:6], **attrs}
     centres = {"y": grid.y_centres(), "x": grid.x_centres()}
-    return xr.DataArray(
+    made = xr.DataArray(
         np.asarray(values, dtype),
         coords={**centres, **(coords or {})},
         dims=(*dims, "y", "x"),
         attrs=said,
         name=name,
     )
+    made.encoding = {"dtype": made.dtype}  # as of an array that was opened
+    return made
 
 
 def moved(

@@ -38,8 +38,10 @@ def dataset(
         coords["time"] = TIMES
     said = {"grid_mapping": "spatial_ref", "units": "%", **attrs}
     spatial_ref = xr.Variable((), 0, {"crs_wkt": grid.crs.to_wkt()})
+    # With the encoding of an array that was opened, whose attributes are its own.
+    tcd = xr.Variable(dims, values, said, {"dtype": values.dtype})
     return xr.Dataset(
-        {"tcd": (dims, values, said), "spatial_ref": spatial_ref, "row": ("y", grid.y_centres())},
+        {"tcd": tcd, "spatial_ref": spatial_ref, "row": ("y", grid.y_centres())},
         coords,
     )
 

@@ -102,10 +102,6 @@ def test_what_is_no_number_is_refused_with_the_cure(values: npt.NDArray[Any], cu
 def test_attributes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValuesError, match="attribute _FillValue='none' is not a number"):
         open_raster(array(_FillValue="none"))
-    with pytest.raises(ValuesError, match=r"several nodata values \(1, 2\): choose one"):
-        open_raster(array(_FillValue=1, missing_value=2))
-    with pytest.raises(ValuesError, match="attribute _Unsigned"):
-        open_raster(array(_Unsigned="true"))
     with pytest.raises(ValuesError, match="unknown CRS 'EPSG:1'"):
         open_raster(Raster(array(), crs="EPSG:1"))
     assert open_raster(array(_FillValue="7", missing_value=[7])).nodata == 7

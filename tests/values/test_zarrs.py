@@ -6,13 +6,16 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import xarray as xr
+import zarr
 
 from tests.values.samples import (
     CORNER,
@@ -31,9 +34,9 @@ from tests.values.samples import (
 )
 from zoneraster._grid.windows import Window
 from zoneraster._values.open import open_raster, source_key
-from zoneraster._values.raster import as_raster
+from zoneraster._values.raster import Raster, as_raster
 from zoneraster.blobs import Location
-from zoneraster.errors import GridError, ValuesError
+from zoneraster.errors import GridError, ValuesError, ZonerasterWarning
 
 
 @pytest.mark.slow
@@ -264,3 +267,88 @@ def test_chunks_that_no_memory_holds_are_refused_before_one_is_made(
     match = rf"cover\.zarr/{node}: a chunk of .*{said}.*the limit is 4 GiB: write it in smaller"
     with pytest.raises(ValuesError, match=match):
         open_raster(path)
+
+
+# ---- fill values -------------------------------------------------------------------------------
+
+
+def write_filled(
+    path: Path, values: npt.NDArray[Any], fill: float | None, zarr_format: int, **attrs: Any
+) -> str:
+    """A Zarr group as zarr itself writes it: the fill value stands with the array alone."""
+    group = zarr.create_group(str(path), zarr_format=zarr_format)
+    coords = {"y": GRID.y_centres(), "x": GRID.x_centres()}
+    for name, data, dims in (
+        ("tcd", values, ("y", "x")), *((dim, data, (dim,)) for dim, data in coords.items())
+    ):  # fmt: skip
+        said = {**attrs, "crs": "EPSG:4326"} if name == "tcd" else {}
+        array = group.create_array(
+            name, shape=data.shape, chunks=(10, 20) if name == "tcd" else data.shape,
+            dtype=data.dtype, fill_value=fill if name == "tcd" else None,
+            dimension_names=dims if zarr_format == 3 else None,
+            attributes=said if zarr_format == 3 else {**said, "_ARRAY_DIMENSIONS": list(dims)},
+        )  # fmt: skip
+        array[...] = data
+    return str(path)
+
+
+def forms(path: str) -> list[Any]:
+    """A path, and what xarray opens there."""
+    return [path, xr.open_zarr(path, mask_and_scale=False, consolidated=False)["tcd"]]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.filterwarnings("ignore::zoneraster.ZonerasterWarning")
+def test_a_fill_value_means_the_same_in_both_formats(tmp_path: Path, zarr_format: int) -> None:
+    holes = np.where(pixels() < 20, -9999, pixels()).astype("float32")
+    for fill, expected in ((-9999.0, -9999.0), (0.0, None), (None, None), (np.nan, None)):
+        path = write_filled(tmp_path / f"{fill}.zarr", holes, fill, zarr_format)
+        for given in forms(path):
+            assert open_raster(given).nodata == expected
+            assert open_raster(Raster(given, nodata=np.nan)).nodata is None
+            assert open_raster(Raster(given, nodata=0)).decoding.nodata in (0, -9999)
+
+
+@pytest.mark.parametrize(
+    ("fill", "zarr_format", "question"),
+    [(0.0, 2, "are zeros values"), (-9999.0, 3, "is -9999.0 a value"), (1e20, 3, "is 1e"),
+     (0.0, 3, None), (50.0, 3, None), (-9999.0, 2, None)],
+)  # fmt: skip
+def test_a_fill_value_is_asked_about_where_it_is_all_there_is(
+    tmp_path: Path, fill: float, zarr_format: int, question: str | None
+) -> None:
+    source = pixels(dtype="float32")
+    path = write_filled(tmp_path / "a.zarr", source, fill, zarr_format)
+    said = write_filled(tmp_path / "b.zarr", source, fill, zarr_format, missing_value=-1.0)
+    for given, asks in [*((one, question) for one in forms(path)), (said, None)]:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            open_raster(given)
+        texts = [str(one.message) for one in told if one.category is ZonerasterWarning]
+        assert len(texts) == (asks is not None)
+        assert all(str(asks) in text and "nodata=float('nan')" in text for text in texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ZonerasterWarning)
+        open_raster(Raster(path, nodata=fill))
+        open_raster(Raster(path, nodata=np.nan))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_fill_value_of_integers_is_nodata_where_none_of_them_is_likely(
+    tmp_path: Path, zarr_format: int
+) -> None:
+    path = write_filled(tmp_path / "a.zarr", pixels(), -32768, zarr_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZonerasterWarning)
+        assert open_raster(path).nodata == -32768
+
+
+def test_the_fill_value_of_gdal_is_its_nodata(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ZonerasterWarning)
+        for fill, zarr_format, expected in ((-9.0, 3, -9), (0.0, 3, None), (0.0, 2, 0)):
+            path = write_filled(
+                tmp_path / f"{fill}{zarr_format}.zarr", pixels(dtype="float32"), fill, zarr_format,
+                _CRS={"wkt": GRID.crs.to_wkt()},
+            )  # fmt: skip
+            assert open_raster(path).nodata == expected

@@ -15,7 +15,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from zoneraster._grid import Grid, Window
-from zoneraster._values.decoding import Block, decoding_of_attributes
+from zoneraster._values.attributes import said_of
+from zoneraster._values.decoding import Block, decoding_of
 from zoneraster._values.grid_of import SPATIAL_DIMENSIONS, grid_like
 from zoneraster._values.opened import Lanes, OpenRaster, Pixels, digest_block
 from zoneraster._values.raster import Raster, stem_of
@@ -197,7 +198,9 @@ def raster_of(
             f"{label}: cannot tell rows from columns in dimensions {array.dims}: rename them to "
             "y and x"
         )
-    decoding = decoding_of_attributes(array.attrs, array.dtype, asked, label)
+    said = said_of(
+        array.attrs, array.encoding, array.dtype, asked, label, lambda: _is_condition(array)
+    )
     fixed = _fixed_band(array, asked.band, label)
     kept = tuple(str(dim) for dim in array.dims if dim not in {*spatial, *dict(fixed)})
     y_centres = array.coords[spatial[0]].values if spatial[0] in array.coords else np.empty(0)
@@ -213,9 +216,15 @@ def raster_of(
         coords=tuple(_coordinate(array, dim) for dim in kept),
         chunks=_chunks_of_variable(array, axes.kept),
         pixels=pixels_of(array.variable, axes),
-        decoding=decoding,
+        decoding=decoding_of(said, array.dtype, label),
         is_flipped=is_flipped,
+        remarks=said.remarks,
     )
+
+
+def _is_condition(array: xr.DataArray) -> bool:
+    """Whether an array in memory holds 0 and 1 and nothing else."""
+    return array.variable._in_memory and np.array_equal(np.unique(array.values), [0, 1])
 
 
 def _spatial(dataset: xr.Dataset, name: Hashable) -> tuple[str, str] | None:

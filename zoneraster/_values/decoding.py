@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._values.raster import Raster
+from zoneraster._values.attributes import Said
+from zoneraster._values.numbers import Number, decimal_of
 from zoneraster.errors import ValuesError
 
 Block: TypeAlias = npt.NDArray[Any]  # Any: of every dtype
@@ -31,15 +33,21 @@ class Decoding:
     stored : numpy.dtype
         Native dtype of `plain_dtype` that holds every stored value.
     nodata : int, float or None
-        In stored units.
+        In stored units: what every pixel without a value holds, but for those that are NaN.
     scale, offset : float
         ``value = stored * scale + offset``; 1 and 0 leave the dtype alone.
+    missing : tuple of (number, number)
+        Ranges, both ends included, of stored numbers that mean "no value" too.
+    turned : numpy.dtype or None
+        What stored integers are taken for: with a sign, or without one.
     """
 
     stored: DType
     nodata: int | float | None
     scale: float = 1.0
     offset: float = 0.0
+    missing: tuple[tuple[Number, Number], ...] = ()
+    turned: DType | None = None
 
     @property
     def is_scaled(self) -> bool:
@@ -48,21 +56,49 @@ class Decoding:
 
     def values(self, block: Block, label: str) -> Block:
         """Values of stored pixels, C-contiguous."""
+        if self.turned is not None:
+            block = block.view(self.turned.newbyteorder(block.dtype.byteorder))
         if block.dtype.kind == "u" and block.dtype.itemsize == 8:
             self._check_uint64(block, label)
         with np.errstate(over="ignore"):  # uint64 wraps, and only nodata does
             plain = np.ascontiguousarray(block, dtype=self.stored)
-        if not self.is_scaled:
-            return plain
-        values = plain.astype(np.float64) * self.scale + self.offset
-        if self.nodata is not None:
-            values[plain == self.nodata] = np.nan
+        missing = np.zeros(plain.shape, bool) if self.missing else None
+        for low, high in self.missing:
+            assert missing is not None
+            missing |= (plain >= low) & (plain <= high)
+        if self.is_scaled:
+            values = self._scaled(plain)
+            if self.nodata is not None:
+                values[plain == self.nodata] = np.nan
+            if missing is not None:
+                values[missing] = np.nan
+            return values
+        if missing is not None and missing.any():
+            plain = plain.copy()  # it may be a view of the source
+            plain[missing] = np.nan if self.nodata is None else self.nodata
+        return plain
+
+    def _scaled(self, plain: Block) -> npt.NDArray[np.float64]:
+        """Scaled values: floats next to the decimals that they stand for, 3 by 0.1 being 0.3."""
+        values = plain.astype(np.float64)
+        whole = _as_integers(self.scale, self.offset)
+        if whole is None:
+            values *= self.scale
+            values += self.offset
+            return values
+        # A quotient of two exact numbers is rounded once.
+        factor, shift, divisor = whole
+        values *= factor
+        values += shift
+        values /= divisor
         return values
 
     def _check_uint64(self, block: Block, label: str) -> None:
         large = block >= np.uint64(2**63)
-        if self.nodata is not None and self.nodata < 0:
-            large &= block != np.uint64(self.nodata + 2**64)
+        wrapped = [(self.nodata, self.nodata), *self.missing]
+        for low, high in wrapped:
+            if low is not None and low == high and low < 0:
+                large &= block != np.uint64(int(low) + 2**64)
         if large.any():
             raise ValuesError(
                 f"{label}: value {block[large][0]} does not fit int64, the widest integer that is "
@@ -70,61 +106,97 @@ class Decoding:
             )
 
 
-def decoding_of_attributes(
-    attributes: Mapping[Any, Any], dtype: DType, asked: Raster, label: str
-) -> Decoding:
-    """Decoding of an array by what its CF attributes declare, and by what was asked.
+@functools.lru_cache(maxsize=256)
+def _as_integers(scale: float, offset: float) -> tuple[float, float, float] | None:
+    """Factor, shift and divisor: whole numbers that do what scale and offset do, if they are short.
+
+    Stored numbers up to 2**22, and with a shorter scale larger ones, are brought exactly.
+    """
+    factor, shift = decimal_of(scale), decimal_of(offset)
+    if not (factor.is_finite() and shift.is_finite()):
+        return None
+    digits = max(0, *(-int(number.normalize().as_tuple().exponent) for number in (factor, shift)))
+    if digits > 22:
+        return None
+    whole = [int(number.scaleb(digits)) for number in (factor, shift)]
+    if abs(whole[0]) >= 2**31 or abs(whole[1]) >= 2**52:
+        return None
+    return float(whole[0]), float(whole[1]), float(10**digits)
+
+
+def decoding_of(said: Said, dtype: DType, label: str) -> Decoding:
+    """Decoding of an array by what it says of its numbers.
 
     Parameters
     ----------
-    attributes : mapping
-        `_FillValue`, `missing_value`, `nodata`, `scale_factor`, `add_offset` and `_Unsigned` count.
+    said : Said
     dtype : numpy.dtype
         As stored.
-    asked : Raster
-        Its `nodata` and `raw` go first.
     label : str
         For errors.
 
     Raises
     ------
     ValuesError
-        For what is not a number, and for several nodata values.
+        For what is not a number.
     """
-
-    def number(name: str) -> int | float | None:
-        if attributes.get(name) is None or np.size(attributes[name]) == 0:
-            return None
-        value: object = np.ravel(attributes[name])[0].item()
-        try:
-            return value if isinstance(value, int | float) else float(str(value))
-        except ValueError as err:
-            raise ValuesError(
-                f"{label}: attribute {name}={value!r} is not a number: correct it, or give "
-                "Raster(nodata=..., raw=True)"
-            ) from err
-
-    if str(attributes.get("_Unsigned", "false")).lower() == "true":
-        raise ValuesError(
-            f"{label} keeps unsigned numbers in {dtype} (attribute _Unsigned): open it with "
-            "xarray, which decodes that, and give the DataArray"
-        )
+    dtype = dtype if said.dtype is None else said.dtype
     stored = plain_dtype(dtype, label)
-    names = ("_FillValue", "missing_value", "nodata")
-    said = [asked.nodata] if asked.nodata is not None else [number(name) for name in names]
-    nodata = {usable_nodata(value, dtype) for value in said} - {None}
-    if len(nodata) > 1:
-        found = ", ".join(sorted(map(str, nodata)))
-        raise ValuesError(
-            f"{label} declares several nodata values ({found}): choose one, Raster(nodata=...)"
-        )
-    factor, offset = (None, None) if asked.raw else (number("scale_factor"), number("add_offset"))
+    usable = [usable_nodata(value, dtype) for value in said.nodata]
+    nodata = list(dict.fromkeys(value for value in usable if value is not None))
+    if dtype.kind == "f":
+        missing = [near(value, stored) for value in nodata]
+    else:
+        missing = [(value, value) for value in nodata[1:]]
+    missing += _outside(said, stored)
+    if missing and not nodata and stored.kind != "f":
+        # Outside of the valid range, so that no valid pixel has it.
+        least, greatest = missing[0]
+        nodata = [greatest if least == np.iinfo(stored).min else least]
     return Decoding(
         stored,
-        next(iter(nodata), None),
-        1.0 if factor is None else float(factor),
-        0.0 if offset is None else float(offset),
+        nodata[0] if nodata else None,
+        said.scale,
+        said.offset,
+        tuple(ends for ends in missing if nodata[:1] != [ends[0]] or ends[0] != ends[1]),
+        said.dtype,
     )
+
+
+def _outside(said: Said, stored: DType) -> list[tuple[Number, Number]]:
+    """Ranges of stored numbers below and above the valid ones."""
+    low, high, found = said.low, said.high, list[tuple[Number, Number]]()
+    if stored.kind == "f":
+        if low is not None:
+            found.append((-np.inf, float(np.nextafter(stored.type(low), stored.type(-np.inf)))))
+        if high is not None:
+            found.append((float(np.nextafter(stored.type(high), stored.type(np.inf))), np.inf))
+        return found
+    limits = np.iinfo(stored)
+    if low is not None and low > limits.min:
+        least = limits.max + 1 if low == np.inf else math.ceil(low)
+        found.append((limits.min, min(least - 1, limits.max)))
+    if high is not None and high < limits.max:
+        greatest = limits.min - 1 if high == -np.inf else math.floor(high)
+        found.append((max(greatest + 1, limits.min), limits.max))
+    return [(int(least), int(greatest)) for least, greatest in found if least <= greatest]
+
+
+def near(nodata: float, dtype: DType) -> tuple[float, float]:
+    """Least and greatest float that GDAL takes for a nodata value; files cut its last digits.
+
+    These are the floats `v` with ``abs(v - nodata) < 2**-22 * abs(v + nodata)``.
+    """
+    if not np.isfinite(nodata) or nodata == 0:
+        return nodata, nodata
+    size, share, most = abs(nodata), 2.0**-22, float(np.finfo(dtype).max)
+    ends = []
+    for ratio, inwards in (((1 - share) / (1 + share), np.inf), ((1 + share) / (1 - share), 0)):
+        end = dtype.type(min(size * ratio, most))
+        while not abs(float(end) - size) < share * (float(end) + size):
+            end = np.nextafter(end, dtype.type(inwards))
+        ends.append(float(end))
+    return (ends[0], ends[1]) if nodata > 0 else (-ends[1], -ends[0])
 
 
 def plain_dtype(dtype: DType, label: str) -> DType:
@@ -152,13 +224,13 @@ def usable_nodata(value: float | None, dtype: DType) -> int | float | None:
     dtype : numpy.dtype
         As stored. Of uint64, which is read as int64, values from 2**63 wrap.
     """
-    if value is None or np.isnan(value):
+    if value is None or value != value:
         return None
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             rounded = float(dtype.type(value))
         return rounded if np.isfinite(rounded) or np.isinf(value) else None
-    if not np.isfinite(value) or int(value) != value:
+    if value in (math.inf, -math.inf) or int(value) != value:
         return None
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if not low <= int(value) <= high:

@@ -7,7 +7,7 @@ import os
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,14 +15,8 @@ import numpy as np
 from affine import Affine
 
 from zoneraster._grid import Grid, Window
-from zoneraster._values.decoding import (
-    Block,
-    Decoding,
-    DType,
-    plain_dtype,
-    usable_nodata,
-    with_nodata,
-)
+from zoneraster._values.attributes import Said, said_of
+from zoneraster._values.decoding import Block, Decoding, DType, decoding_of, with_nodata
 from zoneraster._values.opened import (
     Lanes,
     OpenRaster,
@@ -74,7 +68,7 @@ def open_file(asked: Raster, location: Location, label: str) -> OpenRaster:
     bands, alpha = _bands_of_file(file, asked.band, label)
     for band in bands:
         check_chunk(label, file.block_shapes[band - 1], 8)
-    decoding, read_as, mask_value = _decoding_of_file(file, bands, alpha, asked, label)
+    said, decoding, read_as, mask_value = _decoding_of_file(file, bands, alpha, asked, label)
     is_single = asked.band is not None or len(bands) == 1
     grid, is_flipped = _grid_of_file(file, asked.crs, label)
     lanes = len(bands) if file.profile.get("interleave") == "pixel" else 1
@@ -90,6 +84,7 @@ def open_file(asked: Raster, location: Location, label: str) -> OpenRaster:
         pixels=FilePixels(path, bands, is_single, read_as, mask_value, alpha, uuid.uuid4().hex),
         decoding=decoding,
         is_flipped=is_flipped,
+        remarks=said.remarks,
     )
 
 
@@ -133,8 +128,8 @@ def _bands_of_file(file: Any, band: int | None, label: str) -> tuple[tuple[int, 
 
 def _decoding_of_file(
     file: Any, bands: tuple[int, ...], alpha: int | None, asked: Raster, label: str
-) -> tuple[Decoding, DType, int | float | None]:
-    """Decoding, dtype to read as, and what masked pixels become; `file` is rasterio's."""
+) -> tuple[Said, Decoding, DType, int | float | None]:
+    """What is said, decoding, dtype to read as, what masked pixels become; `file` is rasterio's."""
 
     def common(values: Sequence[Any], what: str) -> Any:
         found = {repr(values[band - 1]): values[band - 1] for band in bands}
@@ -148,25 +143,39 @@ def _decoding_of_file(
     names = [file.dtypes[band - 1] for band in bands]
     # complex_int16 is known to GDAL only.
     dtype = np.result_type(*("c8" if name.startswith("complex") else name for name in names))
-    stored = plain_dtype(dtype, label)
-    declared = asked.nodata if asked.nodata is not None else common(file.nodatavals, "nodata")
-    nodata = usable_nodata(declared, dtype)
-    scale, offset = (1.0, 0.0)
-    if not asked.raw:
-        scale, offset = common(file.scales, "scale"), common(file.offsets, "offset")
     flags = {flag.name for band in bands for flag in file.mask_flag_enums[band - 1]}
-    mask_value: int | float | None = None
-    if alpha is not None or flags & {"per_dataset", "alpha"}:
-        if stored.kind == "f":
-            mask_value = np.nan
-        elif nodata is not None:
-            mask_value = nodata
-        else:
-            stored, mask_value = with_nodata(stored)
-            nodata = int(mask_value)
+    declared = common(file.nodatavals, "nodata")
+    attributes = {
+        "_FillValue": declared,
+        "scale_factor": common(file.scales, "scale"),
+        "add_offset": common(file.offsets, "offset"),
+    }
+    tags = [file.tags(band) if band in bands else {} for band in file.indexes]
+    for name in ("valid_range", "valid_min", "valid_max"):
+        attributes[name] = common([of_band.get(name) for of_band in tags], name)
+    is_masked = alpha is not None or bool(flags & {"per_dataset", "alpha"})
+    asked_nodata = asked.asked_nodata or ()
+    # GDAL knows all digits of the nodata of 64-bit integers, and gives a float of it.
+    is_long = dtype.kind in "iu" and dtype.itemsize == 8 and "nodata" in flags
+    if is_long and not any(value != value for value in asked_nodata):
+        is_masked = True
+        if declared is not None and abs(declared) >= 2**53:
+            attributes["_FillValue"] = None
+    said = said_of(attributes, {"source": file.name}, dtype, asked, label)
+    decoding = decoding_of(said, dtype, label)
+    if not is_masked:
+        return said, decoding, dtype if dtype == np.uint64 else decoding.stored, None
     # Read as it is, so that values beyond int64 are seen and not cut.
-    read_as = dtype if dtype == np.uint64 and mask_value is None else stored
-    return Decoding(stored, nodata, float(scale), float(offset)), read_as, mask_value
+    read_as, mask_value = (dtype if dtype == np.uint64 else decoding.stored), decoding.nodata
+    if read_as.kind == "f":
+        mask_value = np.nan
+    elif mask_value is None:
+        wider, mask_value = with_nodata(decoding.stored)
+        decoding = replace(decoding, stored=wider, nodata=mask_value)
+        read_as = dtype if dtype == np.uint64 else wider
+    if read_as == np.uint64 and mask_value < 0:
+        mask_value += 2**64
+    return said, decoding, read_as, mask_value
 
 
 def _grid_of_file(file: Any, crs: object, label: str) -> tuple[Grid, bool]:

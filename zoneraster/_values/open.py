@@ -13,7 +13,7 @@ from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
 from zoneraster._values.zarrs import ZarrPixels, find_group, open_zarr
 from zoneraster.blobs import Location
-from zoneraster.errors import StoreError, ValuesError
+from zoneraster.errors import StoreError, ValuesError, warn
 
 
 def open_rasters(values: RasterLike | Mapping[str, RasterLike]) -> list[OpenRaster]:
@@ -109,7 +109,9 @@ def _open(asked: Raster) -> list[OpenRaster]:
         raise ValuesError(f"version={asked.version!r} must be a text, such as '2024-06'")
     cure = "check the source, or open it with xarray and give the DataArray"
     with foreign_errors(_label(asked), "cannot be opened", cure):
-        return [replace(opened, version=asked.version) for opened in _opened(asked)]
+        found = [replace(opened, version=asked.version) for opened in _opened(asked)]
+    warn(*(text for opened in found for text in opened.remarks))
+    return found
 
 
 def _opened(asked: Raster) -> list[OpenRaster]:

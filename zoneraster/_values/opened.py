@@ -120,6 +120,8 @@ class OpenRaster:
         Rows are stored from south to north.
     version : str or None
         What the user calls the content by.
+    remarks : tuple of str
+        What was assumed or ignored when it was opened.
     """
 
     name: str
@@ -133,6 +135,7 @@ class OpenRaster:
     decoding: Decoding
     is_flipped: bool = False
     version: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> DType:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ForwardRef, TypeAlias
 
 import numpy as np
 
+from zoneraster._values.numbers import Number, plain_number
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location
 from zoneraster.errors import ValuesError
@@ -43,9 +44,9 @@ class Raster:
         Which variable of a Zarr group or Dataset with several.
     band : int, optional
         Which band, from 1, of a raster file with several.
-    nodata : number, optional
-        The value that means "no value", in stored units; by default what the raster declares. NaN
-        always means it.
+    nodata : number or sequence of numbers, optional
+        Values that mean "no value", in stored units, beside those that the raster declares. NaN
+        always means it; where it is among them, they take the place of what is declared.
     units : str, optional
         Such as "Mg/ha"; by default the attribute `units`. Decides whether sums or area sums make
         sense.
@@ -74,12 +75,34 @@ class Raster:
     source: SourceLike
     variable: str | None = field(default=None, kw_only=True)
     band: int | None = field(default=None, kw_only=True)
-    nodata: float | None = field(default=None, kw_only=True)
+    nodata: float | Sequence[float] | None = field(default=None, kw_only=True)
     units: str | None = field(default=None, kw_only=True)
     crs: object = field(default=None, kw_only=True)
     raw: bool = field(default=False, kw_only=True)
     resample: str | None = field(default=None, kw_only=True)
     version: str | None = field(default=None, kw_only=True)
+
+    # So that NumPy's numbers leave `0.3 <= raster` to the raster.
+    __array_ufunc__ = None
+
+    def __post_init__(self) -> None:
+        asked = plain_number(self.nodata)
+        if isinstance(asked, list | tuple | set | np.ndarray):
+            asked = tuple(map(plain_number, asked))
+        given = asked if isinstance(asked, tuple) else () if asked is None else (asked,)
+        if not all(isinstance(value, int | float) for value in given):
+            raise ValuesError(
+                f"nodata={self.nodata!r} must be a number in stored units, or several: "
+                "nodata=-9999, nodata=[-99, -88]"
+            )
+        object.__setattr__(self, "nodata", asked)
+
+    @property
+    def asked_nodata(self) -> tuple[Number, ...] | None:
+        """The nodata values that were given; None where none were."""
+        if self.nodata is None or isinstance(self.nodata, tuple):
+            return self.nodata
+        return (self.nodata,)  # type: ignore[return-value]
 
     def __ge__(self, value: float) -> Predicate:
         return Comparison(self, ">=", value)
