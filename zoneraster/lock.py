@@ -15,7 +15,8 @@ from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
 from zoneraster.errors import StoreBusyError, StoreError, told_as
 
 TOKEN_KEY = f"{PRIVATE}token"
-_LOCKS = {"lock", "planning"}
+PLANNING = "planning"
+_LOCKS = {"lock", PLANNING}
 # On an object store a token that was read is believed for so long (seconds).
 _BELIEVED = 1.0
 
@@ -106,6 +107,32 @@ def _is_still(path: Path, file: TextIO) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
+
+
+def holder_of(location: Location, name: str = "lock") -> str | None:
+    """Who holds a lock alone; None where nobody does, and for stores elsewhere. Nothing is made."""
+    path = Path(location.url) / PRIVATE / name
+    if not location.is_local or not path.is_file():
+        return None
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    with suppress(FileNotFoundError, PermissionError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+        fcntl.flock(file, fcntl.LOCK_UN)
+    return None
+
+
+@contextmanager
+def lock_planning(location: Location) -> Iterator[None]:
+    """Hold, beside the lock of a store, the one that tells others that it is being planned."""
+    with ExitStack() as held:
+        # A part of a job array that holds it waits for the store's own.
+        with suppress(StoreBusyError):
+            held.enter_context(lock(location, name=PLANNING))
+        yield
 
 
 def _leave_nothing(folder: Path, made: Sequence[Path]) -> None:

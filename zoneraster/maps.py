@@ -6,20 +6,22 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._build import chunk_runs
-from zoneraster._grid import Grid, Window
-from zoneraster._store import BatchChunk, Snapshot, open_snapshot
+from zoneraster._grid import Chunking, Grid, Window
+from zoneraster._stats import StoredZones, ZoneRuns
+from zoneraster._store import (
+    BatchChunk,
+    expected_receipts,
+    found_receipts,
+    is_done,
+    open_snapshot,
+)
 from zoneraster.blobs import Location, StoreLike
-from zoneraster.errors import ZonerasterError
+from zoneraster.errors import ZonerasterError, number_of, warn
 from zoneraster.executors import cpu_count
-
-if TYPE_CHECKING:
-    pass
 
 _GOLDEN = 0.6180339887498949
 
@@ -47,9 +49,22 @@ def sample_zone_ids(
     Notes
     -----
     The runs of each chunk are burned again from the manifest, which is an order of magnitude
-    quicker than decoding 64 MB of pixels for a few thousand of them.
+    quicker than decoding 64 MB of pixels for a few thousand of them. They are those of the pixels:
+    stored bytes are compared with the receipt, and a batch without one is left empty. Then a
+    `ZonerasterWarning` says how far the build is.
     """
-    ctx = open_snapshot(Location.of(store))
+    location = Location.of(store)
+    ctx = open_snapshot(location)
+    expected = expected_receipts(ctx)
+    have = found_receipts(ctx.blobs, expected)
+    done = [chunks for b, chunks in ctx.batches.items() if is_done(b, expected, have)]
+    if len(done) < len(expected):
+        n = sum(map(len, done))
+        warn(
+            f"{location} is not finished: {n:,} of {number_of(ctx.index.num_rows, 'chunk')} done, "
+            "the rest is drawn as no zone"
+        )
+    runs = StoredZones(location, ctx.spec.digest(), is_planned=True).open()
     window, extent = _window_of(ctx.spec.grid, bounds)
     width = min(width, window.width)
     height = max(1, round(width * window.height / window.width))
@@ -57,8 +72,8 @@ def sample_zone_ids(
     cols = window.col0 + ((np.arange(width) + 0.5) * window.width / width).astype(np.int64)
     out = np.zeros((height, width), np.uint32)
     with ThreadPoolExecutor(cpu_count()) as pool:
-        batches = ctx.batches.values()
-        list(pool.map(lambda chunks: _sample_batch(ctx, chunks, rows, cols, out), batches))
+        cut = ctx.spec.chunking
+        list(pool.map(lambda chunks: _sample_batch(runs, cut, chunks, rows, cols, out), done))
     return out, extent
 
 
@@ -87,23 +102,24 @@ def _window_of(
 
 
 def _sample_batch(
-    ctx: Snapshot,
+    runs: ZoneRuns,
+    cut: Chunking,
     chunks: Sequence[BatchChunk],
     rows: npt.NDArray[np.int64],
     cols: npt.NDArray[np.int64],
     out: npt.NDArray[np.uint32],
 ) -> None:
-    """Fill the nodes that lie in the chunks of one batch; its records are read once, or never."""
-    records = None
+    """Fill the nodes that lie in the chunks of one batch."""
     for chunk in chunks:
-        window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+        window = cut.chunk_window(chunk.row, chunk.col)
         r0, r1 = np.searchsorted(rows, [window.row0, window.row1])
         c0, c1 = np.searchsorted(cols, [window.col0, window.col1])
         if r0 == r1 or c0 == c1:
             continue
-        if records is None:
-            records = ctx.manifest.records(chunk.row_group)
-        run_ptr, start, zone_id = chunk_runs(ctx, records, chunk)
+        found = runs.runs((chunk.row, chunk.col), 0)
+        if found is None:
+            continue
+        run_ptr, start, zone_id = found
         own = cols[c0:c1] - window.col0
         for r in range(r0, r1):
             a, b = run_ptr[rows[r] - window.row0 : rows[r] - window.row0 + 2]
@@ -152,7 +168,7 @@ def draw_map(
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional extra
     except ImportError:
-        raise ZonerasterError("drawing needs matplotlib: pip install 'zoneraster[plot]'") from None
+        raise ImportError("drawing needs matplotlib: pip install 'zoneraster[plot]'") from None
     ids, (west, south, east, north) = sample_zone_ids(store, width=width, bounds=bounds)
     height, width = ids.shape
     figure = Figure(figsize=((width + 140) / 100, (height + 110) / 100), dpi=100)

@@ -306,7 +306,7 @@ def test_a_store_that_is_not_finished_is_not_opened(tmp_path: Path) -> None:
     store = as_before(tmp_path / "a.zarr")
     gone = next((store / ledger.LEDGER).iterdir())
     gone.unlink()
-    with pytest.raises(zr.IncompleteBuildError, match=r"1 of \d+ batches .*xarray.open_zarr shows"):
+    with pytest.raises(zr.IncompleteBuildError, match=r"1 of \d+ batches .*unfinished=True shows"):
         zr.open(store)
 
 

@@ -51,3 +51,19 @@ def test_other_text_and_other_compression_say_the_same_and_other_content_does_no
 def test_what_is_no_such_object_says_nothing_of_the_kind(key: str, data: bytes) -> None:
     assert not says_the_same(data, objects()[key])
     assert not says_the_same(objects()[key][:-3], objects()[key])
+
+
+def test_the_array_says_what_is_no_zone_and_one_of_an_earlier_version_is_as_good() -> None:
+    planned = objects()
+    for key, at in (("zone/zarr.json", ()), ("zarr.json", ("consolidated_metadata", "metadata"))):
+        said = json.loads(planned[key])
+        zone = said
+        for name in at:
+            zone = zone[name]
+        zone = zone["zone"] if at else zone
+        assert zone["attributes"].pop("nodata") == 0
+        assert says_the_same(json.dumps(said).encode(), planned[key])
+        zone["attributes"]["nodata"] = 255
+        assert not says_the_same(json.dumps(said).encode(), planned[key])
+        del zone["attributes"]["nodata"], zone["attributes"]["long_name"]
+        assert not says_the_same(json.dumps(said).encode(), planned[key])

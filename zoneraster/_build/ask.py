@@ -23,6 +23,7 @@ from zoneraster._store import (
     BatchChunk,
     Manifest,
     Snapshot,
+    Spec,
     chunk_key,
     counts_agree,
     expected_receipts,
@@ -38,12 +39,14 @@ from zoneraster._store import (
     require_zone_table,
     stray_chunks,
     sum_counts,
+    without_places,
     zarr_view,
 )
 from zoneraster._zones import FINE, objects_of, walk_wkb
 from zoneraster.arrays import Later
-from zoneraster.blobs import Location, Options, StoreLike, get_or_none
-from zoneraster.errors import CorruptStoreError, OptionError, StoreError, number_of, told_as
+from zoneraster.blobs import Blobs, Location, Options, StoreLike, get_or_none
+from zoneraster.errors import CorruptStoreError, OptionError, StoreError, number_of, told_as, warn
+from zoneraster.lock import PLANNING, holder_of
 
 if TYPE_CHECKING:
     import geopandas
@@ -52,11 +55,11 @@ else:
     geopandas, xr = Later("geopandas"), Later("xarray")
 
 
-_OPEN_CURE = "finish the build first; xarray.open_zarr shows what is there, the rest as 0"
+_OPEN_CURE = "finish the build first; unfinished=True shows what is there, the rest as 0"
 
 
 def status(store: StoreLike, *, storage_options: Options = None) -> Status:
-    """How far a build is, from the names in the ledger; also while it runs.
+    """How far a build is, from the names in the ledger; also while it plans and runs.
 
     Parameters
     ----------
@@ -73,16 +76,16 @@ def status(store: StoreLike, *, storage_options: Options = None) -> Status:
         For a place that holds no store, or no plan that can be read.
     """
     location = Location.of(store, storage_options)
-    ctx = open_snapshot(location)
+    is_planning = holder_of(location, PLANNING) is not None
+    try:
+        ctx = open_snapshot(location)
+    except StoreError:
+        if not is_planning:
+            raise
+        return Status(str(location), 0, 0, 0, 0, 0, 0, finished=False, planning=True)
     expected = expected_receipts(ctx)
     have = found_receipts(ctx.blobs, expected)
     done = [b for b in expected if is_done(b, expected, have)]
-    is_closed = (
-        reported_plan(ctx.blobs) == ctx.spec.plan
-        and ctx.blobs.has(ZONES_KEY)
-        # Of an update that changes no chunk.
-        and not ctx.blobs.has(PLANNED_KEY)
-    )
     return Status(
         store=str(location),
         batches_done=len(done),
@@ -91,9 +94,27 @@ def status(store: StoreLike, *, storage_options: Options = None) -> Status:
         chunks=ctx.index.num_rows,
         work_done=sum(chunk.work for b in done for chunk in ctx.batches[b]),
         work=sum(chunk.work for chunks in ctx.batches.values() for chunk in chunks),
-        finished=len(done) == len(expected) and is_closed,
+        finished=len(done) == len(expected) and _is_closed(ctx.blobs, ctx.spec),
         missing=tuple(sorted(set(expected) - set(done))),
+        planning=is_planning,
     )
+
+
+def _is_closed(blobs: Blobs, spec: Spec) -> bool:
+    """Zone table and report belong to the plan of the spec."""
+    return (
+        reported_plan(blobs) == spec.plan
+        and blobs.has(ZONES_KEY)
+        # Of an update that changes no chunk.
+        and not blobs.has(PLANNED_KEY)
+    )
+
+
+def _warn_unfinished(location: Location, blobs: Blobs, spec: Spec) -> None:
+    """Say how far a build is, where it is not finished."""
+    # Few requests where it is.
+    if holder_of(location, PLANNING) is not None or not _is_closed(blobs, spec):
+        warn(status(location).warning or f"{location} has just been finished: open it again")
 
 
 def _sample(chunks: Sequence[BatchChunk], share: float) -> list[BatchChunk]:
@@ -206,7 +227,8 @@ def info(store: StoreLike, *, storage_options: Options = None) -> dict[str, Any]
     Returns
     -------
     dict
-        JSON-able: store, spec, plan, report, status.
+        JSON-able: store, spec, plan, report, status. A `ZonerasterWarning` says how far the build
+        is, where it is not finished.
 
     Raises
     ------
@@ -221,7 +243,10 @@ def info(store: StoreLike, *, storage_options: Options = None) -> dict[str, Any]
         with told_as(CorruptStoreError, f"{location}/{key} cannot be read", CURE):
             data = get_or_none(blobs, key)
             said[name] = None if data is None else json.loads(data)
-    said["status"] = status(location).to_dict()
+    found = status(location)
+    said["status"] = found.to_dict()
+    if found.warning:
+        warn(found.warning)
     return said
 
 
@@ -257,8 +282,8 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
     Returns
     -------
     geopandas.GeoDataFrame
-        One row per zone, in the order of the user's table. Without counts while the plan of the
-        store is not burned and finished.
+        One row per zone, in the order of the user's table. While the plan of the store is not
+        burned and finished it has no counts, and a `ZonerasterWarning` says how far that is.
 
     Raises
     ------
@@ -267,7 +292,10 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
     """
     location = Location.of(store, storage_options)
     blobs = location.blobs()
-    data = require_zone_table(location, blobs, load_spec(location, blobs))
+    spec = load_spec(location, blobs)
+    data = require_zone_table(location, blobs, spec)
+    if spec is not None:
+        _warn_unfinished(location, blobs, spec)
     return _zone_frame(location, data)
 
 
@@ -290,7 +318,11 @@ def _zone_frame(location: Location, data: bytes) -> geopandas.GeoDataFrame:
 
 
 def open_store(
-    store: StoreLike, *, verified: bool = False, storage_options: Options = None
+    store: StoreLike,
+    *,
+    verified: bool = False,
+    unfinished: bool = False,
+    storage_options: Options = None,
 ) -> xr.Dataset:
     """Open a finished store with xarray, lazily.
 
@@ -302,12 +334,16 @@ def open_store(
     store : path or URL
     verified : bool
         Compare every stored byte with its receipt before anything is read.
+    unfinished : bool
+        Open a store that is not finished too, with a `ZonerasterWarning`: what is not burned yet is
+        0, or as an older build left it, and nothing is compared.
     storage_options : mapping, optional
 
     Returns
     -------
     xarray.Dataset
-        Variable `zone` (y, x), unsigned integers, with `spatial_ref`.
+        Variable `zone` (y, x), unsigned integers, with `spatial_ref`. Where a pixel lies is told by
+        its coordinates, so that any part of it can be written and read elsewhere.
 
     Raises
     ------
@@ -324,18 +360,36 @@ def open_store(
         if not found.ok:
             raise CorruptStoreError(str(found))
     blobs = location.blobs()
-    if load_spec(location, blobs) is None:
+    spec = load_spec(location, blobs)
+    if spec is None:
         if get_or_none(blobs, "zarr.json") is None:
             raise StoreError(f"no zone store at {location}: build it first")
         # The array alone, copied without what we keep beside it.
-        options = dict(location.options) or None
-        bare: xr.Dataset = xr.open_zarr(
-            location.url, storage_options=options, consolidated=True
-        )
-        return bare
+        return _bare(location)
+    if unfinished:
+        how_far = status(location).warning
+        if how_far is not None:
+            warn(f"{how_far}; what is not burned is 0, or as an older build left it")
+            return _bare(location)
     digest = open_finished(location, cure=_OPEN_CURE).spec.digest()
     view = zarr_view(location, digest)
     dataset: xr.Dataset = xr.open_zarr(view, consolidated=True, zarr_format=3)
     refuse_changed(location, digest)
+    return _movable(dataset, location)
+
+
+def _bare(location: Location) -> xr.Dataset:
+    """The array as it is stored."""
+    options = dict(location.options) or None
+    with told_as(StoreError, f"{location} cannot be opened as Zarr", CURE):
+        stored = xr.open_zarr(location.url, storage_options=options, consolidated=True)
+    return _movable(stored, location)
+
+
+def _movable(dataset: xr.Dataset, location: Location) -> xr.Dataset:
+    """The same without attributes that would be wrong of a part of it."""
+    dataset.attrs = without_places(dataset.attrs)
+    for variable in dataset.variables.values():
+        variable.attrs = without_places(variable.attrs)
     dataset.encoding["source"] = location.url
     return dataset

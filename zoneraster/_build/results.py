@@ -248,6 +248,9 @@ class Status:
         The zone table and report belong to this plan.
     missing : tuple of int
         Batches without a receipt.
+    planning : bool
+        Another process is planning this store right now; all else is about the plan before, and
+        zeros where there is none.
     """
 
     store: str
@@ -259,6 +262,22 @@ class Status:
     work: int
     finished: bool
     missing: tuple[int, ...] = ()
+    planning: bool = False
+
+    @property
+    def warning(self) -> str | None:
+        """What whoever reads the store should know; None where all of it is finished."""
+        done = f"{self.chunks_done:,} of {number_of(self.chunks, 'chunk')}"
+        if self.planning:
+            return f"{self.store} is being planned by another process: {done} done so far"
+        if self.missing:
+            return f"{self.store} is not finished: {done} done; build again, it goes on from there"
+        if not self.finished:
+            return (
+                f"{self.store} is not finished: all of {number_of(self.chunks, 'chunk')} done, "
+                "counts not added up; build again or finish it"
+            )
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -267,6 +286,8 @@ class Status:
     def __str__(self) -> str:
         share = self.work_done / self.work if self.work else 1.0
         state = "finished" if self.finished else f"{share:.1%} of the work done"
+        if self.planning:
+            state = "being planned" + (f", before that {state}" if self.batches else "")
         return (
             f"{self.store}: {state}\n"
             f"  batches {self.batches_done:,} of {self.batches:,}\n"
@@ -317,5 +338,8 @@ class VerifyReport:
             if keys:
                 lines.append(f"  {kind:<12} {len(keys):>8,}  {name_some(keys)}")
         if not self.ok:
-            lines.append("  run the build again with the same zones: it repairs exactly these")
+            how = "" if Location.of(self.store).is_local else " and check=True (--check)"
+            lines.append(
+                f"  run the build again with the same zones{how}: it repairs exactly these"
+            )
         return "\n".join(lines)

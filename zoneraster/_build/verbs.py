@@ -17,7 +17,7 @@ from zoneraster._zones import OnInvalid, source_digest
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import StoreBusyError, warn
 from zoneraster.executors import ExecutorLike, Progress
-from zoneraster.lock import lock
+from zoneraster.lock import PLANNING, lock, lock_planning
 
 
 def make_plan(
@@ -68,7 +68,7 @@ def make_plan(
         assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     refuse_foreign(location)
-    with lock(location):
+    with lock(location), lock_planning(location):
         planned = plan_store(zones, location, options, progress=progress)
     warn(*planned.warnings())
     return planned
@@ -248,7 +248,8 @@ def build(
     refuse_foreign(location)
     with lock(location):
         location.blobs().sweep(folders=FOLDERS)
-        told = plan_store(zones, location, options, progress=progress).warnings()
+        with lock_planning(location):
+            told = plan_store(zones, location, options, progress=progress).warnings()
         warn(*told)  # before the hours that burning may take
         planned = time.perf_counter() - started
         done = run_batches(location, how)
@@ -342,9 +343,9 @@ def _plan_once(
             return found
         with ExitStack() as held:
             try:
-                held.enter_context(lock(location, name="planning"))
+                held.enter_context(lock(location, name=PLANNING))
             except StoreBusyError:
-                held.enter_context(lock(location, shared=True, wait=True, name="planning"))
+                held.enter_context(lock(location, shared=True, wait=True, name=PLANNING))
                 continue
             held.enter_context(lock(location, wait=True))
             return plan_store(zones, location, options, progress=progress)

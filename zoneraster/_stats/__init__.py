@@ -12,3 +12,5 @@ from zoneraster._stats.families import Stat as Stat
 from zoneraster._stats.keys import Key as Key
 from zoneraster._stats.keys import labels as labels
 from zoneraster._stats.keys import thresholds as thresholds
+from zoneraster._stats.runs import StoredZones as StoredZones
+from zoneraster._stats.runs import ZoneRuns as ZoneRuns

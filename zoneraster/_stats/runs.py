@@ -33,6 +33,7 @@ from zoneraster._store import (
     expected_receipts,
     ledger,
     load_spec,
+    mending,
     open_finished,
     read_zone_table,
     refuse_changed,
@@ -244,8 +245,8 @@ class PlannedRuns:
             or not ledger.stored_as_promised(self._plan.blobs, receipt)
         ):
             raise CorruptStoreError(
-                f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: run "
-                "zoneraster verify, and build again"
+                f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: "
+                f"{mending(self._source.location)}"
             )
         if not receipt.nbytes:
             return None

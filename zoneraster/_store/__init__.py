@@ -27,6 +27,7 @@ from zoneraster._store.snapshot import Snapshot as Snapshot
 from zoneraster._store.snapshot import expected_receipts as expected_receipts
 from zoneraster._store.snapshot import found_receipts as found_receipts
 from zoneraster._store.snapshot import is_done as is_done
+from zoneraster._store.snapshot import mending as mending
 from zoneraster._store.snapshot import open_finished as open_finished
 from zoneraster._store.snapshot import open_snapshot as open_snapshot
 from zoneraster._store.snapshot import plan_is_whole as plan_is_whole
@@ -50,6 +51,7 @@ from zoneraster._store.zarr_meta import ARRAY as ARRAY
 from zoneraster._store.zarr_meta import FOLDERS as FOLDERS
 from zoneraster._store.zarr_meta import chunk_key as chunk_key
 from zoneraster._store.zarr_meta import says_the_same as says_the_same
+from zoneraster._store.zarr_meta import without_places as without_places
 from zoneraster._store.zarr_meta import zarr_objects as zarr_objects
 from zoneraster._store.zarr_view import zarr_view as zarr_view
 from zoneraster._store.zone_table import CURE as CURE

@@ -235,6 +235,15 @@ def open_finished(location: Location, *, cure: str) -> Snapshot:
     return plan
 
 
+def mending(location: Location) -> str:
+    """How chunks that are not as their receipts say are found and burned anew.
+
+    Elsewhere than on local disk a build believes receipts, unless it is told to compare.
+    """
+    how = "" if location.is_local else " with check=True (--check)"
+    return f"run zoneraster verify, and build again{how}"
+
+
 def open_snapshot(location: Location) -> Snapshot:
     """The context of a store's present plan."""
     blobs = location.blobs()

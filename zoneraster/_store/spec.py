@@ -15,11 +15,13 @@ from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import (
     CorruptStoreError,
     GridError,
+    StoreBusyError,
     StoreError,
     StoreMismatchError,
     ZonerasterError,
     told_as,
 )
+from zoneraster.lock import PLANNING, holder_of
 
 SPEC_KEY = f"{PRIVATE}spec.json"
 MANIFEST_KEY = f"{PRIVATE}manifest.parquet"
@@ -216,10 +218,13 @@ def require_spec(location: Location, blobs: Blobs) -> Spec:
     Raises
     ------
     StoreError
-        When there is no zoneraster store.
+        When there is no zoneraster store; `StoreBusyError` while its first plan is being made.
     """
     spec = load_spec(location, blobs)
     if spec is None:
+        holder = holder_of(location, PLANNING)
+        if holder is not None:
+            raise StoreBusyError(f"{location} is just being planned ({holder}): wait for that")
         raise StoreError(f"no zone store at {location}: build it first")
     return spec
 

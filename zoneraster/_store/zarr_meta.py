@@ -21,6 +21,10 @@ ARRAY = "zone"
 FOLDERS = (ARRAY, "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
 # Attributes that are a reference system as text.
 _WKT = {"crs_wkt", "spatial_ref", "proj:wkt2"}
+# What says where the whole array lies, and stays behind when it is cut or computed with.
+_OF_THE_WHOLE = re.compile(r"proj:.*|spatial:.*|zarr_conventions|GeoTransform")
+# Attributes of the array that stores of earlier versions do not have.
+_LATER = {"nodata"}
 _CHUNK_KEY = re.compile(rf"^{ARRAY}/c/(\d+)/(\d+)$")
 _CONVENTIONS = [
     {
@@ -52,6 +56,8 @@ def _array_attributes(grid: Grid) -> dict[str, Any]:  # Any: JSON
     a, b, c, d, e, f = list(grid.transform)[:6]
     attributes: dict[str, Any] = {
         "long_name": "zone id, 0 = no zone",
+        # For tools that fill what lies beside the array; _FillValue would turn ids into floats.
+        "nodata": 0,
         "grid_mapping": "spatial_ref",
         "coordinates": "spatial_ref",
         "zarr_conventions": _CONVENTIONS,
@@ -198,6 +204,14 @@ def _plain(mapping: Mapping[str, object]) -> dict[str, Any]:
     return plain
 
 
+def without_places(attributes: Mapping[Any, Any]) -> dict[Any, Any]:  # Any: names, JSON
+    """Attributes without those that hold of the whole array only, or that netCDF cannot hold.
+
+    Coordinates tell where any part of it lies, and the grid mapping in which reference system.
+    """
+    return {name: v for name, v in attributes.items() if not _OF_THE_WHOLE.fullmatch(str(name))}
+
+
 def says_the_same(stored: bytes, planned: bytes) -> bool:
     """Two objects of `zarr_objects` say the same, whichever releases of zarr and PROJ wrote them.
 
@@ -219,7 +233,8 @@ def _is_alike(stored: object, planned: object, name: str = "") -> bool:
     """Two values of JSON say the same; `name` is the member that they are."""
     match stored, planned:
         case dict(), dict():
-            return stored.keys() == planned.keys() and all(
+            is_same = stored.keys() | (_LATER & planned.keys()) == planned.keys()
+            return is_same and all(
                 _is_alike(value, planned[key], key) for key, value in stored.items()
             )
         case list(), list():

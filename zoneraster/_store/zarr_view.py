@@ -13,7 +13,13 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from zoneraster._store import ledger
-from zoneraster._store.snapshot import Snapshot, expected_receipts, refuse_changed, shared_snapshot
+from zoneraster._store.snapshot import (
+    Snapshot,
+    expected_receipts,
+    mending,
+    refuse_changed,
+    shared_snapshot,
+)
 from zoneraster._store.zarr_meta import parse_chunk_key
 from zoneraster.blobs import Location, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError
@@ -61,8 +67,7 @@ class PlanBytes:
             return data
         refuse_changed(self._location, self._digest)
         raise CorruptStoreError(
-            f"chunk {key} of {self._location} is not as its receipt says: run zoneraster verify, "
-            "and build again"
+            f"chunk {key} of {self._location} is not as its receipt says: {mending(self._location)}"
         )
 
 
