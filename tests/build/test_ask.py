@@ -172,4 +172,4 @@ def test_rioxarray_fills_with_no_zone_and_keeps_the_place_of_a_part(tmp_path: Pa
     part = zr.open(tmp_path / "s.zarr").isel(x=slice(40, 80), y=slice(20, 60))  # whole chunks
     assert part["zone"].rio.bounds() == pytest.approx((2.0, 7.0, 4.0, 9.0))
     part.to_zarr(tmp_path / "part.zarr")
-    assert zr.grid_like(tmp_path / "part.zarr").bounds == (2.0, 7.0, 4.0, 9.0)
+    assert zr.grid_like(xr.open_zarr(tmp_path / "part.zarr")).bounds == (2.0, 7.0, 4.0, 9.0)
