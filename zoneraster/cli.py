@@ -17,7 +17,7 @@ import zoneraster as zr
 from zoneraster import words
 from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
-from zoneraster.output import progress_bars, warnings_as_lines, without_told
+from zoneraster.output import progress_bars, warnings_as_lines, without_warnings
 
 # Exit codes: wrong input or options, and work that a killed worker, another build or a signal
 # stopped.
@@ -81,7 +81,7 @@ def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, o
         said = result if isinstance(result, dict) else result.to_dict()
         click.echo(json.dumps(said, default=str))
     else:
-        click.echo(without_told(str(result)))
+        click.echo(without_warnings(str(result)))
 
 
 Command = Callable[..., Any]

@@ -40,6 +40,7 @@ def warnings_as_lines() -> Iterator[None]:
         ) -> None:
             if issubclass(category, ZonerasterWarning):
                 sys.stderr.write(f"{BANG}{message}\n")
+                sys.stderr.flush()
             else:
                 shown(message, category, filename, lineno, file, line)
 
@@ -49,10 +50,8 @@ def warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def without_told(text: str) -> str:
-    """A report for stdout; without its warnings where the same terminal has shown them already."""
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        return text
+def without_warnings(text: str) -> str:
+    """The text of a report without its warnings, which stderr has shown already."""
     return "\n".join(line for line in text.split("\n") if not line.startswith(BANG))
 
 

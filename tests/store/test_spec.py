@@ -23,11 +23,14 @@ HASHED: dict[str, Any] = {
     "dtype": "uint16",
     "all_touched": True,
     "integrity": "crc32c",
+    "rule": 1,
 }
 REFUSED: dict[str, Any] = {
     "overlap": "first", "priority": "rank", "min_pixels": 1, "key": "fid",
 }  # fmt: skip
 FREE: dict[str, Any] = {"batch": 8, "plan": "1f", "inputs": "2e"}
+# Zones are built again by the newest burn rule, which is no option.
+NOT_REFUSED = {*FREE, "rule"}
 
 
 def test_every_field_is_spoken_for() -> None:
@@ -45,7 +48,7 @@ def test_the_hash_covers_what_decides_the_bytes_of_a_chunk(name: str) -> None:
 @pytest.mark.parametrize("name", [*HASHED, *REFUSED, *FREE])
 def test_another_spec_is_refused_with_a_table(name: str) -> None:
     other = replace(SPEC, **{name: (HASHED | REFUSED | FREE)[name]})
-    if name in FREE:
+    if name in NOT_REFUSED:
         check_same(SPEC, other, where="zones.zarr")
         return
     with pytest.raises(StoreMismatchError, match=rf"zones\.zarr was built.*(?s:.*)\n  {name} "):
@@ -70,6 +73,7 @@ WRONG: list[dict[str, Any]] = [
     {"overlap": "average"}, {"overlap": []}, {"priority": 5}, {"all_touched": "no"},
     {"all_touched": 1}, {"min_pixels": 2}, {"min_pixels": 10**400}, {"min_pixels": True},
     {"integrity": None}, {"key": 5}, {"key": None}, {"plan": 7}, {"inputs": {}},
+    {"rule": 0}, {"rule": 3}, {"rule": "2"}, {"rule": True}, {"rule": None},
     {"grid": None}, {"grid": []}, {"grid": {"crs": {"wkt": "x"}}}, {"extra": 1},
     {"format_version": 2}, {"format_version": "1"}, {"format_version": None},
 ]  # fmt: skip
@@ -80,6 +84,15 @@ def test_a_spec_of_another_type_or_value_is_refused_by_name(change: dict[str, An
     said = {**json.loads(SPEC.to_json()), **change}
     with pytest.raises(StoreError, match=r"^a/spec\.json (cannot be read|has format version)"):
         Spec.from_json(json.dumps(said).encode(), where="a/spec.json")
+
+
+def test_a_spec_without_a_rule_is_of_rule_1_and_one_of_a_newer_rule_says_update() -> None:
+    said = json.loads(SPEC.to_json())
+    assert said.pop("rule") == 2
+    assert Spec.from_json(json.dumps(said).encode(), where="spec.json") == replace(SPEC, rule=1)
+    said["rule"] = 3
+    with pytest.raises(StoreError, match=r"burn rule 3 is not known, .* rules 1 to 2: update"):
+        Spec.from_json(json.dumps(said).encode(), where="spec.json")
 
 
 @pytest.mark.parametrize("name", json.loads(SPEC.to_json()))

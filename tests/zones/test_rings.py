@@ -6,7 +6,9 @@ import numpy as np
 import shapely
 
 from tests.zones.samples import GRID, SQUARES, frame
+from zoneraster._grid import Grid
 from zoneraster._zones.read import read_zones, zone_rings
+from zoneraster._zones.rings import pixel_places
 
 
 def test_rings_are_in_pixels_of_the_whole_grid() -> None:
@@ -41,3 +43,16 @@ def test_rings_agree_with_shapely_on_random_polygons() -> None:
     assert rings.part_zone.tolist() == zone.tolist()
     n_rings = 1 + shapely.get_num_interior_rings(parts)
     assert np.diff(rings.part_offsets).tolist() == n_rings.tolist()
+
+
+def test_places_are_freed_of_their_noise_by_rule_2_and_not_by_rule_1() -> None:
+    grid = Grid.from_bounds((-124, 32, -123, 33), "1/100")
+    xy = np.array([[-123.95, 32.30], [-123.945, 32.305], [-123.9475, 32.3021]])
+    u, v = grid.to_pixels(*xy.T)
+    assert v[0] != 70.0  # 70.00000000000045
+    first = pixel_places(xy, grid, 1)
+    assert first[0].tolist() == u.tolist()
+    assert first[1].tolist() == v.tolist()
+    second = pixel_places(xy, grid, 2)
+    assert second[0].tolist() == [5.0, 5.5, u[2]]
+    assert second[1].tolist() == [70.0, 69.5, v[2]]

@@ -49,7 +49,7 @@ from zoneraster._store import (
 )
 from zoneraster._zones import OnInvalid, Rings, Zones, read_stable_zones, source_digest, zone_rings
 from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
-from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as
+from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as, warn
 from zoneraster.executors import Progress
 from zoneraster.lock import renew_token
 
@@ -118,6 +118,11 @@ def plan_store(
     asked = _asked_spec(options, old)
     if progress is not None:
         progress("read", 0, 1)
+    if old is not None and old.rule < asked.rule:
+        warn(
+            f"{location} was burned by rule {old.rule}: all its chunks are burned again by rule "
+            f"{asked.rule}, in which the noise of coordinates decides no pixel"
+        )
     zones, content = _read(source, content, options, old, asked.grid)
     prepared = _prepare(zones, content, location, options, old, asked)
     if progress is not None:
@@ -352,14 +357,14 @@ def _dtype(ids: ZoneIds, old: Spec | None) -> str:
 
 def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     """What is burned, and what `PlanSummary` says about single zones."""
-    rings, keys = zone_rings(zones, spec.grid), zones.keys()
+    rings, keys = zone_rings(zones, spec.grid, rule=spec.rule), zones.keys()
     boxes = part_boxes(rings)
     found = {
         "outside": zones_outside(boxes, rings.part_zone, spec.grid, len(keys)),
         "wide": zones_wide(boxes, rings.part_zone, spec.grid),
     }
     if spec.min_pixels:
-        rings, found["rescued"] = rescue_zones(zones, rings, spec.grid)
+        rings, found["rescued"] = rescue_zones(zones, rings, spec.grid, rule=spec.rule)
     notes: dict[str, Any] = {
         name: tuple(keys.take(pa.array(at)).to_pylist()) for name, at in found.items()
     }

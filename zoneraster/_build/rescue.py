@@ -7,13 +7,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from zoneraster._burn import zones_with_centres
+from zoneraster._burn import BURN_RULE, zones_with_centres
 from zoneraster._grid import Grid
-from zoneraster._zones import Rings, Zones, objects_of
+from zoneraster._zones import Rings, Zones, objects_of, pixel_places
 
 
-def rescue_zones(zones: Zones, rings: Rings, grid: Grid) -> tuple[Rings, npt.NDArray[np.int64]]:
+def rescue_zones(
+    zones: Zones, rings: Rings, grid: Grid, *, rule: int = BURN_RULE
+) -> tuple[Rings, npt.NDArray[np.int64]]:
     """Give zones without a pixel centre the pixel under their representative point.
+
+    Parameters
+    ----------
+    zones : Zones
+    rings : Rings
+        Theirs, by the burn rule `rule`.
+    grid : Grid
+    rule : int
 
     Returns
     -------
@@ -32,7 +42,7 @@ def rescue_zones(zones: Zones, rings: Rings, grid: Grid) -> tuple[Rings, npt.NDA
     point = shapely.get_coordinates(
         shapely.point_on_surface(objects_of(zones.wkb.take(pa.array(lost))))
     )
-    u, v = grid.to_pixels(point[:, 0], point[:, 1])
+    u, v = pixel_places(point, grid, rule)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     lost, col, row = lost[inside], np.floor(u[inside]), np.floor(v[inside])
     square_u = (col[:, None] + np.array([0.0, 1.0, 1.0, 0.0, 0.0])).ravel()

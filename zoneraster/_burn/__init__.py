@@ -14,4 +14,6 @@ from zoneraster._burn.edges import gather_records as gather_records
 from zoneraster._burn.overlay import contested_pairs as contested_pairs
 from zoneraster._burn.overlay import overlay_spans as overlay_spans
 from zoneraster._burn.partition import partition_edges as partition_edges
+from zoneraster._burn.rule import BURN_RULE as BURN_RULE
+from zoneraster._burn.rule import snap as snap
 from zoneraster._burn.spans import make_spans as make_spans

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pyproj import CRS
 
+from zoneraster._burn import BURN_RULE
 from zoneraster._grid import Chunking, Grid
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import (
@@ -30,8 +31,6 @@ KEYS_KEY = f"{PRIVATE}keys.parquet"
 PLAN_KEY = f"{PRIVATE}plan.json"
 REPORT_KEY = f"{PRIVATE}report.json"
 FORMAT_VERSION = 1
-# Raised whenever equal inputs would give other bytes.
-BURN_VERSION = 1
 # Numbers of 8 bytes that Blosc takes at once.
 MAX_COORDINATES = (2**31 - 17) // 8
 OVERLAPS = ("last", "first", "error")
@@ -41,7 +40,7 @@ MAX_BATCH, MAX_BYTES = 64, 2**24
 _KINDS: dict[str, tuple[type, ...]] = {
     "chunks": (tuple,), "batch": (int,), "dtype": (str,), "overlap": (str,),
     "priority": (str, type(None)), "all_touched": (bool,), "min_pixels": (int,),
-    "integrity": (str,), "key": (str,), "plan": (str,), "inputs": (str,),
+    "integrity": (str,), "key": (str,), "plan": (str,), "inputs": (str,), "rule": (int,),
 }  # fmt: skip
 
 
@@ -70,6 +69,8 @@ class Spec:
         Digest of the plan, empty while there is none.
     inputs : str
         Digest of the zones and options that the plan was made of.
+    rule : int
+        Number of the burn rule that the plan was made by. A spec of version 0.1 has none: rule 1.
     """
 
     grid: Grid
@@ -84,6 +85,7 @@ class Spec:
     key: str = "row"
     plan: str = ""
     inputs: str = ""
+    rule: int = BURN_RULE
 
     def __post_init__(self) -> None:
         if max(self.grid.shape) > MAX_COORDINATES:
@@ -107,6 +109,11 @@ class Spec:
         if self.integrity not in {"receipt", "crc32c"}:
             said = f"{self.integrity!r:.100}"
             raise StoreError(f"integrity must be 'receipt' or 'crc32c', not {said}")
+        if not 1 <= self.rule <= BURN_RULE:
+            raise StoreError(
+                f"burn rule {self.rule!r:.100} is not known, this zoneraster has rules 1 to "
+                f"{BURN_RULE}: update zoneraster"
+            )
         if not 1 <= self.batch <= MAX_BATCH:
             raise StoreError(f"batch must be 1 to {MAX_BATCH}, not {self.batch!r:.100}")
         # Refuses chunks that are too large.
@@ -134,7 +141,7 @@ class Spec:
         # WKT of a CRS with TOWGS84 differs once it was written and read again, and not after that.
         wkt = CRS.from_wkt(self.grid.crs.to_wkt()).to_wkt()
         grid["crs"] = ":".join(authority) if authority else wkt
-        said = [BURN_VERSION, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
+        said = [self.rule, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
@@ -172,6 +179,7 @@ class Spec:
                     f"{FORMAT_VERSION}: update zoneraster"
                 )
             said["chunks"] = tuple(said["chunks"])
+            said.setdefault("rule", 1)
             try:
                 return cls(grid=Grid.from_dict(said.pop("grid")), **said)
             except ZonerasterError as err:
@@ -230,14 +238,16 @@ def require_spec(location: Location, blobs: Blobs) -> Spec:
 
 
 def check_same(old: Spec, new: Spec, *, where: str) -> None:
-    """Refuse to go on with another grid, dtype or rule.
+    """Refuse to go on with another grid, dtype or rule of the caller's choice.
+
+    The number of the burn rule is not one: zones are built again by the newest.
 
     Raises
     ------
     StoreMismatchError
         With a table of the differences.
     """
-    names = [f.name for f in fields(Spec) if f.name not in {"batch", "plan", "inputs"}]
+    names = [f.name for f in fields(Spec) if f.name not in {"batch", "plan", "inputs", "rule"}]
     rows = [
         (name, getattr(old, name), getattr(new, name))
         for name in names

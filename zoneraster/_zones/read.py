@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyproj import CRS
 
+from zoneraster._burn import BURN_RULE
 from zoneraster._grid import Grid, same_crs
 from zoneraster._zones.checks import (
     SkippedRow,
@@ -178,9 +179,9 @@ def read_stable_zones(
     )
 
 
-def zone_rings(zones: Zones, grid: Grid) -> Rings:
+def zone_rings(zones: Zones, grid: Grid, *, rule: int = BURN_RULE) -> Rings:
     """Rings of zones in global pixel coordinates of a grid; empty rings and parts are left out."""
-    return pixel_rings(zones.ragged, grid)
+    return pixel_rings(zones.ragged, grid, rule)
 
 
 def _fine_zones(found: Source, key: str, walk: Walk, verdict: Verdict) -> Zones:
