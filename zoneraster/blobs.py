@@ -386,11 +386,11 @@ class Location:
         Raises
         ------
         StoreError
-            For chained URLs, unknown schemes and credentials inside a URL.
+            For what is no path, chained URLs, unknown schemes and credentials inside a URL.
         """
         if isinstance(store, Location):
             return store
-        url = os.fspath(store)
+        url = _text_of_place(store)
         if "\0" in url or not url:
             raise StoreError(f"not a store path: {url!r}")
         scheme, has_scheme, rest = url.partition("://")
@@ -441,6 +441,17 @@ def _client(location: Location, process: int, period: int) -> FsspecBlobs:
         cure = f": pip install 'zoneraster[{extra}]'" if extra else ""
         raise ImportError(f"cannot reach {location} ({err}){cure}") from err
     return FsspecBlobs(fs, root)
+
+
+def _text_of_place(store: object) -> str:
+    """Path or URL as text."""
+    if isinstance(store, str | os.PathLike):
+        return os.fsdecode(store)
+    raise StoreError(
+        f"a store is named by a path or URL, not by a {type(store).__name__}: build one of "
+        "polygons with zoneraster.build, or write ids in memory as an array `zone` with "
+        "zone.to_dataset(name='zone').to_zarr(path)"
+    )
 
 
 def _text_of_option(value: object) -> str:

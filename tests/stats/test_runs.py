@@ -120,3 +120,97 @@ def test_chunks_that_are_not_stored_hold_the_zone_that_the_array_says(
     ids, counts = np.unique(array[:], return_counts=True)
     table = zr.zonal_stats(tmp_path / "f.zarr", stats="pixels")
     assert table["pixels"].to_dict() == dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
+
+SIDES = {"lat": 7.5 - np.arange(8.0), "lon": np.arange(8.0) + 0.5}
+
+
+def foreign(
+    path: Path,
+    ids: object,
+    dtype: str,
+    *,
+    fill: int = 0,
+    zarr_format: int = 3,
+    **attributes: object,
+) -> Path:
+    """An array of zones as zarr writes it: chunks of 4 x 4, those of `fill` alone not stored."""
+    group = zarr.create_group(path, zarr_format=zarr_format)
+    said: dict[str, dict[str, object]] = {"lat": {}, "lon": {}, "zone": attributes}
+    for name, values in (*SIDES.items(), ("zone", np.asarray(ids, dtype))):
+        names = [*SIDES] if name == "zone" else [name]
+        if zarr_format == 2:
+            said[name] = {**said[name], "_ARRAY_DIMENSIONS": names}
+        array = group.create_array(
+            name, shape=values.shape, chunks=(4,) * values.ndim, dtype=values.dtype,
+            fill_value=fill if name == "zone" else 0, attributes=said[name],
+            config={"write_empty_chunks": False},
+            **({"dimension_names": names} if zarr_format == 3 else {}),
+        )  # fmt: skip
+        array[...] = values
+    return path
+
+
+def halves(dtype: str, other: int) -> np.ndarray:
+    """8 x 8: zones 1 and 2 in the north, another number in the south."""
+    ids = np.full((8, 8), other, dtype)
+    ids[:4, :4], ids[:4, 4:] = 1, 2
+    return ids
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value", "nodata", "NoData_Value"])
+@pytest.mark.parametrize(("dtype", "nodata"), [("u1", 255), ("u2", 7), ("i4", -9999), ("i8", -1)])
+def test_what_an_array_declares_as_nodata_is_no_zone(
+    tmp_path: Path, zarr_format: int, name: str, dtype: str, nodata: int
+) -> None:
+    values: object = nodata
+    if name == "_FillValue" and zarr_format == 3:  # as xarray writes it
+        values = xr.backends.zarr.FillValueCoder.encode(nodata, np.dtype(dtype))
+    ids = halves(dtype, nodata)
+    path = foreign(
+        tmp_path / "z.zarr", ids, dtype, zarr_format=zarr_format, fill=nodata, **{name: values}
+    )
+    assert not (path / "zone/c/1/0").exists()
+    table = zr.zonal_stats(path, stats="pixels")
+    assert table["pixels"].to_dict() == {1: 16, 2: 16}
+
+
+def test_several_nodata_values_are_no_zone(tmp_path: Path) -> None:
+    ids = halves("i2", -99)
+    ids[6:] = -88
+    path = foreign(tmp_path / "z.zarr", ids, "i2", missing_value=[-99, -88])
+    assert zr.zonal_stats(path, stats="pixels")["pixels"].to_dict() == {1: 16, 2: 16}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_fill_value_that_no_id_is_like_is_no_zone_and_a_warning(
+    tmp_path: Path, zarr_format: int
+) -> None:
+    ids = halves("u2", 65535)
+    path = foreign(tmp_path / "z.zarr", ids, "u2", fill=65535, zarr_format=zarr_format)
+    with pytest.warns(zr.ZonerasterWarning, match="65535 and no nodata is declared: taken") as told:
+        table = zr.zonal_stats(path, stats="pixels")
+    assert len(told) == 1
+    assert table["pixels"].to_dict() == {1: 16, 2: 16}
+
+
+def test_a_fill_value_of_format_2_like_an_id_is_a_zone_and_a_warning(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "z.zarr", halves("u2", 7), "u2", fill=7, zarr_format=2)
+    with pytest.warns(zr.ZonerasterWarning, match="fill_value is 7 .* taken for zone 7"):
+        table = zr.zonal_stats(path, stats="pixels")
+    assert table["pixels"].to_dict() == {1: 16, 2: 16, 7: 32}
+
+
+@pytest.mark.parametrize("least", [2**32 - 1, 2**32, 2**40, 2**62])
+def test_ids_of_any_size_are_rows(tmp_path: Path, least: int) -> None:
+    ids = halves("i8", 0)
+    ids[ids > 0] += least
+    table = zr.zonal_stats(foreign(tmp_path / "z.zarr", ids, "i8"), stats="pixels")
+    assert table["pixels"].to_dict() == {least + 1: 16, least + 2: 16}
+
+
+@pytest.mark.parametrize("zones", [xr.DataArray([[1]]), np.ones((2, 2)), 7, None])
+def test_what_is_no_path_is_refused_with_the_way_to_make_one(zones: object) -> None:
+    with pytest.raises(zr.StoreError, match=r"named by a path or URL.*to_zarr\(path\)"):
+        zr.zonal_stats(zones, stats="pixels")

@@ -65,7 +65,7 @@ def zonal_stats(
     ----------
     store : path or URL
         A finished zone store, or any Zarr group with an integer array `zone`, (y, x) or (layer, y,
-        x).
+        x), in which 0 and what it declares as nodata is no zone.
     values : path, DataArray, Dataset, Raster, or mapping of name to these
         Value rasters: Zarr, GeoTIFF or COG, arrays in memory or backed by dask. On the store's
         lattice, or a whole number of times coarser or finer. None counts pixels and areas only.

@@ -107,8 +107,10 @@ class Groups:
         if self.zone.size:
             return self
         ids = np.unique(zone)
-        named = {name: ids.astype(np.uint32) for name in self.owners.columns}
-        shown = {name: ids.astype(np.uint32) for name in self.owners.attributes}
+        # Arrays of others may have ids that no store of ours has.
+        shown_ids = ids.astype(np.uint32) if ids.max(initial=0) < 2**32 else ids
+        named = dict.fromkeys(self.owners.columns, shown_ids)
+        shown = dict.fromkeys(self.owners.attributes, shown_ids)
         return replace(self, owners=Owners(named, shown), zone=ids, owner=np.arange(ids.size))
 
     def owner_of(self, zone: Ints) -> Ints:

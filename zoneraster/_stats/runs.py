@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import re
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -39,10 +40,17 @@ from zoneraster._store import (
     refuse_changed,
     shared_snapshot,
 )
-from zoneraster._values import ZARR_NODES, OpenRaster, Raster, open_raster
+from zoneraster._values import (
+    NODATA_NAMES,
+    ZARR_NODES,
+    OpenRaster,
+    Raster,
+    is_improbable,
+    open_raster,
+)
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, get_or_none
-from zoneraster.errors import CorruptStoreError, StoreError
+from zoneraster.errors import CorruptStoreError, StoreError, warn
 
 T = TypeVar("T")
 # Of the manifest, kept in a process for the tasks that share a batch.
@@ -140,7 +148,9 @@ def find_zones(location: Location) -> ZoneSource:
         if all(get_or_none(blobs, name) is None for name in ZARR_NODES):
             raise StoreError(f"no zone store at {location}: build it first")
         array = StoredZones(location, uuid.uuid4().hex, is_planned=False)
-        array.open()
+        opened = array.open()
+        if isinstance(opened, ArrayRuns) and opened.remark:
+            warn(opened.remark)
         return array
     plan = open_finished(location, cure="finish the build first")
     return StoredZones(location, plan.spec.digest(), is_planned=True)
@@ -272,13 +282,18 @@ class PlannedRuns:
 
 
 class ArrayRuns:
-    """Runs of any integer Zarr array named `zone`, (y, x) or (layer, y, x)."""
+    """Runs of any integer Zarr array named `zone`, (y, x) or (layer, y, x).
+
+    0 is no zone, and so is what the array declares as nodata.
+    """
 
     def __init__(self, location: Location) -> None:
-        layer = Raster(location, variable=ARRAY, nodata=None)
-        self._raster: OpenRaster = open_raster(layer)
+        self._raster, self.remark = _open_array(location)
         if self._raster.dtype.kind not in "iu":
-            raise StoreError(f"zones of {location} are {self._raster.dtype}: they must be integers")
+            raise StoreError(
+                f"zones of {location} are {self._raster.dtype}: they must be integers, e.g. "
+                "zone.fillna(0).astype('uint32')"
+            )
         if len(self._raster.dims) > 1:
             raise StoreError(
                 f"zones of {location} have dimensions {(*self._raster.dims, 'y', 'x')}: "
@@ -286,7 +301,7 @@ class ArrayRuns:
             )
         self.grid = self._raster.grid
         self.n_layers = self._raster.coords[0].size if self._raster.dims else 1
-        shape, places = _stored_chunks(location)
+        shape, places = _stored_chunks(location, self._is_no_zone)
         self._depth, rows, cols = shape or (1, *self._raster.chunks[-2:])
         self.chunks = (rows, cols)
         if places is None:
@@ -310,6 +325,8 @@ class ArrayRuns:
         lanes = (slice(layer, layer + 1),) if self._raster.dims else ()
         window = self._window(chunk)
         pixels = self._raster.read(lanes, window).reshape(window.shape)
+        if self._raster.nodata:  # neither None nor 0
+            pixels = np.where(pixels == self._raster.nodata, 0, pixels)
         if pixels.dtype.kind == "i" and pixels.min() < 0:
             raise StoreError(
                 f"chunk {chunk[0]}/{chunk[1]} of the zones holds {pixels.min()}: zone ids are "
@@ -317,17 +334,65 @@ class ArrayRuns:
             )
         return Runs(*cut.runs_of_pixels(pixels))
 
+    def _is_no_zone(self, stored: object) -> bool:
+        """Whether a stored number means "no zone"."""
+        decoding = self._raster.decoding
+        try:
+            pixel = np.full((1, 1), stored, decoding.turned or decoding.stored)
+        except (TypeError, ValueError, OverflowError):
+            return False
+        return decoding.values(pixel, self._raster.label).item() in (0, self._raster.nodata)
+
     def _window(self, chunk: tuple[int, int]) -> Window:
         return Chunking(self.grid.shape, self.chunks, 1).chunk_window(*chunk)
 
 
+def _open_array(location: Location) -> tuple[OpenRaster, str]:
+    """The array of zones, and what is assumed of it.
+
+    Chunks that were never written hold its fill value. That is a zone like any other, unless the
+    array declares it as nodata, or no id is like it.
+    """
+    asked = Raster(location, variable=ARRAY, raw=True)
+    fill, declares, is_v2 = _fill_of(location)
+    if declares or not isinstance(fill, int) or fill == 0:
+        return open_raster(asked), ""
+    where = f"{location}/{ARRAY}: fill_value is {fill} and no nodata is declared"
+    opened = open_raster(replace(asked, nodata=math.nan))
+    if opened.dtype.kind in "iu" and is_improbable(fill, opened.dtype):
+        opened = open_raster(replace(asked, nodata=fill))
+        return opened, f"{where}: taken for no zone; an attribute nodata={fill} says so for good"
+    # xarray makes it nodata in this format.
+    remark = f"{where}: taken for zone {fill}; an attribute nodata={fill} makes it no zone"
+    return opened, remark if is_v2 else ""
+
+
+def _fill_of(location: Location) -> tuple[object, bool, bool]:
+    """Fill value of an array of zones, whether it declares nodata, and whether it is of format 2."""
+    blobs = location.blobs()
+    try:
+        said = json.loads(get_or_none(blobs, f"{ARRAY}/zarr.json") or b"null")
+        is_v2 = said is None
+        if not is_v2:
+            attributes = said.get("attributes", {})
+        else:
+            said = json.loads(get_or_none(blobs, f"{ARRAY}/.zarray") or b"{}")
+            attributes = json.loads(get_or_none(blobs, f"{ARRAY}/.zattrs") or b"{}")
+        # GDAL declares nodata by the fill value alone.
+        names = {str(name).lower() for name in attributes}
+        return said.get("fill_value"), bool(names & {*NODATA_NAMES, "_crs"}), is_v2
+    except (ValueError, AttributeError, TypeError):
+        return None, True, False
+
+
 def _stored_chunks(
-    location: Location,
+    location: Location, is_no_zone: Callable[[object], bool]
 ) -> tuple[tuple[int, int, int] | None, frozenset[tuple[int, int, int]] | None]:
     """Shape of the stored objects of a Zarr v3 array, (layers, rows, cols), and which hold zones.
 
     None for what is not known of other formats and key encodings; and any chunk may hold zones
-    where one that is not stored means another number than 0, or where nothing can be listed.
+    where one that is not stored does, as `is_no_zone` says of the fill value, or where nothing can
+    be listed.
     """
     blobs = location.blobs()
     try:
@@ -340,7 +405,7 @@ def _stored_chunks(
         return None, None
     flat = len(shape) == 2
     depth, rows, cols = (1, *shape) if flat else shape
-    if fill != 0:
+    if not is_no_zone(fill):
         return (depth, rows, cols), None
     try:
         keys = [_CHUNK_KEY.match(key) for key, _ in blobs.list(f"{ARRAY}/c")]

@@ -13,6 +13,8 @@ from zoneraster._values.align import aligned as aligned
 from zoneraster._values.align import common_fineness as common_fineness
 from zoneraster._values.align import pixels_under as pixels_under
 from zoneraster._values.align import place as place
+from zoneraster._values.attributes import NODATA_NAMES as NODATA_NAMES
+from zoneraster._values.attributes import is_improbable as is_improbable
 from zoneraster._values.decoding import Block as Block
 from zoneraster._values.grid_of import grid_like as grid_like
 from zoneraster._values.open import open_raster as open_raster

@@ -23,7 +23,7 @@ DType: TypeAlias = np.dtype[Any]
 Attributes: TypeAlias = Mapping[Any, Any]
 
 # Those of CF, rioxarray, GDAL and datashader, in small letters.
-_NODATA_NAMES = (
+NODATA_NAMES = (
     "_fillvalue", "missing_value", "fill_value", "nodata", "nodatavals", "nodata_value",
     "nodatavalue", "no_data", "no_data_value",
 )  # fmt: skip
@@ -166,7 +166,7 @@ class _Reader:
         asked = self.asked.asked_nodata
         if asked is not None and any(value != value for value in asked):
             return [value for value in asked if value == value]
-        names = [name for name in self.attributes if str(name).lower() in _NODATA_NAMES]
+        names = [name for name in self.attributes if str(name).lower() in NODATA_NAMES]
         declared: dict[Number, str] = {}
         for name in names:
             believed = self._believed(name)
