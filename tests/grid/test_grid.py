@@ -281,7 +281,7 @@ def test_offsets_are_those_the_grid_was_made_with(row, col, ratio):
 
 
 def test_grids_of_different_crs_have_no_offset():
-    message = "the grids have different CRS, EPSG:4326 and EPSG:3857: reproject one of them"
+    message = "CRS, WGS 84 \\(EPSG:4326\\) and WGS 84 / Pseudo-Mercator \\(EPSG:3857\\): reproject"
     with pytest.raises(GridError, match=message):
         small_grid().offset_in(small_grid(crs="EPSG:3857"))
 

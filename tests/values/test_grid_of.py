@@ -12,11 +12,12 @@ import xarray as xr
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import CRS
 
 from tests.grid.samples import small_grid
 from zoneraster._grid.grid import Grid
 from zoneraster._values.grid_of import grid_like
-from zoneraster.errors import GridError
+from zoneraster.errors import GridError, ZonerasterWarning
 
 
 def raster_of(grid: Grid, *, names: tuple[str, str] = ("y", "x")) -> xr.DataArray:
@@ -118,13 +119,16 @@ def test_short_stretches_of_coordinates_still_tell_the_lattice(col, width, resol
     assert grid_like(raster_of(grid, names=("lat", "lon"))) == grid
 
 
-def test_float32_coordinates_go_with_a_transform_only():
-    grid = Grid.from_bounds((-180, -60, 180, 60), 0.1)
-    raster = raster_of(grid, names=("lat", "lon"))
-    raster = raster.assign_coords({n: raster[n].astype(np.float32) for n in ("lat", "lon")})
-    assert grid_like(with_grid_mapping(raster, grid)) == grid
-    with pytest.raises(GridError, match=r"y coordinates are uneven by .* as float64, not float32"):
-        grid_like(raster)
+def test_float32_coordinates_take_the_transform_that_fits_them_and_are_refused_where_too_coarse():
+    grid = Grid("EPSG:3857", (19.109257071294063, 0, 5000.1, 0, -19.109257071294063, 0), (30, 40))
+    for one in (grid, MERCATOR):
+        raster = raster_of(one)
+        raster = raster.assign_coords({n: raster[n].astype(np.float32) for n in ("y", "x")})
+        if one is grid:
+            assert grid_like(with_grid_mapping(raster, one)) == one
+        else:  # 2 m are the last bit of its coordinates
+            with pytest.raises(GridError, match=r"x coordinates are uneven by .* 1/1000 pixel"):
+                grid_like(with_grid_mapping(raster, one))
 
 
 @pytest.mark.slow
@@ -205,3 +209,74 @@ def test_a_missing_package_is_named_with_the_pip_line(monkeypatch, module, obj, 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=message):
         grid_like(obj)
+
+
+# ---- reference systems that are said in other ways ---------------------------------------------
+
+ELLIPSOID = {"semi_major_axis": 6378137.0, "inverse_flattening": 298.257223563}
+PLAIN = {"grid_mapping_name": "latitude_longitude"}
+
+
+def mapped(attributes: dict[str, object], names=("y", "x"), said: str = "crs") -> xr.DataArray:
+    raster = raster_of(small_grid(), names=names).assign_attrs(grid_mapping=said)
+    return raster.assign_coords(crs=((), 0, attributes))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        PLAIN,
+        {**PLAIN, **ELLIPSOID},
+        {**PLAIN, **ELLIPSOID, "longitude_of_prime_meridian": 0.0},
+        {**PLAIN, "semi_major_axis": 6378137.0, "semi_minor_axis": 6356752.314245},
+        {**PLAIN, "semi_major_axis": 6378137.0, "inverse_flattening": 298.257222101},
+        {"proj:projjson": small_grid().crs.to_json_dict()},
+        {"proj:code": "EPSG:4326"},
+        {"esri_pe_string": small_grid().crs.to_wkt("WKT1_ESRI")},
+    ],
+)
+def test_grid_mappings_without_a_datum_or_in_other_words_are_wgs84(attributes):
+    assert grid_like(mapped(attributes)) == small_grid()
+
+
+def test_a_sphere_is_not_wgs84_and_the_error_says_how_to_name_the_system():
+    found = grid_like(mapped({**PLAIN, "earth_radius": 6371229.0}))
+    with pytest.raises(GridError, match=r"6371229.*and WGS 84 \(EPSG:4326.*Raster\(..., crs="):
+        found.offset_in(small_grid())
+
+
+@pytest.mark.parametrize("said", ["crs: lat lon osgb: n e", "osgb: n e crs: lat lon"])
+def test_of_several_grid_mappings_that_of_the_coordinates_counts(said):
+    raster = mapped({"crs_wkt": small_grid().crs.to_wkt()}, ("lat", "lon"), said)
+    raster = raster.assign_coords(osgb=((), 0, {"crs_wkt": CRS(27700).to_wkt()}))
+    assert grid_like(raster) == small_grid()
+
+
+def test_a_grid_mapping_that_stayed_behind_in_the_dataset_is_named():
+    dataset = mapped({"crs_wkt": CRS(32632).to_wkt()}).to_dataset(name="v").reset_coords("crs")
+    assert grid_like(dataset.set_coords("crs")["v"]).crs == CRS(32632)
+    with pytest.raises(GridError, match=r"mapping 'crs' stayed behind in the Dataset: give the"):
+        grid_like(dataset["v"])
+    dataset = dataset.rename(y="lat", x="lon")
+    with pytest.warns(ZonerasterWarning, match="lat and lon are taken for EPSG:4326, as its grid"):
+        assert grid_like(dataset["v"]) == small_grid()
+
+
+@pytest.mark.parametrize("key", ["wkt", "projjson", "url"])
+def test_the_attribute_that_gdal_writes_names_the_system(key):
+    said = {
+        "wkt": CRS(3857).to_wkt(),
+        "projjson": CRS(3857).to_json_dict(),
+        "url": "http://www.opengis.net/def/crs/EPSG/0/3857",
+    }
+    raster = raster_of(MERCATOR, names=("Y", "X"))
+    assert grid_like(raster.assign_attrs(_CRS={key: said[key]})).crs == CRS(3857)
+    assert grid_like(raster.assign_attrs(crs=np.int64(3857))).crs == CRS(3857)
+
+
+def test_rotation_that_moves_no_corner_is_none():
+    turn = {"spatial:transform": [1, 6.1e-17, 0, -1e-9, -1, 0], "crs": "EPSG:32632"}
+    raster = xr.DataArray(np.zeros((4, 5)), dims=("y", "x"), attrs=turn)
+    assert grid_like(raster).transform == Affine(1, 0, 0, 0, -1, 0)
+    with pytest.raises(GridError, match="rotated or sheared"):
+        grid_like(raster.assign_attrs({"spatial:transform": [1, 3e-4, 0, 0, -1, 0]}))

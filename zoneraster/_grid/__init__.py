@@ -16,12 +16,14 @@ from zoneraster._grid.chunking import blocks_of as blocks_of
 from zoneraster._grid.chunking import blocks_under as blocks_under
 from zoneraster._grid.chunking import n_blocks as n_blocks
 from zoneraster._grid.crs import checked_crs as checked_crs
+from zoneraster._grid.crs import has_wgs84_shape as has_wgs84_shape
 from zoneraster._grid.crs import is_in_degrees as is_in_degrees
 from zoneraster._grid.crs import same_crs as same_crs
 from zoneraster._grid.fractions import SNAP_PIXELS as SNAP_PIXELS
 from zoneraster._grid.fractions import STEP_TOLERANCE as STEP_TOLERANCE
 from zoneraster._grid.fractions import exact as exact
 from zoneraster._grid.fractions import simplest as simplest
+from zoneraster._grid.fractions import simplest_between as simplest_between
 from zoneraster._grid.grid import MAX_PIXEL_COORDINATE as MAX_PIXEL_COORDINATE
 from zoneraster._grid.grid import Grid as Grid
 from zoneraster._grid.windows import Window as Window

@@ -84,6 +84,25 @@ def simplest(value: Fraction, tolerance: Fraction) -> Fraction:
     return simple if abs(simple - value) <= tolerance * abs(value) else value
 
 
+def simplest_between(low: Fraction, high: Fraction) -> Fraction:
+    """The fraction of the fewest digits between two positive numbers, both included.
+
+    Fewest digits after the leading one: of 0.0833 to 0.0834 it is 1/12, of 29,998 to 30,003 it is
+    30,000.
+    """
+    power = Fraction(10) ** math.floor(math.log10(float(low)))
+    return _least_denominator(low / power, high / power) * power
+
+
+def _least_denominator(low: Fraction, high: Fraction) -> Fraction:
+    below = math.floor(low)
+    if below == low:
+        return low
+    if below + 1 <= high:
+        return Fraction(below + 1)
+    return below + 1 / _least_denominator(1 / (high - below), 1 / (low - below))
+
+
 def _is_ratio(value: Number) -> bool:
     return isinstance(value, Fraction) or (isinstance(value, str) and "/" in value)
 

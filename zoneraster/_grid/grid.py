@@ -20,7 +20,7 @@ from affine import Affine
 from pyproj import CRS
 
 from zoneraster._grid.chunking import checked_shape
-from zoneraster._grid.crs import checked_crs, crs_name, same_crs
+from zoneraster._grid.crs import checked_crs, crs_name, crs_names, same_crs
 from zoneraster._grid.fractions import (
     SNAP_PIXELS,
     Number,
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     GLOBAL_30M: Grid
 
 
+# Rotation terms that move no corner further are none.
+NOISE_PIXELS = Fraction(1, 1000)
 # Beyond it float64 pixel coordinates are coarser than 1/4096 pixel.
 MAX_PIXEL_COORDINATE = 2**40
 
@@ -50,7 +52,8 @@ class Grid:
     ----------
     crs : anything that `pyproj.CRS.from_user_input` takes
     transform : affine.Affine, or the six numbers a, b, c, d, e, f
-        ``x = a*col + c`` and ``y = e*row + f`` with a > 0, e < 0, b = d = 0, in units of the CRS.
+        ``x = a*col + c`` and ``y = e*row + f`` with a > 0 and e < 0, in units of the CRS; b and d
+        are 0, or move no corner by more than 1/1000 pixel.
         A float step within 1e-12 (relative) of a simple fraction is that fraction. The origin is a
         whole number of steps when it is within 1e-6 pixels of one, else a simple fraction of a
         step that rounds to it, else its own decimal. Fractions are taken as they are.
@@ -94,8 +97,8 @@ class Grid:
     def __init__(
         self, crs: object, transform: Affine | Sequence[Number], shape: Sequence[int]
     ) -> None:
-        step_x, west, step_y, north = _lattice(transform)
         rows, cols = checked_shape(shape)
+        step_x, west, step_y, north = _lattice(transform, (rows, cols))
         if max(abs(west / step_x) + cols, abs(north / step_y) + rows) > MAX_PIXEL_COORDINATE:
             raise GridError(
                 f"origin ({float(west)!r}, {float(north)!r}) is more than 2**40 pixels of "
@@ -233,9 +236,10 @@ class Grid:
         ['2', '4', '2']
         """
         if not same_crs(self.crs, other.crs):
+            mine, theirs = crs_names(self.crs, other.crs)
             raise GridError(
-                f"the grids have different CRS, {crs_name(self.crs)} and {crs_name(other.crs)}: "
-                "reproject one of them first"
+                f"the grids have different CRS, {mine} and {theirs}: reproject one of them first, "
+                "or, where a raster is in the other one all the same, say so, Raster(..., crs=...)"
             )
         ratio_x, ratio_y = (
             mine / theirs for mine, theirs in zip(self.resolution, other.resolution, strict=True)
@@ -317,14 +321,18 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _lattice(transform: Affine | Sequence[Number]) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+def _lattice(
+    transform: Affine | Sequence[Number], shape: tuple[int, int]
+) -> tuple[Fraction, Fraction, Fraction, Fraction]:
     """Exact step_x, west, step_y, north of a transform."""
     given = tuple(transform)
     order = "the order is a, b, c, d, e, f; for GDAL's order use affine.Affine.from_gdal"
     if len(given) not in {6, 9}:
         raise GridError(f"a transform has six numbers, not {given!r}; {order}")
     a, b, c, d, e, f = given[:6]
-    if exact(b) or exact(d):
+    # What programs leave of a turn by nothing, such as cos(pi/2), moves no corner.
+    turned = abs(exact(b)) * shape[0], abs(exact(d)) * shape[1]
+    if turned[0] > NOISE_PIXELS * abs(exact(a)) or turned[1] > NOISE_PIXELS * abs(exact(e)):
         raise GridError(
             f"the transform is rotated or sheared (b={b!r}, d={d!r}): "
             f"warp the raster to a north-up one; {order}"

@@ -2,9 +2,9 @@
 
 A `Raster` says what to open and how; `open` opens it, by kind: `files` (GeoTIFF), `zarrs` (with
 `chunks`) and `arrays` (xarray); an `OpenRaster` (`opened`) is read window by window, whatever it is
-made of, and `decoding` turns what is stored into values. `grid_of` finds a raster's grid; `align`
-places it on the lattice, and `resample` (with `warp`) brings it there where it does not fit. No
-store is known here.
+made of, and `decoding` turns what is stored into values. `grid_of` finds a raster's grid, with
+`axes`, which tells rows, columns and their places; `align` places it on the lattice, and `resample`
+(with `warp`) brings it there where it does not fit. No store is known here.
 """
 
 from zoneraster._values.align import AlignedRaster as AlignedRaster

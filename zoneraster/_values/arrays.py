@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 
-from zoneraster._grid import Grid, Window
+from zoneraster._grid import Window, checked_crs
 from zoneraster._values.attributes import said_of
+from zoneraster._values.axes import spatial_dims
 from zoneraster._values.decoding import Block, decoding_of
-from zoneraster._values.grid_of import SPATIAL_DIMENSIONS, grid_like
+from zoneraster._values.grid_of import Located, locate, no_dims
 from zoneraster._values.opened import Lanes, OpenRaster, Pixels, digest_block
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster.errors import GridError, ValuesError
@@ -30,8 +29,6 @@ ARRAY_SIDE = 4000
 # Names that libraries give to what has none.
 NO_NAMES = ("band_data", "__xarray_dataarray_variable__")
 _UNNAMED = "zoneraster:raster"
-_CRS_NAMES = {"crs_wkt", "spatial_ref", "grid_mapping_name", "proj:wkt2", "proj:code", "crs"}
-_TRANSFORM_NAMES = {"GeoTransform", "spatial:transform"}
 
 
 # ---- pixels ------------------------------------------------------------------------------------
@@ -160,11 +157,11 @@ def chosen_variables(dataset: xr.Dataset, asked: Raster, label: str) -> list[str
         if asked.variable not in dataset.data_vars:
             raise ValuesError(f"{label} has no variable {asked.variable!r}, its are: {every}")
         return [asked.variable]
-    names = [str(name) for name in dataset.data_vars if _spatial(dataset, name)]
+    names = [str(name) for name in dataset.data_vars if _spatial(dataset, name, asked)]
     if not names:
         raise ValuesError(
-            f"{label} has no variable with rows and columns (its variables: {every}): rename the "
-            "two dimensions to y and x"
+            f"{label} has no variable with rows and columns (its variables: {every}): name the "
+            "two dimensions, Raster(..., dims=('y', 'x')), or rename them to y and x"
         )
     return names
 
@@ -192,32 +189,28 @@ def raster_of(
     ValuesError, GridError
         For what cannot be reduced or placed.
     """
-    array, spatial = dataset[name], _spatial(dataset, name)
+    array, spatial = dataset[name], _spatial(dataset, name, asked)
     if spatial is None:
-        raise ValuesError(
-            f"{label}: cannot tell rows from columns in dimensions {array.dims}: rename them to "
-            "y and x"
-        )
+        raise ValuesError(f"{label}: {no_dims(array.dims, asked.dims)}")
     said = said_of(
         array.attrs, array.encoding, array.dtype, asked, label, lambda: _is_condition(array)
     )
     fixed = _fixed_band(array, asked.band, label)
     kept = tuple(str(dim) for dim in array.dims if dim not in {*spatial, *dict(fixed)})
-    y_centres = array.coords[spatial[0]].values if spatial[0] in array.coords else np.empty(0)
-    is_flipped = y_centres.size > 1 and bool(y_centres[0] < y_centres[-1])
+    located = _located(dataset, name, asked, label)
     axes = Axes((*kept, *spatial), fixed)
     units = asked.units if asked.units is not None else array.attrs.get("units")
     return OpenRaster(
         name=name,
         label=label,
-        grid=_grid_of_variable(dataset, name, asked.crs, label, spatial[0] if is_flipped else None),
+        grid=located.grid,
         units=None if units is None else str(units),
         dims=kept,
         coords=tuple(_coordinate(array, dim) for dim in kept),
         chunks=_chunks_of_variable(array, axes.kept),
         pixels=pixels_of(array.variable, axes),
         decoding=decoding_of(said, array.dtype, label),
-        is_flipped=is_flipped,
+        is_flipped=located.is_flipped,
         remarks=said.remarks,
     )
 
@@ -227,12 +220,22 @@ def _is_condition(array: xr.DataArray) -> bool:
     return array.variable._in_memory and np.array_equal(np.unique(array.values), [0, 1])
 
 
-def _spatial(dataset: xr.Dataset, name: Hashable) -> tuple[str, str] | None:
+def _spatial(dataset: xr.Dataset, name: Hashable, asked: Raster) -> tuple[str, str] | None:
     """Dimensions of rows and columns."""
     array = dataset[name]
-    said = {**dataset.attrs, **array.attrs}.get("spatial:dimensions", SPATIAL_DIMENSIONS[0])
-    found = (pair for pair in (tuple(said), *SPATIAL_DIMENSIONS) if {*pair} <= {*array.dims})
-    return next(found, None)
+    return spatial_dims(dataset, array.dims, {**dataset.attrs, **array.attrs}, asked.dims)
+
+
+def _located(dataset: xr.Dataset, name: str, asked: Raster, label: str) -> Located:
+    """Where a variable lies; errors name it."""
+    try:
+        crs = None if asked.crs is None else checked_crs(asked.crs)
+    except GridError as err:
+        raise ValuesError(f"{label}: {err}") from err
+    try:
+        return locate(dataset, name, crs=crs, dims=asked.dims)
+    except GridError as err:
+        raise GridError(f"{label}: {err}") from err
 
 
 def _fixed_band(array: xr.DataArray, band: int | None, label: str) -> tuple[tuple[str, int], ...]:
@@ -260,26 +263,3 @@ def _chunks_of_variable(array: xr.DataArray, dims: tuple[str, ...]) -> tuple[int
     usual = dict.fromkeys(dims[:-2], 1)
     sides = (int(np.max(said.get(dim, usual.get(dim, ARRAY_SIDE)))) for dim in dims)
     return tuple(min(side, array.sizes[dim]) for dim, side in zip(dims, sides, strict=True))
-
-
-def _grid_of_variable(
-    dataset: xr.Dataset, name: str, crs: object, label: str, flipped: str | None
-) -> Grid:
-    """Grid of a variable, with another CRS or with the rows of dimension `flipped` reversed."""
-    scalars = [str(name) for name, values in dataset.data_vars.items() if not values.dims]
-    said = dataset.set_coords(scalars)[[name]].copy(deep=False)
-    dropped = set() if crs is None else set(_CRS_NAMES)
-    if flipped is not None:
-        said = said.isel({flipped: slice(None, None, -1)})
-        dropped |= _TRANSFORM_NAMES
-    places: list[Any] = [said, *said.variables.values()]  # Any: all have attrs
-    for place in places if dropped else []:
-        place.attrs = {key: value for key, value in place.attrs.items() if key not in dropped}
-    try:
-        if crs is not None:
-            said.attrs["proj:wkt2"] = CRS.from_user_input(crs).to_wkt()
-        return grid_like(said)
-    except CRSError as err:
-        raise ValuesError(f"{label}: unknown CRS {crs!r:.200}: give a code or WKT") from err
-    except GridError as err:
-        raise GridError(f"{label}: {err}") from err

@@ -180,6 +180,12 @@ def _decoding_of_file(
 
 def _grid_of_file(file: Any, crs: object, label: str) -> tuple[Grid, bool]:
     """Grid, and whether rows are stored from south to north; `file` is rasterio's."""
+    n_points = len(file.gcps[0])
+    if file.transform == Affine.identity() and n_points:
+        raise GridError(
+            f"{label} is placed by {n_points} ground control points, not by a transform: warp it, "
+            "e.g. gdalwarp -tps in.tif out.tif"
+        )
     if file.transform == Affine.identity():
         raise GridError(f"{label} is not georeferenced: write a transform, e.g. with rio edit-info")
     if crs is None and file.crs is None:

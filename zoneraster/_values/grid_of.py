@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from affine import Affine
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from zoneraster._grid import SNAP_PIXELS, STEP_TOLERANCE, Grid, exact, simplest
-from zoneraster.errors import GridError
+from zoneraster._grid import Grid, checked_crs, has_wgs84_shape
+from zoneraster._values.axes import (
+    FIT_PIXELS,
+    Attributes,
+    Centres,
+    Dims,
+    are_degrees,
+    axis_of,
+    centres_of,
+    spatial_dims,
+)
+from zoneraster.errors import GridError, ZonerasterWarning
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Attributes: TypeAlias = Mapping[Any, Any]  # Any: a file may hold anything
-
-# A transform attribute and coordinates this close say the same; coordinates may be float32.
-FIT_PIXELS = 1e-3
-GEOGRAPHIC_DIMENSIONS = (("lat", "lon"), ("latitude", "longitude"))
-SPATIAL_DIMENSIONS = (("y", "x"), *GEOGRAPHIC_DIMENSIONS)
+_NORTH_UP = (
+    "coordinates must run from west to east and from north to south: use "
+    "obj.sortby(x).sortby(y, ascending=False)"
+)
+# Attributes that name a reference system, of a grid mapping and of anything else.
+_MAPPING_NAMES = (
+    "crs_wkt",
+    "spatial_ref",
+    "proj:wkt2",
+    "proj:code",
+    "proj:projjson",
+    "esri_pe_string",
+)
+_PLACE_NAMES = (
+    "proj:wkt2",
+    "proj:code",
+    "proj:projjson",
+    "crs",
+    "_CRS",
+    "crs_wkt",
+    "esri_pe_string",
+)
 
 
 def grid_like(obj: object) -> Grid:
@@ -36,9 +61,12 @@ def grid_like(obj: object) -> Grid:
     ----------
     obj : xarray.DataArray, xarray.Dataset, or path of a raster
         An xarray object needs a CRS: in its CF grid mapping (``crs_wkt``, ``spatial_ref`` or CF
-        parameters), in ``proj:wkt2``, ``proj:code`` or ``crs``; without any, dimensions named lat
-        and lon are EPSG:4326. Its lattice comes from ``GeoTransform`` or ``spatial:transform``
-        where these fit its 1-D coordinates, else from the coordinates alone.
+        parameters), in ``proj:wkt2``, ``proj:code``, ``proj:projjson``, ``crs`` or GDAL's ``_CRS``;
+        without any, latitudes and longitudes are EPSG:4326. Rows and columns are told by CF
+        attributes or by names. The lattice comes from ``GeoTransform`` or ``spatial:transform``
+        where these fit the 1-D coordinates, else from the coordinates: in their units, as centres
+        or edges by their bounds, and where they were rounded the simplest lattice that has them
+        within their last digit and 1/1000 pixel.
 
     Returns
     -------
@@ -65,7 +93,16 @@ def grid_like(obj: object) -> Grid:
             f"cannot tell the grid of a {type(obj).__name__}: give an xarray DataArray or Dataset, "
             "or the path of a raster"
         )
-    return _grid_of_dataset(obj)
+    found = locate(obj)
+    if found.is_flipped:
+        raise GridError(_NORTH_UP)
+    if found.bounds_left is not None:
+        raise GridError(
+            f"coordinates of {found.bounds_left!r} may be centres or edges of pixels: their "
+            "bounds, which tell, stayed behind in the Dataset: give the Dataset, or drop the "
+            "attribute 'bounds' where they are centres"
+        )
+    return found.grid
 
 
 def _grid_of_raster(path: str) -> Grid:
@@ -87,65 +124,195 @@ def _grid_of_raster(path: str) -> Grid:
     return Grid(crs.to_wkt(), transform, shape)
 
 
-def _grid_of_dataset(dataset: xr.Dataset) -> Grid:
-    variables = list(dataset.data_vars.values())
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a variable lies.
+
+    Parameters
+    ----------
+    dims : (str, str)
+        Dimensions of rows and columns.
+    grid : Grid
+    is_flipped : bool
+        Rows run from south to north.
+    bounds_left : str or None
+        Name of declared bounds that are not there, of coordinates that look like edges.
+    """
+
+    dims: Dims
+    grid: Grid
+    is_flipped: bool
+    bounds_left: str | None = None
+
+
+def locate(
+    dataset: xr.Dataset,
+    name: Hashable | None = None,
+    *,
+    crs: object = None,
+    dims: Dims | None = None,
+) -> Located:
+    """Find rows, columns and grid of a variable.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    name : optional
+        Of the variable; all of them otherwise.
+    crs, dims : optional
+        Taken in place of what the variable says.
+
+    Raises
+    ------
+    GridError
+        As `grid_like`, but rows may run from south to north.
+    """
+    variables = list(dataset.data_vars.values()) if name is None else [dataset[name]]
     attributes = {
-        name: value for place in (dataset, *variables) for name, value in place.attrs.items()
+        key: value for place in (dataset, *variables) for key, value in place.attrs.items()
     }
-    y, x = _spatial_dimensions(dataset, attributes)
-    mapping = _grid_mapping(dataset)
-    crs = _crs_of_attributes(mapping, attributes)
-    if crs is None and (y, x) in GEOGRAPHIC_DIMENSIONS:
-        crs = "EPSG:4326"
-    if crs is None:
-        raise GridError("the raster has no CRS: write one, e.g. obj.rio.write_crs('EPSG:4326')")
-    transform = _transform_of_attributes(mapping, attributes)
-    written = transform and Grid(crs, transform, (dataset.sizes[y], dataset.sizes[x]))
-    if not {y, x} <= set(dataset.coords):
-        if written:
-            return written
-        raise GridError(
-            f"the raster has neither coordinates {y!r} and {x!r} nor a transform: write one, e.g. "
-            "obj.rio.write_transform(transform)"
-        )
-    y_centres, x_centres = (_centres_of(dataset, name) for name in (y, x))
-    moved = written and _moved_to(written, y_centres, x_centres)
-    return moved or _grid_of_centres(crs, y_centres, x_centres)
-
-
-def _spatial_dimensions(dataset: xr.Dataset, attributes: Attributes) -> tuple[str, str]:
     if attributes.get("spatial:registration", "pixel") != "pixel":
         raise GridError("spatial:registration is not 'pixel': shift the raster by half a pixel")
-    for y, x in (attributes.get("spatial:dimensions", ("y", "x")), *SPATIAL_DIMENSIONS):
-        if {y, x} <= set(dataset.sizes):
-            return y, x
-    raise GridError(
-        f"cannot tell rows from columns in dimensions {tuple(dataset.sizes)}: rename them y and x"
+    among = tuple(dataset.sizes) if name is None else dataset[name].dims
+    found = spatial_dims(dataset, among, attributes, dims)
+    if found is None:
+        raise GridError(no_dims(among, dims))
+    mapping, left_behind = _grid_mapping(dataset, variables, found)
+    known = _crs_of(mapping, attributes) if crs is None else crs
+    if known is None:
+        known = _crs_by_names(dataset, found, left_behind)
+    system = checked_crs(known)
+    written = _transform_of_attributes(mapping, attributes)
+    y, x = (centres_of(dataset, dim, at, system) for dim, at in zip(found, "yx", strict=True))
+    shape = (dataset.sizes[found[0]], dataset.sizes[found[1]])
+    if y is None or x is None:
+        if written is None:
+            raise GridError(_no_places(dataset, found))
+        return Located(found, Grid(system, _north_up(written, shape[0]), shape), written.e > 0)
+    is_flipped = y.is_rising
+    north_up = y.turned() if is_flipped else y
+    grid = None
+    if written is not None:
+        grid = _moved_to(Grid(system, _north_up(written, shape[0]), shape), north_up, x)
+    left = None
+    if grid is None:
+        grid = _grid_of_centres(system, north_up, x)
+        # Edges of pixels are whole numbers of pixels away from 0 far more often than centres are.
+        for centres, edge, step in zip((x, y), grid.origin, grid.resolution, strict=True):
+            if centres.bounds_left and (edge / step + Fraction(1, 2)).denominator == 1:
+                left = centres.bounds_left
+    return Located(found, grid, is_flipped, left)
+
+
+def no_dims(dims: Sequence[Hashable], asked: Dims | None) -> str:
+    """What to say when rows and columns are not told."""
+    if asked is not None:
+        return f"dims={tuple(asked)!r} are not among the dimensions {tuple(dims)}"
+    return (
+        f"cannot tell rows from columns in dimensions {tuple(dims)}: name them, "
+        "Raster(..., dims=('y', 'x')), or rename them y and x"
     )
 
 
-def _grid_mapping(dataset: xr.Dataset) -> Attributes:
-    """Attributes of the CF grid mapping variable; empty without one."""
-    # CF's long form is "name: coordinate coordinate".
-    named = [
-        str(place.get("grid_mapping")).split(":")[0]
-        for variable in dataset.data_vars.values()
+def _no_places(dataset: xr.Dataset, dims: Dims) -> str:
+    bent = [name for name, one in dataset.coords.items() if {*dims} == {*one.dims}]
+    if bent:
+        return (
+            f"the raster's places are two-dimensional ({', '.join(map(str, bent))}), as those of a "
+            "swath or of a curvilinear grid are: warp it to a regular grid first"
+        )
+    return (
+        f"the raster has neither coordinates {dims[0]!r} and {dims[1]!r} nor a transform: write "
+        "one, e.g. obj.rio.write_transform(transform)"
+    )
+
+
+# ---- the reference system ----------------------------------------------------------------------
+
+
+def _grid_mapping(
+    dataset: xr.Dataset, variables: Sequence[xr.DataArray], dims: Dims
+) -> tuple[Attributes, str | None]:
+    """Attributes of the CF grid mapping variable, and the name of one that is not there."""
+    said = [
+        str(place["grid_mapping"])
+        for variable in variables
         for place in (variable.encoding, variable.attrs)
+        if place.get("grid_mapping")
     ]
-    found = (name for name in (*named, "spatial_ref", "crs") if name in dataset.variables)
-    return next((dataset.variables[name].attrs for name in found), {})
+    named = [name for text in said for name in _mappings_of(text, dims)]
+    for name in (*named, "spatial_ref", "crs"):
+        if name in dataset.variables and not dataset.variables[name].shape:
+            return dataset.variables[name].attrs, None
+    return {}, next(iter(named), None)
 
 
-def _crs_of_attributes(mapping: Attributes, attributes: Attributes) -> object:
+def _mappings_of(text: str, dims: Dims) -> list[str]:
+    """Names of grid mappings, that of the dimensions first.
+
+    CF's long form is "name: coordinate coordinate name: coordinate coordinate".
+    """
+    coordinates: dict[str, list[str]] = {}
+    for word in text.split():
+        if word.endswith(":"):
+            coordinates[word[:-1]] = []
+        elif coordinates:
+            coordinates[[*coordinates][-1]].append(word)
+        else:
+            return [word]
+    return sorted(coordinates, key=lambda name: not {*dims} <= {*coordinates[name]})
+
+
+def _crs_of(mapping: Attributes, attributes: Attributes) -> object:
     """Return what names the CRS, None when nothing does."""
-    written = [mapping.get(name) for name in ("crs_wkt", "spatial_ref")]
-    written += [attributes.get(name) for name in ("proj:wkt2", "proj:code", "crs")]
-    if any(written) or "grid_mapping_name" not in mapping:
-        return next(filter(None, written), None)
+    written = [mapping.get(name) for name in _MAPPING_NAMES]
+    written += [attributes.get(name) for name in _PLACE_NAMES]
+    if any(map(_is_said, written)):
+        return _readable(next(filter(_is_said, written)))
+    if "grid_mapping_name" not in mapping:
+        return None
     try:
-        return CRS.from_cf(dict(mapping))
+        crs = CRS.from_cf(dict(mapping))
     except (CRSError, KeyError) as err:
-        raise GridError(f"cannot read the CF grid mapping {dict(mapping)!r:.200}: {err}") from err
+        raise GridError(
+            f"cannot read the CF grid mapping {dict(mapping)!r:.200} ({err}): name the reference "
+            "system, Raster(..., crs=...)"
+        ) from err
+    is_plain = mapping["grid_mapping_name"] == "latitude_longitude"
+    return "EPSG:4326" if is_plain and has_wgs84_shape(crs) else crs
+
+
+def _is_said(value: object) -> bool:
+    return value is not None and value != "" and value != {}
+
+
+def _readable(said: Any) -> object:  # Any: whatever an attribute holds
+    """What pyproj takes; GDAL writes the same system in several ways into one attribute."""
+    if isinstance(said, dict):
+        return next((said[key] for key in ("wkt", "projjson", "url") if said.get(key)), said)
+    return said.item() if hasattr(said, "item") else said
+
+
+def _crs_by_names(dataset: xr.Dataset, dims: Dims, left_behind: str | None) -> str:
+    """EPSG:4326 for latitudes and longitudes of which nothing else is said."""
+    told = (
+        f"its grid mapping {left_behind!r} stayed behind in the Dataset: give the Dataset, or "
+        f"the array of ds.set_coords({left_behind!r})"
+    )
+    if not are_degrees(dataset, dims):
+        if left_behind is not None:
+            raise GridError(f"the raster has no CRS, {told}, or Raster(..., crs='EPSG:4326')")
+        raise GridError("the raster has no CRS: write one, e.g. obj.rio.write_crs('EPSG:4326')")
+    if left_behind is not None:
+        warnings.warn(
+            f"{dims[0]} and {dims[1]} are taken for EPSG:4326, as {told}",
+            ZonerasterWarning,
+            stacklevel=2,
+        )
+    return "EPSG:4326"
+
+
+# ---- the lattice -------------------------------------------------------------------------------
 
 
 def _transform_of_attributes(mapping: Attributes, attributes: Attributes) -> Affine | None:
@@ -161,24 +328,18 @@ def _transform_of_attributes(mapping: Attributes, attributes: Attributes) -> Aff
         raise GridError(f"cannot read the transform {written!r}: expected six numbers") from err
 
 
-def _centres_of(dataset: xr.Dataset, name: str) -> npt.NDArray[np.float64]:
-    values = dataset[name].values
-    if values.ndim != 1 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-        raise GridError(
-            f"coordinate {name!r} ({values.dtype}) is not a row of finite numbers: "
-            "give the pixel centres as float64"
-        )
-    return np.asarray(values, dtype=np.float64)
+def _north_up(transform: Affine, height: int) -> Affine:
+    """The transform of the same pixels, the northern row first."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return Affine(a, b, c, d, -e, f + e * height) if e > 0 else transform
 
 
-def _moved_to(
-    grid: Grid, y_centres: npt.NDArray[np.float64], x_centres: npt.NDArray[np.float64]
-) -> Grid | None:
+def _moved_to(grid: Grid, y: Centres, x: Centres) -> Grid | None:
     """Return the grid moved by whole pixels to the coordinates, None where it does not fit them.
 
     Slicing an xarray object leaves its transform attribute behind, so the coordinates decide.
     """
-    u, v = grid.to_pixels(x_centres, y_centres)
+    u, v = grid.to_pixels(x.values, y.values)
     row, col = round(v[0] - 0.5), round(u[0] - 0.5)
     ends = (v[0] - row, v[-1] - row, u[0] - col, u[-1] - col)
     wanted = (0.5, grid.height - 0.5, 0.5, grid.width - 0.5)
@@ -189,34 +350,8 @@ def _moved_to(
     return Grid(grid.crs, transform, grid.shape)
 
 
-def _grid_of_centres(
-    crs: object, y_centres: npt.NDArray[np.float64], x_centres: npt.NDArray[np.float64]
-) -> Grid:
-    (step_y, north), (step_x, west) = _axis(y_centres, "y"), _axis(x_centres, "x")
+def _grid_of_centres(crs: CRS, y: Centres, x: Centres) -> Grid:
+    (step_y, north), (step_x, west) = axis_of(y), axis_of(x)
     if step_x < 0 or step_y > 0:
-        raise GridError(
-            "coordinates must run from west to east and from north to south: use "
-            "obj.sortby(x).sortby(y, ascending=False)"
-        )
-    return Grid(crs, (step_x, 0, west, 0, step_y, north), (y_centres.size, x_centres.size))
-
-
-def _axis(centres: npt.NDArray[np.float64], name: str) -> tuple[Fraction, float]:
-    """Signed step and outer edge of pixel centres that are even to 1e-6 pixels."""
-    if centres.size < 2:
-        raise GridError(
-            f"{centres.size} {name} coordinate has no step: write a transform, e.g. "
-            "obj.rio.write_transform(transform)"
-        )
-    first, last = float(centres[0]), float(centres[-1])
-    step = (last - first) / (centres.size - 1)
-    uneven = float(np.abs(centres - (first + np.arange(centres.size) * step)).max())
-    if step == 0 or uneven > SNAP_PIXELS * abs(step):
-        raise GridError(
-            f"{name} coordinates are uneven by up to {uneven:.3g} at a mean step of {step:.6g} "
-            "(1e-6 of it is allowed): give the centres of a regular grid as float64, not float32"
-        )
-    # The ends are rounded to float64, so the step of a short axis is less sharp than 1e-12.
-    noise = 4 * math.ulp(max(abs(first), abs(last))) / abs(last - first)
-    simple = simplest(exact(step), max(STEP_TOLERANCE, exact(noise)))
-    return simple, first - float(simple) / 2
+        raise GridError(_NORTH_UP)
+    return Grid(crs, (step_x, 0, west, 0, step_y, north), (y.values.size, x.values.size))

@@ -71,7 +71,7 @@ def open_raster(source: RasterLike) -> OpenRaster:
 
 def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:
     """What two rasters have in common that read the same pixels, whatever they are called."""
-    how = (asked.band, asked.nodata, str(asked.crs), asked.raw, asked.version)
+    how = (asked.band, asked.nodata, str(asked.crs), asked.dims, asked.raw, asked.version)
     if isinstance(opened.pixels, ZarrPixels | FilePixels):
         return replace(opened.pixels, opening=""), *how
     return id(asked.source), asked.variable or opened.name, *how

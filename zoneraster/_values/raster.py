@@ -52,6 +52,9 @@ class Raster:
         sense.
     crs : optional
         Reference system to take in place of the declared one.
+    dims : (str, str), optional
+        Dimensions of rows and columns of a Zarr, DataArray or Dataset, where it is not told by CF
+        attributes or by names such as (y, x) and (lat, lon).
     raw : bool
         Leave a declared scale and offset alone.
     resample : str, optional
@@ -78,6 +81,7 @@ class Raster:
     nodata: float | Sequence[float] | None = field(default=None, kw_only=True)
     units: str | None = field(default=None, kw_only=True)
     crs: object = field(default=None, kw_only=True)
+    dims: tuple[str, str] | None = field(default=None, kw_only=True)
     raw: bool = field(default=False, kw_only=True)
     resample: str | None = field(default=None, kw_only=True)
     version: str | None = field(default=None, kw_only=True)

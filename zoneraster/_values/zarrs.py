@@ -9,7 +9,7 @@ import functools
 import itertools
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -165,9 +165,22 @@ def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.D
         stored, engine="store", chunks=None, cache=False, mask_and_scale=False, decode_times=False
     )
     # Data may be "days since" too, as alerts are: these are numbers to reduce.
-    coords = opened.coords.to_dataset()
-    decoded = xr.decode_cf(coords, mask_and_scale=False, decode_timedelta=False)
-    return opened.assign_coords(decoded.coords)
+    decoded = {name: _decoded(name, one.variable) for name, one in opened.coords.items()}
+    return opened.assign_coords(decoded)
+
+
+def _decoded(name: Hashable, coordinate: xr.Variable) -> xr.Variable:
+    """A coordinate, unpacked, as a date where it is one; numbers where xarray makes none of it."""
+    import xarray as xr  # noqa: PLC0415
+
+    is_packed = not {"scale_factor", "add_offset", "_Unsigned"}.isdisjoint(coordinate.attrs)
+    given = xr.Dataset(coords={name: coordinate})
+    try:
+        made = xr.decode_cf(given, mask_and_scale=is_packed, decode_timedelta=False)
+    except ValueError:
+        # Units such as "months since", of no fixed length.
+        return coordinate
+    return made.variables[name]
 
 
 # ---- pixels ------------------------------------------------------------------------------------
