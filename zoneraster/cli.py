@@ -280,6 +280,7 @@ def plot(store: str, picture: Path, storage_options: dict[str, Any] | None, **ho
 @click.option("--thresholds", multiple=True, help="NAME=PATH:10,30,50: group cumulatively.")
 @click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
+@_choice("--zones", "claimed", "owned", text="Pixels of several zones: for each, or the owner.")
 @click.option("--roll-up", multiple=True, help="Column of the zone table to merge zones by.")
 @click.option(
     "--attributes", callback=words.words_of, default="", help="Columns of the zone table."

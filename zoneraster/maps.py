@@ -116,14 +116,11 @@ def _sample_batch(
         c0, c1 = np.searchsorted(cols, [window.col0, window.col1])
         if r0 == r1 or c0 == c1:
             continue
-        found = runs.runs((chunk.row, chunk.col), 0)
-        if found is None:
-            continue
-        run_ptr, start, zone_id = found
         own = cols[c0:c1] - window.col0
-        for r in range(r0, r1):
-            a, b = run_ptr[rows[r] - window.row0 : rows[r] - window.row0 + 2]
-            out[r, c0:c1] = zone_id[a:b][np.searchsorted(start[a:b], own, side="right") - 1]
+        for run_ptr, start, zone_id in runs.planes((chunk.row, chunk.col)).painted:
+            for r in range(r0, r1):
+                a, b = run_ptr[rows[r] - window.row0 : rows[r] - window.row0 + 2]
+                out[r, c0:c1] = zone_id[a:b][np.searchsorted(start[a:b], own, side="right") - 1]
 
 
 def zone_colours(zone_id: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoneraster._burn.overlay import contested_pairs, overlay_spans
+from zoneraster._burn.overlay import contested_pairs, covered_spans, overlay_spans
 
 # Rows of spans (first column, end column, zone).
 Rows = list[list[tuple[int, int, int]]]
@@ -88,7 +88,52 @@ def test_the_cost_of_nested_zones_follows_their_spans(painted_first: str) -> Non
     assert claimed.tolist() == ((end - first) * height).tolist()
     assert owned.sum() == width * height
     inner = claimed if painted_first == "the outermost" else claimed[::-1]
+    run_ptr, start, value, *_ = overlay_spans(ptr, *tiled, n, height, width, np.ones(height))
+    few = (np.array([0, 2]), *(a[:2] for a in tiled))
+    covered_spans(*few, overlay_spans(*few, n, 1, width, np.ones(1))[:3], n, width)  # compiled
+    started = time.process_time()
+    planes, *_ = covered_spans(ptr, *tiled, (run_ptr, start, value), n, width)
+    assert time.process_time() - started < 1
+    assert planes == n - 1
     assert inner[0] - contested.max() == 2 * height, "two columns have one zone"
+
+
+@given(
+    st.lists(st.lists(spans, max_size=40), min_size=1, max_size=4),
+    st.integers(0, 2),
+    st.permutations([0, 1, 2, 3, 4]) | st.just([0, 1, 1, 0, 2]),
+)
+def test_planes_hold_what_zones_claim_and_do_not_own(
+    rows: Rows, below: int, counts_as: list[int]
+) -> None:
+    ptr, first, end, zone = columns(rows)
+    height = len(rows) + below
+    run_ptr, start, value, *_ = overlay_spans(ptr, first, end, zone, 5, height, 12, np.ones(height))
+    # Zones that count as one are painted by their own order all the same.
+    one = np.array(counts_as, np.int32)
+    value = np.concatenate([[0], one + 1]).astype(np.int32)[value]
+    n, plane_ptr, plane_start, plane_value = covered_spans(
+        ptr, first, end, one[zone], (run_ptr, start, value), 5, 12
+    )
+    counted = np.zeros((height, 5, 12), np.int64)
+    for line in range(n * height):
+        a, b = plane_ptr[line : line + 2]
+        ends = [*plane_start[a + 1 : b], 12]
+        assert plane_start[a] == 0
+        for begin, stop, v in zip(plane_start[a:b], ends, plane_value[a:b], strict=True):
+            assert begin < stop
+            if v:
+                counted[line % height, v - 1, begin:stop] += 1
+    claims = np.zeros((height, 5, 12), np.int64)
+    for z in range(5):
+        claims[: len(rows), one[z]] |= painted(rows, 5, 12)[:, z]
+    owned = np.zeros_like(claims)
+    for r in range(height):
+        widths = np.diff([*start[run_ptr[r] : run_ptr[r + 1]], 12])
+        owner = np.repeat(value[run_ptr[r] : run_ptr[r + 1]], widths)
+        owned[r][owner[owner > 0] - 1, np.flatnonzero(owner)] = 1
+    assert np.array_equal(counted, claims - owned)
+    assert n == (claims - owned).sum(axis=1).max(), "as many planes as are needed"
 
 
 def test_contested_pairs_names_both_zones_and_their_pixels() -> None:

@@ -387,6 +387,9 @@ def test_zones_and_pixels_and_the_part_of_a_task_are_in_the_name_of_its_partial(
         def fingerprint(self, chunk: tuple[int, int]) -> bytes:
             return self.mark
 
+        def said(self) -> tuple[object, ...]:
+            return ()
+
     changed, (part, *others) = replace(task.rasters[0], version="2"), task.parts
     tasks = [
         task,

@@ -344,7 +344,8 @@ def test_pixels_that_do_not_add_up_are_reported() -> None:
     layout = Layout(parse_stats("count", has_values=False), (), {}, {}, "m2", (), (), 1)
     zones = pa.table({"zone_id": [1], "owned": [1]})
     with pytest.raises(
-        zr.ClosureError, match="1 pixels in zones and 1 without make 3 read: please report this"
+        zr.ClosureError,
+        match="1 pixels in zones, 0 of them once more, and 1 without make 3 read: please report",
     ):
         check_closure(partial, layout, zones)
     partial = replace(partial, read=2)

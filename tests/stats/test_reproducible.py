@@ -29,7 +29,7 @@ from tests.samples import GRID, run_python, sample_zones
 from tests.stats.samples import sparing
 from zoneraster._grid.windows import Window, hull
 from zoneraster._stats.request import StatsTask
-from zoneraster._stats.runs import ArrayRuns, Runs, find_zones
+from zoneraster._stats.runs import ArrayRuns, Planes, find_zones
 from zoneraster.blobs import LocalBlobs, Location
 
 Array = npt.NDArray[Any]
@@ -660,14 +660,14 @@ def test_inexact_quantiles_are_off_by_no_more_than_one_part_in_256(
 # ---- zones from the manifest and from the array ------------------------------------------------
 
 
-def merged(runs: Runs | None, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
+def merged(planes: Planes, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
     """Row, first column and zone of every run, neighbours of one zone joined, cut to a window."""
     pixels = np.zeros(shape, np.int64)
-    if runs is not None:
+    for runs in planes.painted:
         for row in range(shape[0]):
             part = slice(runs.run_ptr[row], runs.run_ptr[row + 1])
             ends = np.append(runs.start[part][1:], shape[1])
-            for begin, end, zone in zip(runs.start[part], ends, runs.zone[part], strict=True):
+            for begin, end, zone in zip(runs.start[part], ends, runs.zone_id[part], strict=True):
                 pixels[row, begin:end] = zone
     first = np.ones(shape, bool)
     first[:, 1:] = pixels[:, 1:] != pixels[:, :-1]
@@ -699,15 +699,14 @@ def test_zones_burned_from_the_manifest_are_those_decoded_from_the_array(
     assert type(planned).__name__ == "PlannedRuns"
     assert planned.grid == decoded.grid
     assert planned.chunks == decoded.chunks
-    assert planned.n_layers == decoded.n_layers == 1
     stored = zarr.open_array(tmp_path / "a.zarr" / "zone", mode="r")[:]
     height, width = planned.chunks
     both = {*planned.positions(), *decoded.positions()}
     assert {*decoded.positions()} <= {*planned.positions()}
     for row, col in sorted(both):
         own = stored[row * height : (row + 1) * height, col * width : (col + 1) * width]
-        one = merged(planned.runs((row, col), 0), own.shape)
-        other = merged(decoded.runs((row, col), 0), own.shape)
+        one = merged(planned.planes((row, col)), own.shape)
+        other = merged(decoded.planes((row, col)), own.shape)
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True)), (row, col)
         rows, cols, zones = one
         assert np.array_equal(own[rows, cols], zones)

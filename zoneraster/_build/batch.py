@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._burn import contested_pairs, frame, make_spans, overlay_spans
+from zoneraster._burn import contested_pairs, covered_spans, frame, make_spans, overlay_spans
 from zoneraster._grid import row_areas
 from zoneraster._store import (
     BatchChunk,
@@ -28,6 +28,7 @@ from zoneraster._store import (
     ledger,
     shared_snapshot,
 )
+from zoneraster.arrays import Ints
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 from zoneraster.lock import Fence
@@ -99,6 +100,14 @@ class TaskResult:
     kept: int
     nbytes: int
     contests: Contests = Contests()
+
+
+class ChunkRuns(NamedTuple):
+    """Runs of a chunk, row by row: (height + 1,) pointers, first columns, zone ids (0: none)."""
+
+    run_ptr: Ints
+    start: npt.NDArray[np.int32]
+    zone_id: Ints
 
 
 class Burned(NamedTuple):
@@ -267,20 +276,48 @@ def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:
 
 
 def chunk_runs(
-    ctx: Snapshot, batch: Records, chunk: BatchChunk
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Runs of a chunk burned again from the records of its batch.
+    ctx: Snapshot,
+    batch: Records,
+    chunk: BatchChunk,
+    merged: Callable[[Ints], Ints] | None = None,
+) -> list[ChunkRuns]:
+    """Runs of a chunk burned again, and those of what zones claim and do not own.
+
+    Parameters
+    ----------
+    ctx : Snapshot
+    batch : Records
+        Of the chunk's batch.
+    chunk : BatchChunk
+    merged : callable, optional
+        From zone ids to those under which zones count as one. Without it only the array is wanted.
 
     Returns
     -------
-    run_ptr : (height + 1,) int64
-    start : (m,) int32
-    zone_id : (m,) int64
+    list of ChunkRuns
+        The array, then as many planes as a pixel is claimed by others at most.
     """
     own = chunk.records_in(batch)
     zone_id, number = _local_zones(own)
-    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+    window, (height, width) = ctx.spec.chunking.chunk_window(chunk.row, chunk.col), ctx.spec.chunks
     areas = row_areas(ctx.spec.grid, window.row0, window.row1)
-    found = _spans(ctx.spec, own, number, chunk.row, chunk.col)
-    run_ptr, start, value, *_ = overlay_spans(*found, zone_id.size, *ctx.spec.chunks, areas)
-    return run_ptr, start, np.concatenate([[0], zone_id])[value]
+    row_ptr, first, end, zone = _spans(ctx.spec, own, number, chunk.row, chunk.col)
+    run_ptr, start, value, _, _, contested, _ = overlay_spans(
+        row_ptr, first, end, zone, zone_id.size, height, width, areas
+    )
+    if merged is not None:
+        zone_id, one = np.unique(merged(zone_id), return_inverse=True)
+        value = np.concatenate([[0], one + 1]).astype(np.int32)[value]
+        zone = one.astype(np.int32)[zone]
+    ids = np.concatenate([[0], zone_id])
+    found = [ChunkRuns(run_ptr, start, ids[value])]
+    if merged is None or not contested.any():
+        return found
+    n, run_ptr, start, value = covered_spans(
+        row_ptr, first, end, zone, (run_ptr, start, value), zone_id.size, width
+    )
+    for plane in range(n):
+        ptr = run_ptr[plane * height : (plane + 1) * height + 1]
+        own_runs = slice(ptr[0], ptr[-1])
+        found.append(ChunkRuns(ptr - ptr[0], start[own_runs], ids[value[own_runs]]))
+    return found

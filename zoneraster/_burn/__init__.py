@@ -12,6 +12,7 @@ from zoneraster._burn.centres import zones_with_centres as zones_with_centres
 from zoneraster._burn.edges import edges_in_rows as edges_in_rows
 from zoneraster._burn.edges import gather_records as gather_records
 from zoneraster._burn.overlay import contested_pairs as contested_pairs
+from zoneraster._burn.overlay import covered_spans as covered_spans
 from zoneraster._burn.overlay import overlay_spans as overlay_spans
 from zoneraster._burn.partition import partition_edges as partition_edges
 from zoneraster._burn.rule import BURN_RULE as BURN_RULE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoneraster._burn.cache import inlined, kernel
+from zoneraster._burn.edges import grown
 from zoneraster._burn.spans import sort_stretch
 
 # Beyond so many pairs of zones in a chunk, those that come later are not summed.
@@ -159,6 +160,134 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
             n = _begin_run(start, value, n, run_ptr[r], x, 0)
     run_ptr[height] = n
     return run_ptr, start[:n], value[:n], claimed, owned, contested, area
+
+
+@kernel
+def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ignore[no-untyped-def]
+    """What zones claim and do not own: pixels under others, as planes of runs of their own.
+
+    Parameters
+    ----------
+    row_ptr, first, end, zone : as `spans` returns them
+    runs : (run_ptr, start, value)
+        As `overlay_spans` returns them; values may stand for several zones that count as one, then
+        `zone` does too.
+    n_zones : int
+    width : int
+        Of the whole chunk.
+
+    Returns
+    -------
+    n_planes : int
+    run_ptr : (n_planes * height + 1,) int64
+        Rows of the first plane, then of the next.
+    start, value : (m,) int32
+        As in `runs`.
+
+    Notes
+    -----
+    In a row, a zone has what its spans cover together less the runs that it owns. Stretches of all
+    zones are handed to planes as intervals are to rooms: by first column, each to one that is free,
+    so that there are as many planes as pixels are covered at most.
+    """
+    run_ptr, start, value = runs
+    height = run_ptr.size - 1
+    row, left, right = np.empty(64, np.int32), np.empty(64, np.int32), np.empty(64, np.int32)
+    owner, plane = np.empty(64, np.int32), np.empty(64, np.int32)
+    widest = 1
+    for r in range(row_ptr.size - 1):
+        widest = max(widest, row_ptr[r + 1] - row_ptr[r], run_ptr[r + 1] - run_ptr[r])
+    starts = np.empty(widest, np.int64)
+    head, after = np.full(n_zones, -1, np.int64), np.empty(widest, np.int64)
+    n = n_planes = 0
+    for r in range(row_ptr.size - 1):
+        s0, m = row_ptr[r], row_ptr[r + 1] - row_ptr[r]
+        if _sort_starts(s0, m, first, end, starts):
+            continue
+        own0, own1 = run_ptr[r], run_ptr[r + 1]
+        for j in range(own1 - 1, own0 - 1, -1):
+            if value[j] > 0:
+                after[j - own0] = head[value[j] - 1]
+                head[value[j] - 1] = j
+        for i in range(m):
+            s = starts[i] & 0xFFFFFFFF
+            starts[i] = (np.int64(zone[s]) << 32) | s
+        n_before, i = n, 0
+        # By zone, and by first column within one.
+        order = np.argsort(first[starts[:m] & 0xFFFFFFFF], kind="mergesort")
+        order = order[np.argsort(starts[:m][order] >> 32, kind="mergesort")]
+        while i < m:
+            s = starts[order[i]] & 0xFFFFFFFF
+            z, x, stop = zone[s], first[s], end[s]
+            i += 1
+            while i < m:
+                s = starts[order[i]] & 0xFFFFFFFF
+                if zone[s] != z or first[s] > stop:
+                    break
+                stop = max(stop, end[s])
+                i += 1
+            if n + own1 - own0 + 1 > row.size:
+                room = n + own1 - own0 + 1
+                row, left, right = grown(row, room), grown(left, room), grown(right, room)
+                owner, plane = grown(owner, room), grown(plane, room)
+            while x < stop:
+                j = head[z]
+                upto = stop if j < 0 else min(stop, start[j])
+                if x < upto:
+                    row[n], left[n], right[n], owner[n] = r, x, upto, z
+                    n += 1
+                if j < 0 or start[j] >= stop:
+                    break
+                x = start[j + 1] if j + 1 < own1 else np.int32(width)
+                head[z] = after[j - own0]
+        for j in range(own0, own1):
+            if value[j] > 0:
+                head[value[j] - 1] = -1
+        n_planes = _to_planes(left, right, plane, n_before, n, n_planes)
+    return _planes_of(row[:n], left[:n], right[:n], owner[:n], plane[:n], n_planes, height, width)
+
+
+@kernel
+def _to_planes(left, right, plane, a, b, n_planes):  # type: ignore[no-untyped-def]
+    """Give each stretch ``[a, b)`` of a row a plane; returns how many there are by then."""
+    begins = a + np.argsort(left[a:b], kind="mergesort")
+    ends = a + np.argsort(right[a:b], kind="mergesort")
+    free, n_free, used, e = np.empty(b - a, np.int32), 0, 0, 0
+    for i in begins:
+        while right[ends[e]] <= left[i]:
+            free[n_free] = plane[ends[e]]
+            n_free += 1
+            e += 1
+        if n_free:
+            n_free -= 1
+            plane[i] = free[n_free]
+        else:
+            plane[i] = used
+            used += 1
+    return max(n_planes, used)
+
+
+@kernel
+def _planes_of(row, left, right, owner, plane, n_planes, height, width):  # type: ignore[no-untyped-def]
+    """Runs of all planes, row by row."""
+    order = np.argsort(left, kind="mergesort")
+    order = order[np.argsort(plane[order].astype(np.int64) * height + row[order], kind="mergesort")]
+    room = n_planes * height + 2 * row.size
+    run_ptr = np.zeros(n_planes * height + 1, np.int64)
+    start, value = np.empty(room, np.int32), np.empty(room, np.int32)
+    n = i = 0
+    for line in range(n_planes * height):
+        run_ptr[line] = n
+        start[n], value[n] = 0, 0
+        n += 1
+        while i < order.size and plane[order[i]] * height + row[order[i]] == line:
+            s = order[i]
+            n = _begin_run(start, value, n, run_ptr[line], left[s], owner[s] + 1)
+            if right[s] < width:
+                n = _begin_run(start, value, n, run_ptr[line], right[s], 0)
+            i += 1
+    run_ptr[n_planes * height] = n
+    return n_planes, run_ptr, start[:n], value[:n]
 
 
 @inlined

@@ -33,16 +33,18 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
     first = partial.index[:, 0] == 0
     excluded = is_excluded(partial.index)
     in_zones = int(partial.pixels[first].sum())
-    if in_zones + partial.no_zone != partial.read:
+    if in_zones - partial.shared + partial.no_zone != partial.read:
         raise ClosureError(
-            f"{in_zones:,} pixels in zones and {partial.no_zone:,} without make "
-            f"{partial.read:,} read: please report this"
+            f"{in_zones:,} pixels in zones, {partial.shared:,} of them once more, and "
+            f"{partial.no_zone:,} without make {partial.read:,} read: please report this"
         )
     _compare_with_build(partial, layout, zones, first)
     audit: dict[str, Any] = {
         "pixels_read": partial.read,
         "no_zone": partial.no_zone,
-        "in_zones": in_zones,
+        "in_zones": in_zones - partial.shared,
+        "zones": "claimed" if layout.are_claimed else "owned",
+        "shared": partial.shared,
         "excluded": int(partial.pixels[first & excluded].sum()),
         "excluded_without_value": int(partial.pixels[first & _is_unknown(partial)].sum()),
         "pixels_per_store_pixel": layout.fine**2,
@@ -69,8 +71,8 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
     return audit
 
 
-def owned_pixels(zones: pa.Table, fine: int) -> tuple[Ints, Ints]:
-    """Zone ids, and the pixels of the lattice that the build gave them; nothing where none did.
+def pixels_of_zones(zones: pa.Table, fine: int, *, are_claimed: bool) -> tuple[Ints, Ints]:
+    """Zone ids, and the pixels of the lattice that the build counted; nothing where none did.
 
     Parameters
     ----------
@@ -78,16 +80,32 @@ def owned_pixels(zones: pa.Table, fine: int) -> tuple[Ints, Ints]:
         The zone table.
     fine : int
         Lattice pixels along a pixel of the store.
+    are_claimed : bool
+        All that zones claim, or what they own.
     """
-    if "owned" not in zones.column_names:
+    name = "claimed" if are_claimed else "owned"
+    if name not in zones.column_names:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     known = zones["zone_id"].to_numpy().astype(np.int64)
-    return known, zones["owned"].to_numpy().astype(np.int64) * fine**2
+    return known, zones[name].to_numpy().astype(np.int64) * fine**2
 
 
 def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first: Bools) -> None:
-    """Raise unless each zone has just the pixels that the build says it owns."""
-    known, owned = owned_pixels(zones, layout.fine)
+    """Raise unless zones have just the pixels that the build counted: together, and each.
+
+    What zones claim that count as one is known together only.
+    """
+    if layout.are_claimed:
+        _, owned = pixels_of_zones(zones, layout.fine, are_claimed=False)
+        union = int(partial.pixels[first].sum()) - partial.shared
+        if owned.sum() != union:
+            raise ClosureError(
+                f"zones have {union:,} pixels, the build has found {owned.sum():,}; run zoneraster "
+                "verify"
+            )
+        if layout.roll_up:
+            return
+    known, expected = pixels_of_zones(zones, layout.fine, are_claimed=layout.are_claimed)
     ids, number = np.unique(partial.index[first, 1], return_inverse=True)
     found = np.zeros(ids.size, np.int64)
     np.add.at(found, number, partial.pixels[first])
@@ -95,10 +113,10 @@ def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first
     if ids.size:
         place = np.minimum(np.searchsorted(ids, known), ids.size - 1)
         counted = np.where(ids[place] == known, found[place], 0)
-    wrong = np.flatnonzero(counted != owned)
+    wrong = np.flatnonzero(counted != expected)
     if wrong.size:
         i = wrong[0]
         raise ClosureError(
             f"{wrong.size:,} zones have other pixel counts than the build found, first zone "
-            f"{known[i]} (id): {counted[i]:,} instead of {owned[i]:,}; run zoneraster verify"
+            f"{known[i]} (id): {counted[i]:,} instead of {expected[i]:,}; run zoneraster verify"
         )

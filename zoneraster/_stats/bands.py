@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zoneraster._build import ChunkRuns
 from zoneraster._stats import cut
 from zoneraster._stats.blocks import Blocks, Held
 from zoneraster._stats.families import Band, Place
@@ -17,7 +18,6 @@ from zoneraster._stats.keys import (
     Key,
 )
 from zoneraster._stats.request import StatsTask
-from zoneraster._stats.runs import Runs
 from zoneraster._stats.slots import Joint, Slots
 from zoneraster._stats.tiles import Cell
 from zoneraster._stats.where import holds
@@ -61,7 +61,7 @@ class Cutter:
         every = np.arange(limits.min, limits.max + 1).astype(raster.dtype)
         return key.codes(every, raster.nodata)
 
-    def whole(self, cell: Cell, runs: Runs) -> Band:
+    def whole(self, cell: Cell, runs: ChunkRuns) -> Band:
         """A cell with the slots of its zones."""
         request = self._task.request
         window, chunk = cell.window, request.tiling.chunk_window(*cell.chunk)
@@ -76,7 +76,7 @@ class Cutter:
             slot = np.where(self._slots.is_of(request.only)[slot], slot, cut.NO_SLOT)
         return Band(0, ptr, begin, slot.astype(np.int32, copy=False))
 
-    def bands(self, cell: Cell, runs: Runs) -> Iterator[Band]:
+    def bands(self, cell: Cell, runs: ChunkRuns) -> Iterator[Band]:
         """Rows of a cell, cut; the whole cell where nothing cuts it."""
         request, whole = self._task.request, self.whole(cell, runs)
         if not request.keys and request.where is None:

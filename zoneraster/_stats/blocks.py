@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from zoneraster._grid import Window, hull
 from zoneraster._stats.families import Place
 from zoneraster._stats.request import StatsTask
-from zoneraster._stats.runs import Runs
+from zoneraster._stats.runs import Planes
 from zoneraster._stats.tiles import Cell
 from zoneraster._values import Block, Lanes
 
@@ -43,15 +43,13 @@ class Blocks:
         self._chunk_uses = Counter(cell.chunk for cell in cells)
         # By raster and number of the block, then by the ranges of the lanes.
         self._blocks: dict[_Block, dict[_Ranges, Block]] = {}
-        self._runs: dict[tuple[int, int], list[Runs | None]] = {}
+        self._planes: dict[tuple[int, int], Planes] = {}
 
-    def runs(self, cell: Cell) -> list[Runs | None]:
-        """Runs of the chunk of a cell, plane by plane."""
-        chunk = cell.chunk
-        if chunk not in self._runs:
-            layers = range(self._zones.n_layers)
-            self._runs[chunk] = [self._zones.runs(chunk, layer) for layer in layers]
-        return self._runs[chunk]
+    def planes(self, cell: Cell) -> Planes:
+        """Runs of the chunk of a cell."""
+        if cell.chunk not in self._planes:
+            self._planes[cell.chunk] = self._zones.planes(cell.chunk)
+        return self._planes[cell.chunk]
 
     def get(self, cell: Cell, number: int, lanes: Lanes = ()) -> Held | None:
         """The block of a raster that a cell lies in; None outside of the raster."""
@@ -92,7 +90,7 @@ class Blocks:
                     self._blocks.pop((number, block), None)
         self._chunk_uses[cell.chunk] -= 1
         if not self._chunk_uses[cell.chunk]:
-            self._runs.pop(cell.chunk, None)
+            self._planes.pop(cell.chunk, None)
 
 
 def hulls_of(cells: Iterable[Cell]) -> dict[_Block, Window]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
@@ -28,7 +29,7 @@ from zoneraster._stats.tiles import Tiling
 from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_method, label_of
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import ValuesError, warn
+from zoneraster.errors import OptionError, ValuesError, warn
 from zoneraster.executors import ExecutorLike, Progress, check_executor
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def zonal_stats(
     values: ValuesLike = None,
     *,
     stats: Sequence[str | Stat] | str | Stat | None = None,
+    zones: Literal["claimed", "owned"] = "claimed",
     by: Mapping[str, RasterLike | Key] | None = None,
     area: str | None = None,
     where: Predicate | None = None,
@@ -76,6 +78,10 @@ def zonal_stats(
         "median", "q0.9" and other quantiles, "majority", "minority", "variety", "histogram",
         "fractions", "area" (of valid pixels), "pixel_area" (of all), "area_sum", "area_mean", and
         statistics of your own.
+    zones : {"claimed", "owned"}
+        Which pixels a zone has where zones of a store lie over each other: all in it, so that a
+        pixel counts for each of them; or those that it owns in the array. Zones that `roll_up`
+        merges count a pixel once in both.
     by : mapping of name to Raster or Key, optional
         Rasters that split the zones by their labels, see `labels` and `thresholds`.
     area : {"m2", "ha", "km2"}, optional
@@ -136,6 +142,8 @@ def zonal_stats(
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
         if area is not None and "area" not in stats:
             stats = (*stats, "area")
+    if zones not in {"claimed", "owned"}:
+        raise OptionError(f"zones must be 'claimed' or 'owned', not {zones!r}")
     wanted = parse_stats(stats, has_values=values is not None)
     unit = _area_unit(area, wanted)
     if resample is not None:
@@ -144,14 +152,18 @@ def zonal_stats(
         raise ValuesError(
             f"by={label_of(by)} is no mapping of names to rasters: by={{'year': raster}}"
         )
+    names = _Names.of(roll_up, attributes)
     source = find_zones(location)
-    zones = source.open()
-    measures = [] if values is None else open_measures(values)
-    rasters = gather_rasters(zones.grid, zones.chunks, measures, by or {}, where, resample)
-    layout = _layout(wanted, measures, rasters, by or {}, unit, _Names.of(roll_up, attributes))
-    request, tasks = _plan(source, rasters, layout, exact=exact)
     table, key = source.table()
+    if zones == "claimed":
+        source = source.claimed(table, names.known(table))
+    runs = source.open()
+    measures = [] if values is None else open_measures(values)
+    rasters = gather_rasters(runs.grid, runs.chunks, measures, by or {}, where, resample)
+    layout = _layout(wanted, measures, rasters, by or {}, unit, names)
+    layout = replace(layout, are_claimed=source.are_claimed)
     _check_columns(table, layout, key)
+    request, tasks = _plan(source, rasters, layout, exact=exact)
     groups = Groups.of(layout, table, key)
     store_of_partials = None
     if checkpoint is not None:
@@ -189,6 +201,10 @@ class _Names(NamedTuple):
         if rolled and shown:
             raise ValuesError("roll_up= has rows for groups of zones, which have no attributes=")
         return cls(rolled, shown)
+
+    def known(self, table: Any) -> tuple[str, ...]:  # Any: an Arrow table
+        """Those to merge zones by; others than the table's are refused later."""
+        return tuple(name for name in self.roll_up if name in table.column_names)
 
 
 def _layout(
@@ -237,11 +253,11 @@ def _plan(
     source: ZoneSource, rasters: Rasters, layout: Layout, *, exact: bool
 ) -> tuple[Request, Tasks]:
     """The request of the first pass, and its tasks."""
-    zones, fine = source.open(), rasters.fine
-    grid = _lattice(zones.grid, fine)
-    chunks = (zones.chunks[0] * fine, zones.chunks[1] * fine)
+    runs, fine = source.open(), rasters.fine
+    grid = _lattice(runs.grid, fine)
+    chunks = (runs.chunks[0] * fine, runs.chunks[1] * fine)
     tiling = Tiling.of(grid.shape, chunks, rasters.placements)
-    tasks = Tasks(rasters.rasters, rasters.placements, tiling.tasks_of(zones.positions()))
+    tasks = Tasks(rasters.rasters, rasters.placements, tiling.tasks_of(runs.positions()))
     few = sum(tasks.work.values()) * layout.n_lanes <= _FEW_PIXELS
     merges = bool(layout.roll_up) or any(key.cumulative for key in layout.keys.values())
     families = [

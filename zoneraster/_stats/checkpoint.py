@@ -35,7 +35,7 @@ _MAX_HELD = 2**28
 # Seconds after which a half-written file is nobody's any more.
 _TORN_AGE = 86_400.0
 # Raised whenever equal inputs would give other partials.
-REDUCE_VERSION = 4
+REDUCE_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ def _request_digest(request: Request) -> tuple[bytes, bytes]:
         request.measures, request.where, request.dims, request.with_area,
         [(i, k.listed, k.cumulative, k.nodata == "error", k.unlisted == "error")
          for i, k in request.keys],
-        [[family.said() for family in own] for own in request.families],
+        [[family.said() for family in own] for own in request.families], request.zones.said(),
     ]  # fmt: skip
     options = hashlib.blake2b(repr(said).encode(), digest_size=8).digest()
     digest = hashlib.blake2b(digest_size=16)

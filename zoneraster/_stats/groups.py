@@ -18,6 +18,7 @@ from zoneraster._stats.families import Members, group_numbers, sorted_rows
 from zoneraster._stats.keys import BELOW_CODE, EXCLUDED_CODE, UNKNOWN_CODE, Key
 from zoneraster._stats.partial import Families, Partial, blank, fold, joined
 from zoneraster._stats.request import Layout
+from zoneraster._stats.runs import one_of_each
 from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import StoreError, name_some
 
@@ -217,7 +218,10 @@ def _rolled_up(zones: pa.Table, names: Sequence[str]) -> tuple[Owners, Ints]:
     import pandas as pd  # noqa: PLC0415 - slow import
 
     frame = pd.DataFrame({name: _column(zones, name) for name in names})
-    grouped = frame.groupby(list(names), sort=False, dropna=False).ngroup()
-    group = grouped.to_numpy().astype(np.int64)
-    first = frame.loc[np.unique(group, return_index=True)[1]]
-    return Owners({name: first[name].array for name in names}, {}), group
+    _, first, group = np.unique(one_of_each(zones, names), return_index=True, return_inverse=True)
+    # In the order of the table, whatever ids zones have.
+    place = np.argsort(first)
+    number = np.empty(place.size, np.int64)
+    number[place] = np.arange(place.size)
+    firsts = frame.loc[first[place]]
+    return Owners({name: firsts[name].array for name in names}, {}), number[group]

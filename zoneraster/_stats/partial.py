@@ -30,7 +30,7 @@ from zoneraster.errors import CorruptStoreError
 
 # Families of each measure.
 Families: TypeAlias = tuple[tuple[Family, ...], ...]
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +50,8 @@ class Partial:
         Lattice pixels of the cells, and those without a zone.
     outside : tuple of int
         For each measure, pixels of zones that the raster does not cover.
+    shared : int
+        Pixels of zones beyond those read: a pixel that n zones claim, n - 1 times.
     """
 
     index: Ints
@@ -59,6 +61,7 @@ class Partial:
     read: int = 0
     no_zone: int = 0
     outside: tuple[int, ...] = ()
+    shared: int = 0
 
     @property
     def n_rows(self) -> int:
@@ -149,6 +152,7 @@ def fold(partials: Sequence[Partial], families: Families) -> Partial:
         sum(p.read for p in partials),
         sum(p.no_zone for p in partials),
         tuple(map(sum, zip(*(p.outside for p in partials), strict=True))),
+        sum(p.shared for p in partials),
     )
 
 
@@ -168,6 +172,7 @@ def encode_partial(partial: Partial) -> bytes:
                 columns |= _encoded(f"m{m}.{f}.{name}", column)
     said = {
         "read": partial.read, "no_zone": partial.no_zone, "outside": partial.outside,
+        "shared": partial.shared,
         "columns": [[[[name, len(c.values) if isinstance(c, Lists) else 0]
                       for name, c in rows.items()] for rows in own] for own in partial.counted],
     }  # fmt: skip
@@ -223,6 +228,7 @@ def decode_partial(key: str, data: bytes) -> Partial:
             said["read"],
             said["no_zone"],
             tuple(said["outside"]),
+            said["shared"],
         )
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as err:
         raise CorruptStoreError(f"partial {key} cannot be read ({err}): delete it") from err

@@ -53,6 +53,8 @@ class Layout:
         Columns of the zone table: to merge zones by, and to show.
     fine : int
         Lattice pixels along a pixel of the store.
+    are_claimed : bool
+        Zones have all pixels that they claim, also those that others own.
     """
 
     wanted: Wanted
@@ -63,6 +65,7 @@ class Layout:
     roll_up: tuple[str, ...]
     attributes: tuple[str, ...]
     fine: int
+    are_claimed: bool = False
 
     @property
     def with_area(self) -> bool:

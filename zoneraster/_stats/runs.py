@@ -1,5 +1,7 @@
 """Zones as runs, chunk by chunk, through one interface: burned again from a plan, or decoded.
 
+Runs come in planes. The first is the array; where zones lie over each other, more of them hold what
+each claims and does not own, so that every zone is met whole and every pixel once per zone.
 Burning a chunk's runs again takes about a millisecond and no pixel is ever painted; decoding takes
 tens of them and 64 MB. Both must give the same, so the manifest is believed only where the records
 hash to the fingerprint of the receipt and the stored bytes have the receipt's checksum. Arrays that
@@ -9,6 +11,7 @@ zoneraster did not build, and layered ones, are decoded.
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import json
 import math
@@ -16,15 +19,15 @@ import re
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from zoneraster._build import chunk_runs
+from zoneraster._build import ChunkRuns, chunk_runs
 from zoneraster._grid import Chunking, Grid, Window, n_blocks
 from zoneraster._stats import cut
 from zoneraster._store import (
@@ -59,12 +62,19 @@ _KEPT_BYTES = 2**27
 _CHUNK_KEY = re.compile(rf"^{ARRAY}/c/((?:\d+/)*\d+)$")
 
 
-class Runs(NamedTuple):
-    """Runs of a chunk: row pointers, first columns, zone ids (0: none)."""
+class Planes(NamedTuple):
+    """Runs of a chunk.
 
-    run_ptr: Ints
-    start: npt.NDArray[np.int32]
-    zone: Ints
+    Parameters
+    ----------
+    painted : sequence of ChunkRuns
+        What is read of it: the array, or its layers.
+    covered : sequence of ChunkRuns
+        What zones claim of pixels that others own: pixels of `painted` once more.
+    """
+
+    painted: Sequence[ChunkRuns] = ()
+    covered: Sequence[ChunkRuns] = ()
 
 
 class ZoneRuns(Protocol):
@@ -72,7 +82,6 @@ class ZoneRuns(Protocol):
 
     grid: Grid
     chunks: tuple[int, int]
-    n_layers: int
 
     def positions(self) -> list[tuple[int, int]]:
         """Chunk rows and columns that hold zones, ascending."""
@@ -80,8 +89,8 @@ class ZoneRuns(Protocol):
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """What changes whenever the zones of a chunk do."""
 
-    def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
-        """Runs of a chunk, None where the layer has no zone in it."""
+    def planes(self, chunk: tuple[int, int]) -> Planes:
+        """Runs of a chunk, without those layers that have no zone in it."""
 
 
 class ZoneSource(Protocol):
@@ -96,6 +105,20 @@ class ZoneSource(Protocol):
     def table(self) -> tuple[pa.Table, str]:
         """The zone table without geometries, and the name of its key column."""
 
+    def claimed(self, table: pa.Table, merged_by: tuple[str, ...]) -> ZoneSource:
+        """The zones with all that they claim, those that agree in some columns as one."""
+
+    def said(self) -> tuple[object, ...]:
+        """What decides which pixels a zone has, beside the fingerprints of chunks."""
+
+    @property
+    def are_claimed(self) -> bool:
+        """Zones have all that they claim."""
+
+    @property
+    def merged_by(self) -> tuple[str, ...]:
+        """Columns of the zone table: zones that agree in them count as one."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredZones:
@@ -109,11 +132,28 @@ class StoredZones:
         written anew later is opened anew.
     is_planned : bool
         Whether zoneraster built it.
+    are_claimed : bool
+        Zones have all pixels that they claim, also those that others own.
+    merged_by : tuple of str
+        Columns of the zone table: zones that agree in them count as one, so that a pixel that
+        several of them claim counts once.
+    merging : str
+        Digest of which zones these are.
     """
 
     location: Location
     digest: str
     is_planned: bool
+    are_claimed: bool = False
+    merged_by: tuple[str, ...] = ()
+    merging: str = ""
+
+    def claimed(self, table: pa.Table, merged_by: tuple[str, ...]) -> StoredZones:
+        """The zones with all that they claim; the same where none claims what another owns."""
+        if not self.is_planned or not pc.any(pc.greater(table["contested"], 0)).as_py():
+            return self
+        digest = hashlib.blake2b(one_of_each(table, merged_by).tobytes(), digest_size=8)
+        return replace(self, are_claimed=True, merged_by=merged_by, merging=digest.hexdigest())
 
     def open(self) -> ZoneRuns:
         """Runs from the manifest, or of the decoded pixels."""
@@ -128,6 +168,29 @@ class StoredZones:
         if self.is_planned:
             refuse_changed(self.location, self.digest)
         return found
+
+    def said(self) -> tuple[object, ...]:
+        """Whether zones are claimed, and which of them count as one."""
+        return (self.are_claimed, self.merging)
+
+
+def one_of_each(table: pa.Table, names: Sequence[str]) -> Ints:
+    """For each zone the id under which it counts: of those that agree in some columns the first.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The zone table.
+    names : sequence of str
+        None: each zone counts for itself.
+    """
+    ids: Ints = table["zone_id"].to_numpy().astype(np.int64)
+    if not names:
+        return ids
+    frame = table.select(list(names)).to_pandas()
+    group = frame.groupby(list(names), sort=False, dropna=False).ngroup().to_numpy()
+    ones: Ints = ids[np.unique(group, return_index=True)[1]][group]
+    return ones
 
 
 @functools.lru_cache(maxsize=2)
@@ -210,8 +273,6 @@ class _Shared(Generic[T]):
 class PlannedRuns:
     """Runs from the manifest of a store that zoneraster built."""
 
-    n_layers = 1
-
     def __init__(self, source: StoredZones) -> None:
         plan = shared_snapshot(source.location, source.digest)
         self._source, self._plan = source, plan
@@ -229,7 +290,7 @@ class PlannedRuns:
         """Fingerprint of the plan."""
         return self._chunks[chunk].fingerprint
 
-    def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
+    def planes(self, chunk: tuple[int, int]) -> Planes:
         """Runs burned again, once the stored bytes are found to be those of the receipt.
 
         Raises
@@ -240,13 +301,13 @@ class PlannedRuns:
             When the store is being changed.
         """
         try:
-            return self._checked_runs(chunk)
+            return self._checked_planes(chunk)
         except (CorruptStoreError, FileNotFoundError):
             # Whoever plans a store anew is no damage of it.
             refuse_changed(self._source.location, self._source.digest)
             raise
 
-    def _checked_runs(self, chunk: tuple[int, int]) -> Runs | None:
+    def _checked_planes(self, chunk: tuple[int, int]) -> Planes:
         planned = self._chunks[chunk]
         receipt = self._receipts.get(planned.batch).get(chunk)
         if (
@@ -259,8 +320,29 @@ class PlannedRuns:
                 f"{mending(self._source.location)}"
             )
         if not receipt.nbytes:
-            return None
-        return Runs(*chunk_runs(self._plan, self._records.get(planned.row_group), planned))
+            return Planes()
+        merged = self._merged if self._source.are_claimed else None
+        records = self._records.get(planned.row_group)
+        painted, *covered = chunk_runs(self._plan, records, planned, merged)
+        return Planes([painted], covered)
+
+    def _merged(self, zones: Ints) -> Ints:
+        """Ids under which some zones count."""
+        if not self._source.merged_by:
+            return zones
+        ids, ones = self._ones
+        return ones[np.searchsorted(ids, zones)]
+
+    @functools.cached_property
+    def _ones(self) -> tuple[Ints, Ints]:
+        """Ids of all zones, ascending, and those under which they count."""
+        table, _ = self._source.table()
+        source = self._source.claimed(table, self._source.merged_by)
+        if source.merging != self._source.merging:
+            raise StoreError(f"the zone table of {source.location} has changed: run again")
+        ids = table["zone_id"].to_numpy().astype(np.int64)
+        order = np.argsort(ids)
+        return ids[order], one_of_each(table, source.merged_by)[order]
 
     def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
         name = self._names[batch]
@@ -300,13 +382,13 @@ class ArrayRuns:
                 "(y, x) or (layer, y, x) is needed"
             )
         self.grid = self._raster.grid
-        self.n_layers = self._raster.coords[0].size if self._raster.dims else 1
+        self._n_layers = self._raster.coords[0].size if self._raster.dims else 1
         shape, places = _stored_chunks(location, self._is_no_zone)
         self._depth, rows, cols = shape or (1, *self._raster.chunks[-2:])
         self.chunks = (rows, cols)
         if places is None:
             cut = Chunking(self.grid.shape, self.chunks, 1)
-            depth = range(n_blocks(self.n_layers, self._depth))
+            depth = range(n_blocks(self._n_layers, self._depth))
             places = frozenset(itertools.product(depth, range(cut.n_rows), range(cut.n_cols)))
         self._places = places
 
@@ -318,10 +400,12 @@ class ArrayRuns:
         """Identity of the stored chunks."""
         return self._raster.identity(self._window(chunk))
 
-    def runs(self, chunk: tuple[int, int], layer: int) -> Runs | None:
-        """Runs of the decoded pixels."""
-        if (layer // self._depth, *chunk) not in self._places:
-            return None
+    def planes(self, chunk: tuple[int, int]) -> Planes:
+        """Runs of the decoded pixels, layer by layer."""
+        is_there = [(i // self._depth, *chunk) in self._places for i in range(self._n_layers)]
+        return Planes([self._runs(chunk, i) for i, there in enumerate(is_there) if there])
+
+    def _runs(self, chunk: tuple[int, int], layer: int) -> ChunkRuns:
         lanes = (slice(layer, layer + 1),) if self._raster.dims else ()
         window = self._window(chunk)
         pixels = self._raster.read(lanes, window).reshape(window.shape)
@@ -332,7 +416,7 @@ class ArrayRuns:
                 f"chunk {chunk[0]}/{chunk[1]} of the zones holds {pixels.min()}: zone ids are "
                 "positive, 0 is no zone"
             )
-        return Runs(*cut.runs_of_pixels(pixels))
+        return ChunkRuns(*cut.runs_of_pixels(pixels))
 
     def _is_no_zone(self, stored: object) -> bool:
         """Whether a stored number means "no zone"."""
@@ -368,7 +452,7 @@ def _open_array(location: Location) -> tuple[OpenRaster, str]:
 
 
 def _fill_of(location: Location) -> tuple[object, bool, bool]:
-    """Fill value of an array of zones, whether it declares nodata, and whether it is of format 2."""
+    """Fill value of an array of zones, whether it declares nodata, and is of format 2."""
     blobs = location.blobs()
     try:
         said = json.loads(get_or_none(blobs, f"{ARRAY}/zarr.json") or b"null")

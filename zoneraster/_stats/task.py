@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from zoneraster._build import ChunkRuns
 from zoneraster._grid import row_areas
-from zoneraster._stats.audit import owned_pixels
+from zoneraster._stats.audit import pixels_of_zones
 from zoneraster._stats.bands import Cutter
 from zoneraster._stats.blocks import Blocks
 from zoneraster._stats.cut import count_pixels
@@ -25,7 +26,7 @@ from zoneraster._stats.families import Band, Leaves, Values, sorted_rows
 from zoneraster._stats.keys import NODATA_CODE, UNLISTED_CODE, Key
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import Request, StatsTask
-from zoneraster._stats.runs import Runs, ZoneSource
+from zoneraster._stats.runs import ZoneSource
 from zoneraster._stats.slots import Slots
 from zoneraster._stats.tiles import Cell, cells_of
 from zoneraster._values import Lanes
@@ -38,13 +39,17 @@ _WAITING_RUNS = 2**21
 
 @dataclass(slots=True)
 class _Pixels:
-    """Pixels that a task has met: of each slot, their areas, without a zone, below no raster."""
+    """Pixels that a task has met: of each slot, their areas, without a zone, below no raster.
+
+    Those that several zones claim are `read` once, and `shared` by each further zone.
+    """
 
     of_slot: Ints
     area: Floats
     outside: list[int]
     read: int = 0
     no_zone: int = 0
+    shared: int = 0
 
     @classmethod
     def none(cls, request: Request) -> _Pixels:
@@ -82,10 +87,11 @@ def run_task(task: StatsTask) -> tuple[int, Partial]:
     cells = cells_of(task.parts, task.request.placements)
     counting = _begin(task, cells)
     for cell in cells:
-        # An array with a dimension `layer` has several planes of runs.
-        planes = [runs for runs in counting.blocks.runs(cell) if runs is not None]
-        for left, runs in zip(range(len(planes) - 1, -1, -1), planes, strict=True):
-            _count_cell(counting, cell, runs, is_last=not left)
+        painted, covered = counting.blocks.planes(cell)
+        counting.pixels.read += len(painted) * cell.window.height * cell.window.width
+        planes = [*((runs, False) for runs in painted), *((runs, True) for runs in covered)]
+        for left, (runs, is_covered) in zip(range(len(planes) - 1, -1, -1), planes, strict=True):
+            _count_cell(counting, cell, runs, is_covered=is_covered, is_last=not left)
         counting.blocks.done_with(cell)
     return task.number, _partial_of(counting)
 
@@ -118,17 +124,18 @@ def _lane_blocks(task: StatsTask, raster: int) -> Iterator[tuple[Lanes, Ints]]:
         yield lanes, numbers[lanes].ravel()
 
 
-def _count_cell(counting: _Counting, cell: Cell, runs: Runs, *, is_last: bool) -> None:
+def _count_cell(
+    counting: _Counting, cell: Cell, runs: ChunkRuns, *, is_covered: bool, is_last: bool
+) -> None:
     """Count the pixels and values of a cell, below the runs of one plane.
 
     Bands wait for the values until all are cut, so that keys and values need not be held at a time;
     many runs wait only where values come in several blocks, each of which is read once.
     """
     may_wait = any(len(blocks) > 1 for blocks in counting.lane_blocks)
-    counting.pixels.read += cell.window.height * cell.window.width
     waiting: list[Band] = []
     for band in counting.cutter.bands(cell, runs):
-        if _count_pixels(counting, cell, band):
+        if _count_pixels(counting, cell, band, is_covered=is_covered):
             waiting.append(band)
         if not may_wait and sum(b.slot.size for b in waiting) > _WAITING_RUNS:
             _add_values(counting, cell, waiting, is_last=False)
@@ -139,7 +146,7 @@ def _count_cell(counting: _Counting, cell: Cell, runs: Runs, *, is_last: bool) -
         _add_values(counting, cell, waiting, is_last=is_last)
 
 
-def _count_pixels(counting: _Counting, cell: Cell, band: Band) -> bool:
+def _count_pixels(counting: _Counting, cell: Cell, band: Band, *, is_covered: bool) -> bool:
     """Count the pixels of a band by slot; whether any of them is to be reduced."""
     pixels, slots, request = counting.pixels, counting.slots, counting.task.request
     if slots.n > pixels.of_slot.size:
@@ -151,7 +158,10 @@ def _count_pixels(counting: _Counting, cell: Cell, band: Band) -> bool:
     no_zone, active = count_pixels(
         (*band[1:], cell.window.width), areas, slots.skip, pixels.of_slot, pixels.area
     )
-    pixels.no_zone += no_zone
+    if is_covered:
+        pixels.shared += areas.size * cell.window.width - no_zone
+    else:
+        pixels.no_zone += no_zone
     for m, number in enumerate(request.measures):
         if cell.blocks[number] is None:
             pixels.outside[m] += active
@@ -191,10 +201,11 @@ def _partial_of(counting: _Counting) -> Partial:
     """All that was counted, one row per lane and group."""
     pixels, slots, request = counting.pixels, counting.slots, counting.task.request
     in_zones, leaves = int(pixels.of_slot.sum()), np.flatnonzero(pixels.of_slot)
-    if in_zones + pixels.no_zone != pixels.read:
+    if in_zones - pixels.shared + pixels.no_zone != pixels.read:
         raise ClosureError(
-            f"task {counting.task.number}: {in_zones:,} pixels in zones and {pixels.no_zone:,} "
-            f"without make {pixels.read:,} read: please report this"
+            f"task {counting.task.number}: {in_zones:,} pixels in zones, {pixels.shared:,} of them "
+            f"once more, and {pixels.no_zone:,} without make {pixels.read:,} read: please report "
+            "this"
         )
     groups = slots.keys_of(leaves)
     own_leaves = Leaves(leaves, slots.n, lambda: _is_whole(counting)[leaves])
@@ -211,6 +222,7 @@ def _partial_of(counting: _Counting) -> Partial:
         pixels.read,
         pixels.no_zone,
         tuple(pixels.outside),
+        pixels.shared,
     )
     # Slots come in the order in which they appeared; rows are sorted.
     return partial.take(sorted_rows(partial.index)[0])
@@ -239,10 +251,15 @@ def _is_whole(counting: _Counting) -> Bools:
 
 @functools.lru_cache(maxsize=2)
 def _pixels_of_zones(source: ZoneSource, fine: int) -> tuple[Ints, Ints]:
-    """Ids of all zones, ascending, and the lattice pixels that the build gave them."""
-    ids, owned = owned_pixels(source.table()[0], fine)
+    """Ids of all zones, ascending, and their lattice pixels as the build counted them.
+
+    Nothing of zones that count as one.
+    """
+    if source.merged_by:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    ids, n = pixels_of_zones(source.table()[0], fine, are_claimed=source.are_claimed)
     order = np.argsort(ids)
-    return ids[order], owned[order]
+    return ids[order], n[order]
 
 
 def _padded(values: Numbers, size: int) -> Numbers:
