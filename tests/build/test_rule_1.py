@@ -56,7 +56,7 @@ def test_a_store_of_rule_1_opens_reads_and_verifies_as_before(folder: Path) -> N
         assert zr.status(store).finished
         assert np.bincount(zr.open(store).zone.values.ravel()).tolist() == [256, 36, 36, 36, 36]
         assert zr.zones(store)["claimed"].tolist() == [42, 36, 42, 36]
-        assert counted(store) == zr.zones(store)["owned"].tolist()
+        assert counted(store) == zr.zones(store)["claimed"].tolist()
     assert zr.info(store)["spec"].get("rule", 1) == 1
     assert tree(store) == before
 
