@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._values import Raster, RasterLike, as_raster
-from zoneraster.arrays import Bools
+from zoneraster._values import (
+    Raster,
+    RasterLike,
+    as_precise,
+    as_raster,
+    least_whole,
+    plain_number,
+)
+from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import ValuesError
 
 # Codes of pixels that no label of a key describes; real codes lie far above.
@@ -66,21 +73,40 @@ class Key:
         missing = values != values
         if nodata is not None:
             missing |= values == nodata
-        # As precise as the raster: its 0.1 may be a float32.
-        listed = np.array(self.listed, values.dtype if values.dtype.kind == "f" else None)
         if self.listed is None:
             codes = self._observed(values, missing)
         elif self.cumulative:
+            listed, _ = self._listed_as(values.dtype)
             codes = np.searchsorted(listed, values, side="right").astype(np.int64)
             codes[:] = np.where(codes == 0, BELOW_CODE, codes - 1)
         else:
-            order = np.argsort(listed)
-            ascending = listed[order]
-            place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-            found = ascending[place] == values
-            codes = np.where(found, order[place], UNLISTED_CODE).astype(np.int64)
+            codes = np.full(values.shape, UNLISTED_CODE, np.int64)
+            listed, number = self._listed_as(values.dtype)
+            if number.size:
+                order = np.argsort(listed)
+                ascending, number = listed[order], number[order]
+                place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+                found = ascending[place] == values
+                codes[found] = number[place][found]
         codes[missing] = NODATA_CODE
         return codes
+
+    def _listed_as(self, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], Ints]:
+        """Listed numbers as pixels of a dtype have them, and their positions.
+
+        As precise as floats are: their 0.1 may be a float32. Of whole numbers a threshold is the
+        next one above it, and what none of them can be is left out.
+        """
+        assert self.listed is not None
+        number = np.arange(len(self.listed))
+        if dtype.kind == "f":
+            return as_precise(self.listed, dtype), number
+        whole = [least_whole(value) for value in self.listed]
+        kept = [
+            i for i, n in enumerate(whole)
+            if n < 2**63 and (self.cumulative or n == self.listed[i])
+        ]  # fmt: skip
+        return np.array([whole[i] for i in kept], np.int64), number[kept]
 
     def _observed(self, values: npt.NDArray[Any], missing: Bools) -> npt.NDArray[np.int64]:
         """Labels as they are; they have to be whole numbers."""
@@ -89,8 +115,8 @@ class Key:
                 odd = ~missing & ((values != np.floor(values)) | (np.abs(values) >= 2.0**53))
             if odd.any():
                 raise ValuesError(
-                    f"key {self.raster} holds {values[odd][0].item()!r}, labels are whole numbers: "
-                    "use zr.thresholds for ranges, or list the labels with zr.labels"
+                    f"key {self.raster} holds {plain_number(values[odd][0])!r}, labels are whole "
+                    "numbers: use zr.thresholds for ranges, or list the labels with zr.labels"
                 )
             values = np.where(missing, 0, values)
         elif (
@@ -150,7 +176,9 @@ def labels(
             raise ValuesError(f"names of labels must be text, not {list(names)!r}")
         if len(set(names)) != len(names):
             raise ValuesError(f"two labels have one name in {list(names)!r}: add their rows after")
-    numbers: tuple[Any, ...] | None = None if listed is None else tuple(listed)
+    numbers: tuple[Any, ...] | None = None
+    if listed is not None:
+        numbers = tuple(map(plain_number, listed))
     _check_numbers(numbers, "labels")
     usual: tuple[int | str, int | str] = _BUCKETS if names else (-1, -2)
     given = (
@@ -184,10 +212,11 @@ def thresholds(source: RasterLike, values: Sequence[float], *, nodata: int | str
     ValuesError
         For thresholds that are no finite numbers, and for a `nodata` that is no whole number.
     """
-    _check_numbers(tuple(values), "thresholds")
+    numbers = tuple(map(plain_number, values))
+    _check_numbers(numbers, "thresholds")
     if nodata != "error" and not isinstance(nodata, int):
         raise ValuesError(f"nodata={nodata!r} must be a whole number, or 'error'")
-    return Key(as_raster(source), tuple(sorted(values)), nodata=nodata, cumulative=True)
+    return Key(as_raster(source), tuple(sorted(numbers)), nodata=nodata, cumulative=True)
 
 
 def _check_numbers(numbers: tuple[Any, ...] | None, what: str) -> None:  # Any: what users give
@@ -195,7 +224,7 @@ def _check_numbers(numbers: tuple[Any, ...] | None, what: str) -> None:  # Any: 
         return
     if not numbers:
         raise ValuesError(f"no {what} are listed: give at least one number")
-    if not all(isinstance(n, int | float | np.number) and np.isfinite(n) for n in numbers):
+    if not all(isinstance(n, int | float) and np.isfinite(n) for n in numbers):
         raise ValuesError(f"{what} must be finite numbers, not {list(numbers)!r}")
     if len(set(numbers)) != len(numbers):
         raise ValuesError(f"{what} are listed twice in {list(numbers)!r}")

@@ -9,7 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._values import Combination, Comparison, Negation, Predicate
+from zoneraster._values import (
+    Combination,
+    Comparison,
+    Negation,
+    Predicate,
+    as_precise,
+    least_whole,
+)
 from zoneraster.arrays import Bools
 
 # Pixels of a raster, by its number, and which of them hold a value. Any: the dtype of the raster.
@@ -55,8 +62,27 @@ def _compared(pixels: npt.NDArray[Any], valid: Bools, how: str, value: Any) -> B
     """Where a comparison holds; nowhere without a value."""
     if how == "isvalid":
         return valid
+    if pixels.dtype.kind != "f":
+        return _compared_whole(pixels, how, value) & valid
     if how == "isin":
-        # As precise as the raster, like the other comparisons.
-        listed = np.array(value, pixels.dtype if pixels.dtype.kind == "f" else None)
-        return np.isin(pixels, listed) & valid
-    return np.asarray(_COMPARE[how](pixels, value)) & valid
+        return np.isin(pixels, as_precise(value, pixels.dtype)) & valid
+    limit = as_precise((value,), pixels.dtype)[0]
+    return np.asarray(_COMPARE[how](pixels, limit)) & valid
+
+
+def _compared_whole(pixels: npt.NDArray[Any], how: str, value: Any) -> Bools:
+    """Where a comparison with whole numbers holds: exact in 64 bits, and for limits of any kind."""
+    limits = np.iinfo(pixels.dtype)
+    if how in ("isin", "==", "!="):
+        several = value if how == "isin" else (value,)
+        whole = [int(v) for v in several if limits.min <= v <= limits.max and int(v) == v]
+        is_one = len(whole) == 1
+        wanted = np.array(whole, pixels.dtype)
+        found = np.asarray(pixels == wanted[0]) if is_one else np.isin(pixels, wanted)
+        return ~found if how == "!=" else found
+    least = least_whole(value, above=how in (">", "<="))
+    if not limits.min < least <= limits.max:
+        reached = np.full(pixels.shape, least <= limits.min)
+    else:
+        reached = np.asarray(pixels >= pixels.dtype.type(least))
+    return reached if how in (">=", ">") else ~reached

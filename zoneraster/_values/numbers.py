@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 Number: TypeAlias = int | float
 
@@ -39,3 +42,17 @@ def decimal_of(value: float) -> Decimal:
     with np.errstate(over="ignore"):
         narrow = np.float32(value)
     return Decimal(str(narrow) if float(narrow) == value else repr(float(value)))
+
+
+def as_precise(values: Sequence[float], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Limits and labels in the dtype of floats that they are compared with."""
+    with np.errstate(over="ignore"):  # what no float32 reaches is infinite
+        return np.array(values, dtype)
+
+
+def least_whole(value: float, *, above: bool = False) -> int:
+    """The least whole number that is at least a value, or above it; of 64 bits or one more."""
+    if math.isinf(value):
+        return 2**63 if value > 0 else -(2**63)
+    least = math.floor(value) + 1 if above else math.ceil(value)
+    return max(-(2**63), min(least, 2**63))

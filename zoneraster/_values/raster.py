@@ -203,7 +203,10 @@ class Comparison(Predicate):
 
     def __post_init__(self) -> None:
         values = {"isvalid": (), "isin": self.value}.get(self.how, (self.value,))
-        if not all(isinstance(n, int | float | np.number) and n == n for n in values):
+        values = tuple(map(plain_number, values))
+        if self.how != "isvalid":
+            object.__setattr__(self, "value", values if self.how == "isin" else values[0])
+        if not all(isinstance(n, int | float) and n == n for n in values):
             raise ValuesError(
                 f"{self.raster} {self.how} {self.value!r}: a raster is compared with numbers; "
                 "is_valid() tells pixels with a value, & and | join conditions of two rasters"

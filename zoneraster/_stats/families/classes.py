@@ -64,11 +64,17 @@ def _per_value(
         table = np.zeros((n.size, codes.size), np.int64)
         table[counts.row, column] = counts.values[1]
         values = value_of(codes, counted.dtype).tolist()
-        # Whole numbers in full: two of them must not share a column.
-        named = [int(v) if float(v).is_integer() and abs(v) < 2**53 else v for v in values]
-        return dict(zip((f"_{v!r}" for v in named), shares(table, n).T, strict=True))
+        names = (f"_{_name_of(value, counted.dtype)}" for value in values)
+        return dict(zip(names, shares(table, n).T, strict=True))
 
     return Statistic(name, formula, finish)
+
+
+def _name_of(value: float, dtype: np.dtype[Any]) -> str:
+    """A value as people write it, and so that no two of a dtype are written alike."""
+    if float(value).is_integer() and abs(value) < 2**53:
+        return str(int(value))  # whole numbers in full
+    return str(np.float32(value)) if dtype == np.float32 else repr(value)
 
 
 STATISTICS: dict[str, Statistic[Counted]] = {
