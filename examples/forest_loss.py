@@ -168,7 +168,7 @@ def make_table(
         workers=workers,
         **options,
     )
-    names = {"pixel_area": "area_ha", "nodata": "no_emission", "area_sum": "co2e_mg"}
+    names = {"pixel_area_ha": "area_ha", "nodata": "no_emission", "area_sum_Mg": "co2e_mg"}
     return table.rename(columns=names)
 
 

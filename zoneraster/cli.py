@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -17,7 +16,14 @@ import zoneraster as zr
 from zoneraster import words
 from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
-from zoneraster.output import progress_bars, warnings_as_lines, without_warnings
+from zoneraster.output import (
+    check_output,
+    json_text,
+    progress_bars,
+    replacing,
+    warnings_as_lines,
+    without_warnings,
+)
 
 # Exit codes: wrong input or options, and work that a killed worker, another build or a signal
 # stopped.
@@ -79,7 +85,7 @@ def _own_command() -> str:
 def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, or a dict
     if as_json:
         said = result if isinstance(result, dict) else result.to_dict()
-        click.echo(json.dumps(said, default=str))
+        click.echo(json_text(said))
     else:
         click.echo(without_warnings(str(result)))
 
@@ -148,6 +154,7 @@ def _run_options(command: Command) -> Command:
 
 
 _part_option = click.option("--part", callback=words.part_of, help="Part I/N of a job array.")
+_overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -260,11 +267,20 @@ def info(store: str, as_json: bool, **place: Any) -> None:
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.option("--width", type=click.IntRange(64, 8192), default=1600, show_default=True)
 @click.option("--bounds", nargs=4, type=float, help="West, south, east, north.")
-def plot(store: str, picture: Path, storage_options: dict[str, Any] | None, **how: Any) -> None:
+@_overwrite_option
+def plot(
+    store: str,
+    picture: Path,
+    storage_options: dict[str, Any] | None,
+    overwrite: bool,
+    **how: Any,
+) -> None:
     """Draw STORE as a PNG map."""
-    from zoneraster.maps import draw_map  # noqa: PLC0415 - matplotlib is optional and slow
+    from zoneraster.maps import PICTURES, draw_map  # noqa: PLC0415 - matplotlib is slow
 
-    draw_map(Location.of(store, storage_options), picture, **how)
+    check_output(picture, suffixes=PICTURES, overwrite=overwrite)
+    with replacing(picture) as new:
+        draw_map(Location.of(store, storage_options), new, **how)
     click.echo(str(picture))
 
 
@@ -289,17 +305,18 @@ def plot(store: str, picture: Path, storage_options: dict[str, Any] | None, **ho
 @click.option("--exact/--bounded", default=True, help="Quantiles of floats: exact, or to 1/256.")
 @click.option("--checkpoint", type=click.Path(), help="Folder of partials, to resume and update.")
 @click.option("--output", type=click.Path(path_type=Path), help="A .parquet, .csv or .zarr.")
+@_overwrite_option
 @_worker_options
 @_json_option
 def stats(
     store: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
-    where: tuple[str, ...], output: Path | None, as_json: bool, **options: Any,
+    where: tuple[str, ...], output: Path | None, overwrite: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Zonal statistics of VALUES ([NAME=]PATH ...) against STORE."""
     from zoneraster import output as written  # noqa: PLC0415 - keep the other verbs quick
 
     if output is not None:
-        written.check_output(output)
+        check_output(output, overwrite=overwrite)
     with progress_bars(quiet=as_json) as progress:
         table = zr.zonal_stats(
             store,

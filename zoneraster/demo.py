@@ -148,7 +148,7 @@ def climate_table(store: Path, *, workers: int | None, progress: Progress | None
         workers=workers,
         progress=progress,
     )
-    table = areas["area"].unstack(fill_value=0).reindex(columns=list(CLIMATES.values()))
+    table = areas["area_km2"].unstack(fill_value=0).reindex(columns=list(CLIMATES.values()))
     shares: pd.DataFrame = 100 * table.div(table.sum(axis=1).replace(0.0, float("nan")), axis=0)
     return shares
 

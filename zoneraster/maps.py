@@ -23,6 +23,7 @@ from zoneraster.blobs import Location, StoreLike
 from zoneraster.errors import ZonerasterError, number_of, warn
 from zoneraster.executors import cpu_count
 
+PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".tif", ".tiff", ".webp")
 _GOLDEN = 0.6180339887498949
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,11 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoneraster._grid import Grid
-from zoneraster.errors import ZonerasterError, ZonerasterWarning
+from zoneraster._stats import csv_metadata, finite, write_csv, write_parquet, write_zarr
+from zoneraster.blobs import PRIVATE
+from zoneraster.errors import ZonerasterError, ZonerasterWarning, told_as
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_CURE = "mend that, or choose another place"
 # How a line begins that tells of a warning.
 BANG = "  ! "
 
@@ -139,41 +146,117 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
 
 
 def stats_json(table: pd.DataFrame) -> dict[str, Any]:  # Any: JSON
-    """A table of statistics for JSON: rows with index and columns, what is not finite as null."""
+    """A table of statistics for JSON: rows with index and columns, units, the audit."""
     rows = table.reset_index().to_dict("records")
-    return {"rows": _finite(rows), "audit": _finite(table.attrs["audit"])}
+    attrs = table.attrs
+    return {"rows": rows, "units": attrs.get("units", {}), "audit": attrs["audit"]}
 
 
-def _finite(said: Any) -> Any:  # Any: JSON
-    """The same with null for NaN and infinities, which JSON does not have."""
-    if isinstance(said, dict):
-        return {name: _finite(value) for name, value in said.items()}
-    if isinstance(said, list | tuple):
-        return [_finite(value) for value in said]
-    is_number = isinstance(said, float | np.floating)
-    return None if is_number and not np.isfinite(said) else said
+def json_text(said: Any) -> str:  # Any: JSON, and what NumPy and pandas have for it
+    """JSON that every reader takes: what is not finite is null."""
+
+    def plain(value: object) -> object:
+        return finite(value.item()) if isinstance(value, np.generic) else str(value)
+
+    return json.dumps(finite(said), default=plain, allow_nan=False)
+
+
+# ---- files -------------------------------------------------------------------------------------
 
 
 _WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
-    ".parquet": lambda table, path: table.to_parquet(path),
-    ".csv": lambda table, path: table.to_csv(path),
-    ".zarr": lambda table, path: table.to_xarray().to_zarr(path, mode="w-", consolidated=False),
+    ".parquet": write_parquet,
+    ".csv": write_csv,
+    ".zarr": write_zarr,
 }
 
 
-def check_output(path: Path) -> None:
-    """Refuse a file that a table cannot be written to, before the table is made.
+def check_output(
+    path: Path, *, suffixes: Sequence[str] = tuple(_WRITERS), overwrite: bool = False
+) -> None:
+    """Refuse a file that cannot be written, before what goes into it is made.
+
+    Parameters
+    ----------
+    path : Path
+    suffixes : sequence of str
+        Of what can be written.
+    overwrite : bool
+        The file may be there.
 
     Raises
     ------
     ZonerasterError
     """
-    if path.suffix.lower() not in _WRITERS:
-        raise ZonerasterError(f"cannot write {path}: its name must end in {', '.join(_WRITERS)}")
+    if path.suffix.lower() not in suffixes:
+        raise ZonerasterError(f"cannot write {path}: its name must end in {', '.join(suffixes)}")
     if not path.absolute().parent.is_dir():
         raise ZonerasterError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.exists() and not overwrite:
+        raise ZonerasterError(
+            f"cannot write {path}: it is there already; choose another name, or --overwrite it"
+        )
+    if path.is_dir() and not _is_table(path):
+        raise ZonerasterError(
+            f"cannot write {path}: it is a folder that no table was written to; choose another name"
+        )
+    with (
+        told_as(ZonerasterError, f"cannot write {path}", _CURE),
+        tempfile.TemporaryFile(dir=path.absolute().parent),
+    ):
+        pass  # the folder can be written to
+
+
+def _is_table(path: Path) -> bool:
+    """The Zarr group of a table of statistics, and nothing else."""
+    try:
+        said = json.loads((path / "zarr.json").read_text())
+        return "audit" in said["attributes"] and not (path / PRIVATE).exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def write_stats(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of statistics as Parquet, CSV or Zarr, as the name of the file says."""
-    _WRITERS[path.suffix.lower()](table, path)
+    """Write a table of statistics as Parquet, CSV or Zarr, as the name of the file says.
+
+    What `check_output` let pass is replaced, once all of the new is there. Beside a CSV lies what
+    is known of its columns, ``NAME.csv-metadata.json``.
+
+    Raises
+    ------
+    ZonerasterError
+        Naming the file, when the disk is full or cannot be written.
+    """
+    suffix = path.suffix.lower()
+    with replacing(path) as new:
+        _WRITERS[suffix](table, new)
+    if suffix == ".csv":
+        with replacing(path.with_name(f"{path.name}-metadata.json")) as new:
+            new.write_bytes(csv_metadata(table, path.name))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to; what is there in the end becomes `path`, or nothing does.
+
+    Raises
+    ------
+    ZonerasterError
+        For whatever goes wrong meanwhile.
+    """
+    new, old = (
+        path.with_name(f".{path.stem}.{os.getpid()}.{state}{path.suffix}")
+        for state in ("partial", "old")
+    )
+    try:
+        with told_as(ZonerasterError, f"cannot write {path}", _CURE):
+            yield new
+            if path.is_dir():  # no system replaces a folder that holds something
+                path.rename(old)
+            new.replace(path)
+    finally:
+        for left in (new, old):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)

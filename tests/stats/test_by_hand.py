@@ -87,12 +87,13 @@ def test_each_statistic_of_the_numbers_from_one_to_nine(
     store: Path, stat: str, expected: list[float], dtype: str
 ) -> None:
     table = zr.zonal_stats(store, raster(VALUES, dtype=dtype), stats=stat)
-    assert list(table.columns) == [stat]
+    column = f"{stat}_m2" if stat in {"area", "area_sum"} else stat
+    assert list(table.columns) == [column]
     assert table.index.name == "fid"
     assert table.index.tolist() == [1, 2]
     # All but variances and deviations are exact.
     rounding = 1e-15 if stat in {"var", "std"} else 0
-    assert table[stat].tolist() == pytest.approx(expected, rel=rounding, abs=0)
+    assert table[column].tolist() == pytest.approx(expected, rel=rounding, abs=0)
 
 
 def test_the_default_is_count_sum_and_mean(store: Path) -> None:
@@ -117,8 +118,10 @@ def test_areas_in_each_unit(
     table = zr.zonal_stats(
         store, raster(VALUES), stats=["area", "area_sum", "area_mean"], area=area
     )
-    assert table["area"].tolist() == pytest.approx(areas, rel=1e-15)
-    assert table["area_sum"].tolist() == pytest.approx(sums, rel=1e-15)
+    unit = area or "m2"
+    assert table[f"area_{unit}"].tolist() == pytest.approx(areas, rel=1e-15)
+    assert table[f"area_sum_{unit}"].tolist() == pytest.approx(sums, rel=1e-15)
+    assert table.attrs["units"] == {f"area_{unit}": unit, f"area_sum_{unit}": unit}
     assert table["area_mean"].tolist() == pytest.approx([2.5, 7], rel=1e-15)
 
 
@@ -131,9 +134,9 @@ def test_area_weights_on_a_geographic_grid_are_those_of_the_sphere(tmp_path: Pat
     zone = 1e6 * math.pi / 2  # area = R^2 (pi / 2) (sin north - sin south)
     root = math.sqrt(3) / 2
     area_1, area_2 = zone * 0.5, zone * 0.5
-    assert table["area"].tolist() == pytest.approx([area_1, area_2], rel=1e-14)
+    assert table["area_m2"].tolist() == pytest.approx([area_1, area_2], rel=1e-14)
     total = 8 * zone * (1 - root) + 2 * zone * (root - 0.5)
-    assert table["area_sum"].tolist() == pytest.approx([total, 2 * area_2], rel=1e-14)
+    assert table["area_sum_m2"].tolist() == pytest.approx([total, 2 * area_2], rel=1e-14)
     assert table["area_mean"].tolist() == pytest.approx([total / area_1, 2], rel=1e-14)
 
 
@@ -200,8 +203,8 @@ EVERY = [
 WITHOUT_1_AND_5 = {
     "pixels": [4, 4], "count": [3, 3], "nodata": [1, 1], "sum": [9, 23], "mean": [3, 23 / 3],
     "min": [2, 6], "max": [4, 9], "range": [2, 3], "var": [2 / 3, 14 / 9], "median": [3, 8],
-    "majority": [2, 6], "minority": [2, 6], "variety": [3, 3], "area": [3e4, 3e4],
-    "area_sum": [9e4, 23e4], "area_mean": [3, 23 / 3],
+    "majority": [2, 6], "minority": [2, 6], "variety": [3, 3], "area_m2": [3e4, 3e4],
+    "area_sum_m2": [9e4, 23e4], "area_mean": [3, 23 / 3],
 }  # fmt: skip
 
 
@@ -237,7 +240,7 @@ def test_a_zone_without_a_value_has_count_0_and_nan(store: Path) -> None:
     values = raster([[NAN, NAN, NAN], [NAN, 5, 6], [7, 8, 9]])
     table = zr.zonal_stats(store, values, stats=[*EVERY, "std", "q0.1", "fractions"])
     row = table.loc[1]
-    zero = ["count", "sum", "variety", "area", "area_sum"]
+    zero = ["count", "sum", "variety", "area_m2", "area_sum_m2"]
     assert row[zero].tolist() == [0] * 5
     assert row["pixels"] == row["nodata"] == 4
     assert row.drop([*zero, "pixels", "nodata"]).isna().all()
@@ -315,7 +318,8 @@ def test_overlapping_zones_in_layers_are_each_exact(
     assert table.index.name == "zone_id"
     assert table.index.tolist() == [1, 2]
     assert table.to_dict("list") == {
-        "pixels": [4, 6], "sum": [12, 33], "max": [5, 9], "median": [3, 5.5], "area": [4e4, 6e4],
+        "pixels": [4, 6], "sum": [12, 33], "max": [5, 9], "median": [3, 5.5],
+        "area_m2": [4e4, 6e4],
     }  # fmt: skip
     by = zr.zonal_stats(path, raster(VALUES), stats="sum", by={"half": raster(HALF)})
     assert by["sum"].to_dict() == {(1, 0): 12, (2, 0): 15, (2, 1): 18}
@@ -616,13 +620,13 @@ def test_attributes_stand_before_statistics(countries: Path) -> None:
 def test_without_values_there_are_pixels_and_areas(countries: Path) -> None:
     table = zr.zonal_stats(countries, stats=["pixels", "count", "area"], area="km2")
     assert table.to_dict("list") == {
-        "pixels": [3, 1, 4 - 1, 1], "count": [3, 1, 3, 1], "area": [0.03, 0.01, 0.03, 0.01],
+        "pixels": [3, 1, 4 - 1, 1], "count": [3, 1, 3, 1], "area_km2": [0.03, 0.01, 0.03, 0.01],
     }  # fmt: skip
     by = {"class": raster(CLASSES)}
     table = zr.zonal_stats(countries, stats="count", by=by, roll_up="country")
     assert table["count"].to_dict() == {("A", 1): 2, ("A", 2): 2, ("B", 2): 2, ("B", 3): 2}
     where = zr.Raster(raster(COVER)) > 10
-    assert zr.zonal_stats(countries, stats="area", where=where)["area"].tolist() == [
+    assert zr.zonal_stats(countries, stats="area", where=where)["area_m2"].tolist() == [
         1e4, 1e4, 3e4, 1e4,
     ]  # fmt: skip
 
@@ -632,7 +636,7 @@ def test_a_key_finer_than_the_store_counts_parts_of_pixels(store: Path) -> None:
     fine[0, 0] = 7
     grid = zr.Grid.from_bounds(GRID.bounds, 50, GRID.crs)
     table = zr.zonal_stats(store, stats=["count", "area"], by={"class": raster(fine, grid)})
-    assert table["area"].to_dict() == {
+    assert table["area_m2"].to_dict() == {
         (1, 1): 17500, (1, 2): 20000, (1, 7): 2500, (2, 1): 1e4, (2, 2): 2e4, (2, 3): 1e4,
     }  # fmt: skip
     assert table["count"].tolist() == [7, 8, 1, 4, 8, 4]

@@ -79,7 +79,7 @@ def same(table: pd.DataFrame, expected: dict[tuple[int, ...], dict[str, float]])
     for group, numbers in expected.items():
         row = table.loc[group if len(group) > 1 else group[0]]
         for name, value in numbers.items():
-            found = row[name]
+            found = row[f"{name}_m2" if name in {"area", "area_sum"} else name]
             if name in {"area", "area_sum", "area_mean", "sum", "mean", "var", "std"}:
                 wanted = pytest.approx(value, rel=1e-11, abs=1e-9, nan_ok=True)
                 assert found == wanted, (group, name)

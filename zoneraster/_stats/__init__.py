@@ -4,7 +4,8 @@
 `runs` gives zones as runs, `tiles` cuts the lattice into tasks and cells; `loop` runs tasks, `task`
 reduces one of them with `blocks`, `bands`, `slots`, `cut`, `keys` and `where`. `families` count and
 finish statistics: `moments` (count, sum, mean, variance), `order`, `classes`, `custom`. `partial`,
-`checkpoint`, `audit` and `table` keep, check and show what was counted.
+`checkpoint`, `audit` and `table` keep, check and show what was counted, `labelled` takes tables
+elsewhere.
 """
 
 from zoneraster._stats.call import zonal_stats as zonal_stats
@@ -12,5 +13,10 @@ from zoneraster._stats.families import Stat as Stat
 from zoneraster._stats.keys import Key as Key
 from zoneraster._stats.keys import labels as labels
 from zoneraster._stats.keys import thresholds as thresholds
+from zoneraster._stats.labelled import csv_metadata as csv_metadata
+from zoneraster._stats.labelled import finite as finite
+from zoneraster._stats.labelled import write_csv as write_csv
+from zoneraster._stats.labelled import write_parquet as write_parquet
+from zoneraster._stats.labelled import write_zarr as write_zarr
 from zoneraster._stats.runs import StoredZones as StoredZones
 from zoneraster._stats.runs import ZoneRuns as ZoneRuns

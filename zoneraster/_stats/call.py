@@ -112,9 +112,12 @@ def zonal_stats(
     -------
     pandas.DataFrame
         Indexed by the key of the zones, extra dimensions and the names in `by`; one column per
-        statistic, ``<measure>_<statistic>`` with several measures. All zones are listed, those
-        without a pixel with count 0; with `by`, the combinations that occur. `attrs["audit"]` says
-        which pixels were read and where they went. The same bits for any executor and restart.
+        statistic, ``<measure>_<statistic>`` with several measures; areas carry their unit, as
+        `area_ha`, and `area_sum_Mg` of a raster in Mg/ha. `attrs["units"]` has the units that are
+        known. ``table.to_xarray()`` takes them along and has attributes along the zones alone. All
+        zones are listed, those without a pixel with count 0; with `by`, the combinations that
+        occur. `attrs["audit"]` says which pixels were read and where they went. The same bits for
+        any executor and restart.
 
     Raises
     ------
@@ -221,7 +224,7 @@ def _layout(
         factor = rasters.placements[number].factor
         check_units(wanted.names, raster.name, raster.units, factor=factor)
         dtype = rasters.rasters[number].dtype
-        infos.append(Measure(raster.name, dtype, rate_unit(raster.units) or unit))
+        infos.append(Measure(raster.name, dtype, rate_unit(raster.units) or unit, raster.units))
     dims = dict(zip(measures[0][0].dims, measures[0][0].coords, strict=True)) if measures else {}
     names = [*dims, *by]
     if len(set(names)) != len(names):
@@ -244,7 +247,7 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
             raise ValuesError(
                 f"{name!r} is the name of the zones' key too: give another name in by="
             )
-    twice = set(layout.wanted.names) & {*layout.attributes} if len(layout.measures) < 2 else set()
+    twice = {*layout.columns()} & {*layout.attributes}
     if twice:
         raise ValuesError(f"two columns would be named {', '.join(sorted(twice))!r}")
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoneraster._grid import Grid, Window
-from zoneraster._stats.families import Family, Wanted
+from zoneraster._stats.families import Family, Wanted, kind_of, name_with_unit, unit_of
 from zoneraster._stats.keys import Key
 from zoneraster._stats.runs import ZoneSource
 from zoneraster._stats.tiles import Part, Tiling
@@ -29,11 +29,14 @@ class Measure:
         Of its values.
     rate_unit : str
         Unit of areas in area sums.
+    units : str or None
+        Of its values.
     """
 
     name: str
     dtype: np.dtype[Any]
     rate_unit: str
+    units: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,20 @@ class Layout:
     def with_area(self) -> bool:
         """Areas of all pixels are shown, with a value or not."""
         return not self.measures or "pixel_area" in self.wanted.names
+
+    def column_of(self, name: str, measure: Measure | None) -> tuple[str, str | None]:
+        """Name of the column of a statistic, and its unit; areas carry it in their name."""
+        prefix = f"{measure.name}_" if measure is not None and len(self.measures) > 1 else ""
+        if name in (stat.name for stat in self.wanted.custom):
+            return prefix + name, None
+        kind = kind_of(name)
+        unit = unit_of(kind, None if measure is None else measure.units, self.area_unit)
+        return prefix + (name_with_unit(name, unit) if kind.startswith("area") else name), unit
+
+    def columns(self) -> list[str]:
+        """Names of the columns of statistics; of those with several, what these begin with."""
+        measures = self.measures or (None,)
+        return [self.column_of(name, m)[0] for m in measures for name in self.wanted.names]
 
     @property
     def n_lanes(self) -> int:

@@ -20,6 +20,7 @@ from zoneraster._stats.families import (
 )
 from zoneraster._stats.groups import Groups, Owners
 from zoneraster._stats.keys import Key
+from zoneraster._stats.labelled import with_labels
 from zoneraster._stats.partial import Families, Partial
 from zoneraster._stats.request import Layout
 from zoneraster.arrays import Ints
@@ -53,12 +54,13 @@ def make_table(
     """
     audit = check_closure(partial, layout, zones)
     partial = groups.merged(partial, families)
-    return _frame(partial, groups.owners, layout, _columns(partial, layout, families), audit)
+    columns, units = _columns(partial, layout, families)
+    frame = _frame(partial, groups.owners, layout, columns)
+    frame.attrs = {"audit": audit, "units": units, "attributes": [*groups.owners.attributes]}
+    return with_labels(frame)
 
 
-def _frame(
-    partial: Partial, owners: Owners, layout: Layout, statistics: Columns, audit: dict[str, Any]
-) -> pd.DataFrame:
+def _frame(partial: Partial, owners: Owners, layout: Layout, statistics: Columns) -> pd.DataFrame:
     """Levels of the index, attributes of the owners, statistics."""
     import pandas as pd  # noqa: PLC0415 - slow import
 
@@ -82,9 +84,7 @@ def _frame(
         index = pd.Index(values, name=name)
     else:
         index = _ordered_index(levels, sort=layout.keys)
-    frame = pd.DataFrame(columns, index=index)
-    frame.attrs["audit"] = audit
-    return frame
+    return pd.DataFrame(columns, index=index)
 
 
 def _ordered_index(levels: Mapping[str, Any], *, sort: Container[str]) -> pd.MultiIndex:
@@ -115,25 +115,35 @@ def _labels(code: Ints, key: Key, name: str) -> npt.NDArray[Any]:
     return values[where]
 
 
-def _columns(partial: Partial, layout: Layout, families: Families) -> Columns:
-    """All columns of statistics."""
+def _columns(
+    partial: Partial, layout: Layout, families: Families
+) -> tuple[Columns, dict[str, str]]:
+    """All columns of statistics, and units of those that have one."""
     unit = AREA_UNITS[layout.area_unit]
+    units: dict[str, str] = {}
+    columns: Columns = {}
     if not layout.measures:
         group = Group(partial.pixels, partial.area, unit, unit)
-        return {name: OF_PIXELS[name](group) for name in layout.wanted.names}
-    columns: Columns = {}
+        for name in layout.wanted.names:
+            column, said = layout.column_of(name, None)
+            _add(columns, units, column, OF_PIXELS[name](group), said)
     for m, measure in enumerate(layout.measures):
         group = Group(partial.pixels, partial.area, unit, AREA_UNITS[measure.rate_unit])
-        prefix = f"{measure.name}_" if len(layout.measures) > 1 else ""
         for name in layout.wanted.names:
+            column, said = layout.column_of(name, measure)
             for suffix, values in _finished(name, families[m], partial.counted[m], group).items():
-                column = prefix + name + suffix
-                if column in columns:
-                    raise ValuesError(
-                        f"two columns would be named {column!r}: rename a measure or statistic"
-                    )
-                columns[column] = values
-    return columns
+                _add(columns, units, column + suffix, values, said)
+    return columns, units
+
+
+def _add(
+    columns: Columns, units: dict[str, str], name: str, values: Any, unit: str | None
+) -> None:  # Any: a column
+    if name in columns:
+        raise ValuesError(f"two columns would be named {name!r}: rename a measure or statistic")
+    columns[name] = values
+    if unit is not None:
+        units[name] = unit
 
 
 def _finished(

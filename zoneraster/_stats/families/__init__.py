@@ -17,6 +17,7 @@ from zoneraster._stats.families.custom import Stat as Stat
 from zoneraster._stats.families.menu import DEFAULT as DEFAULT
 from zoneraster._stats.families.menu import DEFAULT_WITHOUT_VALUES as DEFAULT_WITHOUT_VALUES
 from zoneraster._stats.families.menu import Wanted as Wanted
+from zoneraster._stats.families.menu import kind_of as kind_of
 from zoneraster._stats.families.menu import parse_stats as parse_stats
 from zoneraster._stats.families.moments import OF_PIXELS as OF_PIXELS
 from zoneraster._stats.families.rows import Lists as Lists
@@ -27,4 +28,6 @@ from zoneraster._stats.families.rows import sorted_rows as sorted_rows
 from zoneraster._stats.families.rows import take_rows as take_rows
 from zoneraster._stats.families.units import AREA_UNITS as AREA_UNITS
 from zoneraster._stats.families.units import check_units as check_units
+from zoneraster._stats.families.units import name_with_unit as name_with_unit
 from zoneraster._stats.families.units import rate_unit as rate_unit
+from zoneraster._stats.families.units import unit_of as unit_of

@@ -175,12 +175,15 @@ class Statistic(Generic[T]):
         Columns of the table from merged accumulators.
     needs : str
         Accumulators beyond those that are always there; "" for none.
+    kind : str
+        Of its unit, see `units.unit_of`; "" for plain numbers.
     """
 
     name: str
     formula: str
     finish: Callable[[T, Group], Columns]
     needs: str = ""
+    kind: str = ""
 
 
 class Family(Protocol):

@@ -80,8 +80,8 @@ def _name_of(value: float, dtype: np.dtype[Any]) -> str:
 STATISTICS: dict[str, Statistic[Counted]] = {
     record.name: record
     for record in (
-        Statistic("majority", "the most frequent x_i", _most_frequent),
-        Statistic("minority", "the least frequent x_i that occurs", _least_frequent),
+        Statistic("majority", "the most frequent x_i", _most_frequent, kind="value"),
+        Statistic("minority", "the least frequent x_i that occurs", _least_frequent, kind="value"),
         Statistic("variety", "number of different x_i", lambda c, g: {"": c.counts.sizes}),
         _per_value("histogram", "pixels with x_i = v, a column for each v", lambda table, n: table),
         _per_value(

@@ -66,6 +66,14 @@ class Wanted:
         return tuple(found)
 
 
+def kind_of(name: str) -> str:
+    """Of which kind the unit of a statistic is, see `units.unit_of`."""
+    record = moments.STATISTICS.get(name) or classes.STATISTICS.get(name)
+    if record is not None:
+        return record.kind
+    return "" if quantile_of(name) is None else "value"
+
+
 def parse_stats(stats: Sequence[str | Stat] | str | Stat, *, has_values: bool) -> Wanted:
     """Check names of statistics.
 

@@ -89,10 +89,14 @@ class Sums(NamedTuple):
 
 
 def _record(
-    name: str, formula: str, column: Callable[[Sums, Group], Numbers], needs: str = ""
+    name: str,
+    formula: str,
+    column: Callable[[Sums, Group], Numbers],
+    needs: str = "",
+    kind: str = "value",
 ) -> Statistic[Sums]:
     """A statistic with one column."""
-    return Statistic(name, formula, lambda sums, group: {"": column(sums, group)}, needs)
+    return Statistic(name, formula, lambda sums, group: {"": column(sums, group)}, needs, kind)
 
 
 # Accumulators beside count and sum, and the columns of `Sums` that they are.
@@ -104,11 +108,11 @@ NEEDS = {
 STATISTICS: dict[str, Statistic[Sums]] = {
     record.name: record
     for record in (
-        _record("pixels", "N", lambda s, g: g.pixels),
-        _record("count", "n", lambda s, g: s.n),
-        _record("valid", "n", lambda s, g: s.n),
-        _record("nodata", "N - n", lambda s, g: g.pixels - s.n),
-        _record("sum", "sum x_i", lambda s, g: s.sums()),
+        _record("pixels", "N", lambda s, g: g.pixels, kind=""),
+        _record("count", "n", lambda s, g: s.n, kind=""),
+        _record("valid", "n", lambda s, g: s.n, kind=""),
+        _record("nodata", "N - n", lambda s, g: g.pixels - s.n, kind=""),
+        _record("sum", "sum x_i", lambda s, g: s.sums(), kind="total"),
         _record("mean", "sum x_i / n", lambda s, g: s.per_value(s.sums())),
         _record("min", "least x_i", lambda s, g: s.told(s.lowest), "extremes"),
         _record("max", "largest x_i", lambda s, g: s.told(s.highest), "extremes"),
@@ -118,11 +122,19 @@ STATISTICS: dict[str, Statistic[Sums]] = {
             lambda s, g: s.told(s.highest.astype(float) - s.lowest),
             "extremes",
         ),
-        _record("var", "sum (x_i - mean)² / n", lambda s, g: s.per_value(s.m2), "squares"),
+        _record(
+            "var", "sum (x_i - mean)² / n", lambda s, g: s.per_value(s.m2), "squares", "square"
+        ),
         _record("std", "√var", lambda s, g: np.sqrt(s.per_value(s.m2)), "squares"),
-        _record("area", "sum a_i", lambda s, g: s.area / g.unit, "areas"),
-        _record("pixel_area", "sum of all N areas", lambda s, g: g.area / g.unit),
-        _record("area_sum", "sum a_i x_i", lambda s, g: s.area_total / g.rate_unit, "areas"),
+        _record("area", "sum a_i", lambda s, g: s.area / g.unit, "areas", "area"),
+        _record("pixel_area", "sum of all N areas", lambda s, g: g.area / g.unit, kind="area"),
+        _record(
+            "area_sum",
+            "sum a_i x_i",
+            lambda s, g: s.area_total / g.rate_unit,
+            "areas",
+            "area_total",
+        ),
         _record(
             "area_mean",
             "sum a_i x_i / sum a_i",

@@ -29,6 +29,58 @@ def rate_unit(units: str | None) -> str | None:
     return None
 
 
+def unit_of(kind: str, units: str | None, area: str) -> str | None:
+    """Unit of a statistic; None where nothing tells.
+
+    Parameters
+    ----------
+    kind : str
+        "value" as the values are, "square", "total" (a sum over pixels), "area", "area_total" (a
+        sum of values times areas); "" for plain numbers.
+    units : str or None
+        Of the values.
+    area : str
+        Of areas.
+
+    Examples
+    --------
+    >>> unit_of("area_total", "Mg C ha-1", "ha"), unit_of("area_total", "mm", "km2")
+    ('Mg C', 'mm km2')
+    >>> unit_of("total", "people/pixel", "ha"), unit_of("square", "m s-1", "ha")
+    ('people', '(m s-1)2')
+    """
+    units = (units or "").strip()
+    if kind == "area":
+        return area
+    if kind == "area_total":
+        if rate_unit(units):
+            return _without(_PER_AREA, units) or "1"
+        return area if units in {"", "1"} else f"{units} {area}"
+    if not units:
+        return None
+    if kind == "total":
+        return _without(_PER_PIXEL, units) or "1"
+    return {"value": units, "square": f"({units})2"}.get(kind)
+
+
+def _without(part: re.Pattern[str], units: str) -> str:
+    """Units without the first such part."""
+    return " ".join(part.sub(" ", units, count=1).split()).strip(" */.·")
+
+
+def name_with_unit(name: str, unit: str | None) -> str:
+    """A column's name with its unit behind it, without what names of files and arrays cannot hold.
+
+    Examples
+    --------
+    >>> name_with_unit("area", "ha"), name_with_unit("area_sum", "Mg C/yr")
+    ('area_ha', 'area_sum_Mg_C_per_yr')
+    """
+    said = re.sub(r"\s*/\s*", "_per_", unit or "")
+    said = re.sub(r"[^\w%.-]+", "_", said).strip("_")
+    return f"{name}_{said}" if said and said != "1" else name
+
+
 def check_units(wanted: Container[str], name: str, units: str | None, *, factor: float) -> None:
     """Refuse sums of rates, rates of what is no rate, and sums of totals that stand several times.
 
