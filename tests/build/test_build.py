@@ -286,23 +286,28 @@ def test_a_verified_opening_refuses_damage_that_an_ordinary_one_does_not_see(
 
 
 @pytest.mark.slow
-def test_the_key_is_zone_id_when_there_is_one_and_a_resumed_store_knows_its_own(
-    tmp_path: Path,
-) -> None:
+def test_a_resumed_store_knows_its_key(tmp_path: Path) -> None:
     zones = boxes((1, 1, 3, 3), (6, 6, 7, 7))
-    store, _ = built(tmp_path / "row", zones, key=None)
-    assert zr.zones(store).columns[:2].tolist() == ["zone_id", "fid"]
-    store, _ = built(tmp_path / "named", zones.rename(columns={"fid": "zone_id"}), key=None)
-    assert np.unique(pixels(store)).tolist() == [0, 1, 2]
-    store, _ = built(tmp_path / "fid", zones)
+    for name, source in {
+        "row": zones,
+        "index": zones.set_index(np.array([9, 4])),
+        "column": zones.set_index("fid"),
+        "zone_id": zones.rename(columns={"fid": "zone_id"}),
+    }.items():
+        key = "zone_id" if name == "zone_id" else None
+        built(tmp_path / name, source, key=key)
+        _, again = built(tmp_path / name, source, key=None)
+        assert again.burned == 0
+    built(tmp_path / "fid", zones)
     _, again = built(tmp_path / "fid", zones, key=None)
     assert again.burned == 0
 
 
+@pytest.mark.filterwarnings("ignore::zoneraster.ZonerasterWarning")
 def test_text_in_a_zone_id_column_is_what_the_report_names(tmp_path: Path) -> None:
     zones = boxes((1, 1, 3, 3), (20, 20, 21, 21))
     zones["zone_id"] = ["here", "gone"]
-    store, report = built(tmp_path, zones, key=None)
+    store, report = built(tmp_path, zones, key="zone_id")
     assert report.zero_pixel_zones == ("gone",)
     assert zr.zones(store)["zone_id_input"].tolist() == ["here", "gone"]
 

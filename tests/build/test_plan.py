@@ -265,17 +265,16 @@ def test_keys_of_another_kind_are_refused_and_the_store_stays(
     assert tree(store) == before
 
 
-def test_a_column_that_cannot_be_stored_leaves_a_finished_store_as_it_was(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_stored_leaves_a_finished_store_as_it_was(tmp_path: Path) -> None:
     store = tmp_path / "zones.zarr"
     zr.build(pair(["a", "b", "c"]), store, **OPTIONS)
     before = tree(store)
     spans = pa.array([(1, 15, -30)] * 3, pa.month_day_nano_interval())
-    bad = pair(["a", "b", "c"], 4, span=pd.Series(pd.arrays.ArrowExtensionArray(spans)))
-    with pytest.raises(zr.ZonesError, match=r"column 'span' of type month_day.* cannot be stored"):
-        zr.build(bad, store, **OPTIONS)
+    bad = pair(pd.Series(pd.arrays.ArrowExtensionArray(spans)), 4)
+    for place in (store, tmp_path / "new.zarr"):
+        with pytest.raises(zr.ZonesError, match=r"column 'k' cannot be told: .*no month_day"):
+            zr.build(bad, place, **OPTIONS)
     assert tree(store) == before
-    with pytest.raises(zr.ZonesError, match="column 'span'"):
-        zr.build(bad, tmp_path / "new.zarr", **OPTIONS)
     assert not (tmp_path / "new.zarr").exists()
 
 

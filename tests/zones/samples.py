@@ -49,6 +49,20 @@ def write_wkb(path: Path, wkb: list[bytes | None], **columns: Any) -> Path:
     return path
 
 
+def write_geojson(path: Path, ids: list[Any], *, is_sequence: bool = False, **said: Any) -> Path:
+    """Squares with ids of features; None has none."""
+    features = []
+    for n, one in enumerate(ids):
+        square = shapely.geometry.mapping(SQUARES[n])
+        feature = {"type": "Feature", "properties": {"n": n}, "geometry": square}
+        features.append(feature if one is None else {**feature, "id": one})
+    if is_sequence:
+        path.write_text("\n".join(json.dumps(one) for one in features))
+    else:
+        path.write_text(json.dumps({"type": "FeatureCollection", **said, "features": features}))
+    return path
+
+
 def says(*texts: str) -> Any:
     """The error holds these texts, in this order."""
     return pytest.raises(ZonesError, match="(?s)" + ".*".join(map(re.escape, texts)))

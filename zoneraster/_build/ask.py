@@ -42,7 +42,7 @@ from zoneraster._store import (
     without_places,
     zarr_view,
 )
-from zoneraster._zones import FINE, objects_of, walk_wkb
+from zoneraster._zones import FINE, NULL, objects_of, walk_wkb
 from zoneraster.arrays import Later
 from zoneraster.blobs import Blobs, Location, Options, StoreLike, get_or_none
 from zoneraster.errors import CorruptStoreError, OptionError, StoreError, number_of, told_as, warn
@@ -282,8 +282,9 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
     Returns
     -------
     geopandas.GeoDataFrame
-        One row per zone, in the order of the user's table. While the plan of the store is not
-        burned and finished it has no counts, and a `ZonerasterWarning` says how far that is.
+        One row per zone, in the order of the user's table. Rows that `on_invalid` left out have the
+        id 0 and no geometry. While the plan of the store is not burned and finished it has no
+        counts, and a `ZonerasterWarning` says how far that is.
 
     Raises
     ------
@@ -305,7 +306,9 @@ def _zone_frame(location: Location, data: bytes) -> geopandas.GeoDataFrame:
         table = pq.read_table(pa.BufferReader(data))
         crs = json.loads(table.schema.metadata[b"geo"])["columns"]["geometry"]["crs"]
         wkb = table["geometry"].cast(pa.large_binary()).combine_chunks()
-        bad = np.flatnonzero(walk_wkb(wkb).code != FINE)
+        code = walk_wkb(wkb).code
+        is_left_out = (code == NULL) & (table["zone_id"].to_numpy() == 0)
+        bad = np.flatnonzero((code != FINE) & ~is_left_out)
         if bad.size:
             raise CorruptStoreError(
                 f"the zone table of {location} has no polygon that can be read in "

@@ -22,6 +22,9 @@ def paint_ranks(zones: Zones, options: Spec) -> npt.NDArray[np.int64]:
     n = zones.table.num_rows
     order = np.arange(n)
     if options.priority is not None:
+        if options.priority in zones.refused:
+            why = zones.refused[options.priority]
+            raise ZonesError(f"priority column {options.priority!r} cannot be told: {why}")
         if options.priority not in zones.table.column_names:
             raise ZonesError(
                 f"no priority column {options.priority!r}: the zones have "

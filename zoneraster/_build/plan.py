@@ -30,12 +30,14 @@ from zoneraster._store import (
     ZONES_KEY,
     Spec,
     ZoneIds,
+    are_ids,
     check_same,
     find_zone_table,
     give_ids,
     has_plan,
     id_dtype,
     ids_are_kept,
+    kept_ids,
     load_spec,
     make_zone_table,
     plan_digest,
@@ -47,7 +49,15 @@ from zoneraster._store import (
     withdraw_unexpected,
     zarr_objects,
 )
-from zoneraster._zones import OnInvalid, Rings, Zones, read_stable_zones, source_digest, zone_rings
+from zoneraster._zones import (
+    Kept,
+    OnInvalid,
+    Rings,
+    Zones,
+    read_stable_zones,
+    source_digest,
+    zone_rings,
+)
 from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
 from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as, warn
 from zoneraster.executors import Progress
@@ -123,7 +133,8 @@ def plan_store(
             f"{location} was burned by rule {old.rule}: all its chunks are burned again by rule "
             f"{asked.rule}, in which the noise of coordinates decides no pixel"
         )
-    zones, content = _read(source, content, options, old, asked.grid)
+    kept = None if old is None else _kept_key(location, old)
+    zones, content = _read(source, content, options, kept, asked.grid)
     prepared = _prepare(zones, content, location, options, old, asked)
     if progress is not None:
         progress("read", 1, 1)
@@ -330,23 +341,41 @@ def _ids(zones: Zones, location: Location, old: Spec | None, asked: Spec) -> Zon
         before = None
     # Where only the spec was lost, the zone table says that ids were given.
     is_new = old is None and not blobs.has(ZONES_KEY)
-    return give_ids(location, zones.keys(), is_new=is_new, zones=before)
+    row = zones.row if zones.is_numbered else None
+    return give_ids(location, zones.keys(), is_new=is_new, zones=before, row=row)
 
 
 def _read(
-    source: object, content: str, options: PlanOptions, old: Spec | None, grid: Grid
+    source: object, content: str, options: PlanOptions, kept: Kept | None, grid: Grid
 ) -> tuple[Zones, str]:
     """Zones in the CRS of the grid, and the digest of what they were read from."""
     return read_stable_zones(
         source,
         grid,
         digest=content,
-        # A store that is resumed knows its key; only row numbers are not a column to ask for.
-        key=options.key or (old.key if old is not None and old.key != "row" else None),
+        key=options.key,
         on_invalid=options.on_invalid,
         assume_crs=options.assume_crs,
         layer=options.layer,
+        kept=kept,
     )
+
+
+def _kept_key(location: Location, old: Spec) -> Kept:
+    """The key that the zones of a store have, and what its rows are counted from.
+
+    zoneraster 0.1 counted them from 1, and so the numbers were the ids.
+    """
+    blobs = location.blobs()
+    if old.key != "row" or kept_ids(blobs) is not None:
+        return Kept(old.key)
+    try:
+        _, data = find_zone_table(blobs, old)
+        zones = None if data is None else read_zone_ids(location, old, data)
+    except CorruptStoreError:
+        zones = None
+    is_from_one = zones is not None and are_ids(zones["key"], zones["zone_id"])
+    return Kept(old.key, first_row=int(is_from_one))
 
 
 def _dtype(ids: ZoneIds, old: Spec | None) -> str:
@@ -368,8 +397,9 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     notes: dict[str, Any] = {
         name: tuple(keys.take(pa.array(at)).to_pylist()) for name, at in found.items()
     }
+    notes["notes"] = zones.notes
     notes["skipped"] = tuple((one.row, one.key, one.reason) for one in zones.skipped)
-    notes["invalid"] = zones.invalid
+    notes["repaired" if zones.is_repaired else "invalid"] = zones.invalid
     return rings, notes
 
 

@@ -35,11 +35,13 @@ class PlanSummary:
     reused : bool
         The store held this very plan already.
     skipped : tuple of (row, key, reason)
-    invalid, outside, rescued : tuple of keys
-        Zones with self-intersecting rings (burned even-odd), zones off the grid, zones that got the
-        pixel under their representative point.
+    invalid, repaired, outside, rescued : tuple of keys
+        Zones with self-intersecting rings (burned even-odd), such whose rings were rebuilt, zones
+        off the grid, zones that got the pixel under their representative point.
     wide : tuple of keys
         Zones that span more than half the globe.
+    notes : tuple of str
+        Sentences on what was guessed, assumed or left out as the zones were read.
     """
 
     store: str
@@ -52,13 +54,15 @@ class PlanSummary:
     reused: bool = False
     skipped: tuple[tuple[int, Any, str], ...] = ()  # Any: keys are the user's
     invalid: tuple[Any, ...] = ()
+    repaired: tuple[Any, ...] = ()
     outside: tuple[Any, ...] = ()
     rescued: tuple[Any, ...] = ()
     wide: tuple[Any, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def warnings(self) -> list[str]:
         """Sentences about zones that deserve a look."""
-        said = []
+        said = [*self.notes]
         if self.skipped:
             rows = [f"row {row} (key {key!r}): {reason}" for row, key, reason in self.skipped]
             said.append(f"{number_of(len(rows), 'row')} skipped: {name_some(rows)}")
@@ -66,6 +70,11 @@ class PlanSummary:
             said.append(
                 f"{number_of(len(self.invalid), 'zone')} with rings that cross themselves, burned "
                 f"by the even-odd rule: {name_some(self.invalid)}"
+            )
+        if self.repaired:
+            said.append(
+                f"{number_of(len(self.repaired), 'zone')} with rings that crossed themselves, "
+                f"repaired: {name_some(self.repaired)}"
             )
         if self.outside:
             said.append(
@@ -117,7 +126,8 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
     with told_as(CorruptStoreError, f"{where} cannot be read", "build again with the same zones"):
         said = json.loads(blobs.get(PLAN_KEY))
         said["skipped"] = tuple((row, key, reason) for row, key, reason in said["skipped"])
-        tuples = {name: tuple(said[name]) for name in ("invalid", "outside", "rescued", "wide")}
+        names = ("invalid", "repaired", "outside", "rescued", "wide", "notes")
+        tuples = {name: tuple(said.get(name, ())) for name in names}
         summary = PlanSummary(**{**said, **tuples, "store": str(location)})
         counts = (summary.n_zones, summary.n_chunks, summary.n_batches, summary.grid_chunks)
         if not all(type(n) is int for n in (*counts, summary.work)):

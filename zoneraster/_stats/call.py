@@ -26,7 +26,9 @@ from zoneraster._stats.request import Layout, Measure, Request, Tasks
 from zoneraster._stats.runs import ZoneSource, find_zones
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
+from zoneraster._store import asked_column
 from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_method, label_of
+from zoneraster._zones import given_name
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import OptionError, ValuesError, warn
@@ -207,7 +209,7 @@ class _Names(NamedTuple):
 
     def known(self, table: Any) -> tuple[str, ...]:  # Any: an Arrow table
         """Those to merge zones by; others than the table's are refused later."""
-        return tuple(name for name in self.roll_up if name in table.column_names)
+        return tuple(name for name in self.roll_up if asked_column(table.column_names, name))
 
 
 def _layout(
@@ -238,18 +240,21 @@ def _layout(
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table
     """Refuse names that are not in the zone table before any pixel is read."""
     for name in (*layout.roll_up, *layout.attributes):
-        if name not in table.column_names:
+        if asked_column(table.column_names, name) is None:
             raise ValuesError(
                 f"the zone table has no column {name!r}: it has {', '.join(table.column_names)}"
             )
+    owners = layout.roll_up or (given_name(key),)
     for name in (*layout.keys, *layout.dims):
-        if name in (layout.roll_up or (key,)):
-            raise ValuesError(
-                f"{name!r} is the name of the zones' key too: give another name in by="
-            )
-    twice = {*layout.columns()} & {*layout.attributes}
+        if name in owners:
+            cure = "give another name in by=" if name in layout.keys else "rename the dimension"
+            raise ValuesError(f"{name!r} is the name of the zones' key too: {cure}")
+    twice = {*layout.columns()} & {*layout.attributes, *owners}
     if twice:
-        raise ValuesError(f"two columns would be named {', '.join(sorted(twice))!r}")
+        raise ValuesError(
+            f"two columns would be named {', '.join(sorted(twice))!r}: rename the column of the "
+            "zones, or leave out the statistic"
+        )
 
 
 def _plan(

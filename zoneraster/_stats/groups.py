@@ -18,7 +18,9 @@ from zoneraster._stats.families import Members, group_numbers, sorted_rows
 from zoneraster._stats.keys import BELOW_CODE, EXCLUDED_CODE, UNKNOWN_CODE, Key
 from zoneraster._stats.partial import Families, Partial, blank, fold, joined
 from zoneraster._stats.request import Layout
-from zoneraster._stats.runs import one_of_each
+from zoneraster._stats.runs import groups_of_zones
+from zoneraster._store import asked_column
+from zoneraster._zones import given_name
 from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import StoreError, name_some
 
@@ -89,8 +91,8 @@ class Groups:
         if layout.roll_up:
             owners, owner = _rolled_up(zones, layout.roll_up)
         else:
-            attributes = {name: _column(zones, name) for name in layout.attributes}
-            owners = Owners({key: _column(zones, key)}, attributes)
+            attributes = {name: _asked(zones, name) for name in layout.attributes}
+            owners = Owners({given_name(key): _column(zones, key)}, attributes)
             owner = np.arange(ids.size)
         order = np.argsort(ids)
         return cls(
@@ -213,15 +215,16 @@ def _column(table: pa.Table, name: str) -> Any:  # Any: a pandas array of the co
     return series.array if is_extension else series.to_numpy()
 
 
+def _asked(table: pa.Table, name: str) -> Any:  # Any: as above
+    """The user's column of a name, or else ours."""
+    return _column(table, asked_column(table.column_names, name) or name)
+
+
 def _rolled_up(zones: pa.Table, names: Sequence[str]) -> tuple[Owners, Ints]:
     """Groups of equal attributes, in the order of their first zones, and the group of each zone."""
     import pandas as pd  # noqa: PLC0415 - slow import
 
-    frame = pd.DataFrame({name: _column(zones, name) for name in names})
-    _, first, group = np.unique(one_of_each(zones, names), return_index=True, return_inverse=True)
-    # In the order of the table, whatever ids zones have.
-    place = np.argsort(first)
-    number = np.empty(place.size, np.int64)
-    number[place] = np.arange(place.size)
-    firsts = frame.loc[first[place]]
-    return Owners({name: firsts[name].array for name in names}, {}), number[group]
+    frame = pd.DataFrame({name: _asked(zones, name) for name in names})
+    group = groups_of_zones(zones, names)
+    first = frame.loc[np.unique(group, return_index=True)[1]]
+    return Owners({name: first[name].array for name in names}, {}), group

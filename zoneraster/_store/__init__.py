@@ -9,9 +9,11 @@ business of the floor above.
 
 from zoneraster._store import ledger as ledger
 from zoneraster._store.ids import ZoneIds as ZoneIds
+from zoneraster._store.ids import are_ids as are_ids
 from zoneraster._store.ids import give_ids as give_ids
 from zoneraster._store.ids import id_dtype as id_dtype
 from zoneraster._store.ids import ids_are_kept as ids_are_kept
+from zoneraster._store.ids import kept_ids as kept_ids
 from zoneraster._store.ledger import ChunkReceipt as ChunkReceipt
 from zoneraster._store.ledger import crc32c as crc32c
 from zoneraster._store.manifest import INDEX_SCHEMA as INDEX_SCHEMA
@@ -57,6 +59,7 @@ from zoneraster._store.zarr_view import zarr_view as zarr_view
 from zoneraster._store.zone_table import CURE as CURE
 from zoneraster._store.zone_table import PLANNED_KEY as PLANNED_KEY
 from zoneraster._store.zone_table import ZONES_KEY as ZONES_KEY
+from zoneraster._store.zone_table import asked_column as asked_column
 from zoneraster._store.zone_table import close_zone_table as close_zone_table
 from zoneraster._store.zone_table import counts_agree as counts_agree
 from zoneraster._store.zone_table import find_zone_table as find_zone_table

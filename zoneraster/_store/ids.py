@@ -21,7 +21,7 @@ MAX_ID = 2**32 - 1
 
 
 def assign_ids(
-    keys: pa.ChunkedArray, *, previous: pa.Table | None = None
+    keys: pa.ChunkedArray, *, previous: pa.Table | None = None, are_chosen: bool = True
 ) -> npt.NDArray[np.uint32]:
     """Zone ids for keys.
 
@@ -30,6 +30,8 @@ def assign_ids(
     keys : (n,) unique keys
     previous : pyarrow.Table, optional
         Columns "key" and "zone_id" of all keys that ever had an id.
+    are_chosen : bool
+        False for numbers that nobody chose as ids, such as rows: they are none.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def assign_ids(
             f"keys are {_kind(keys)}, those of the last build are {_kind(known)}: "
             "give the same key column, or build a new store"
         )
-    if is_whole and known_ids.tolist() == known.to_pylist():
+    if is_whole and are_chosen and known_ids.tolist() == known.to_pylist():
         low, high = pc.min(keys).as_py(), pc.max(keys).as_py()
         if len(keys) == 0 or (low >= 1 and high <= MAX_ID):
             return np.asarray(keys.to_numpy()).astype(np.uint32)
@@ -118,7 +120,12 @@ class ZoneIds:
 
 
 def give_ids(
-    location: Location, keys: pa.ChunkedArray, *, is_new: bool, zones: pa.Table | None = None
+    location: Location,
+    keys: pa.ChunkedArray,
+    *,
+    is_new: bool,
+    zones: pa.Table | None = None,
+    row: Ints | None = None,
 ) -> ZoneIds:
     """Ids for the keys of a store, which keeps those it gave before.
 
@@ -131,6 +138,9 @@ def give_ids(
     zones : pyarrow.Table, optional
         Columns "key" and "zone_id" of the zones that the store has now: all that is known where the
         table of keys is lost.
+    row : (n,) int64, optional
+        Rows of keys that are nobody's choice, such as the rows themselves: a new store then counts
+        its ids from 1, whatever the keys are.
 
     Raises
     ------
@@ -146,7 +156,14 @@ def give_ids(
             "the ids of zones that are gone may be given to others"
         )
         known = zones
-    ids = assign_ids(keys, previous=known)
+    if is_new and row is not None:
+        known = pa.table({"key": keys.slice(0, 0), "zone_id": pa.array([], pa.uint32())})
+        if row.max(initial=0) >= MAX_ID:
+            raise ZonesError(f"row {row.max():,} needs an id beyond {MAX_ID}: build two stores")
+        ids = (row + 1).astype(np.uint32)
+        return ZoneIds(keys, ids, _kept(keys, ids, known))
+    # Rows that zoneraster 0.1 counted are ids, and no table of keys says otherwise.
+    ids = assign_ids(keys, previous=known, are_chosen=row is None or known is None)
     if not is_new and known is None and not are_ids(keys, ids):
         raise StoreMismatchError(
             f"the keys of {location} were its zone ids, which these keys cannot all be (whole "

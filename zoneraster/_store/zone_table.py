@@ -13,7 +13,6 @@ nothing but the counts.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,18 +27,16 @@ from zoneraster._store import ledger
 from zoneraster._store.manifest import PLAN_MARK
 from zoneraster._store.parquet import table_bytes
 from zoneraster._store.spec import Spec, load_spec
-from zoneraster._zones import Zones
+from zoneraster._zones import Zones, stored_name
 from zoneraster.arrays import Ints, Numbers
 from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
-from zoneraster.errors import CorruptStoreError, StoreError, ZonesError, name_some, told_as
+from zoneraster.errors import CorruptStoreError, StoreError, told_as
 
 ZONES_KEY = "zones.parquet"
 PLANNED_KEY = f"{PRIVATE}zones.parquet"
 # Columns of the zone table that are ours.
 COUNTS = ("claimed", "owned", "contested", "area_m2")
 CURE = "build again with the same zones"
-RESERVED = ("zone_id", *COUNTS, "geometry")
-_OURS = re.compile(rf"({'|'.join(RESERVED)})(_input)*")
 # Bytes that one array of a stored column can hold.
 _MAX_BYTES = 2**31 - 1
 
@@ -50,33 +47,33 @@ _MAX_BYTES = 2**31 - 1
 def make_zone_table(zones: Zones, zone_id: npt.NDArray[np.uint32]) -> pa.Table:
     """The zone table as it is planned: zone_id, attributes, geometry as WKB.
 
-    A user's column whose name is ours is kept with ``_input`` behind it.
-
-    Raises
-    ------
-    ZonesError
-        For columns of the same name.
+    A user's column whose name is ours is kept with ``_input`` behind it. Rows of the input that are
+    left out stand among the zones with the id 0, which no pixel has, and without a geometry.
     """
-    table = zones.table
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        raise ZonesError(
-            f"the zones have several columns of the name {name_some(twice)}: rename all but one"
-        )
-    is_id = zones.key == "zone_id" and np.array_equal(
-        table["zone_id"].to_numpy(zero_copy_only=False), zone_id
-    )
-    if is_id:
-        table = table.drop_columns(["zone_id"])
+    table, wkb = zones.everything, zones.wkb
+    ids = np.zeros(table.num_rows, np.uint32)
+    ids[zones.row] = zone_id
+    if zones.row.size < table.num_rows:
+        place = np.full(table.num_rows, -1)
+        place[zones.row] = np.arange(zones.row.size)
+        wkb = wkb.take(pa.array(place, mask=place < 0))
+    # Counts of the store that the zones come from, and its ids.
+    dropped = [name for name in zones.own if name != zones.key]
+    if zones.key == "zone_id" and np.array_equal(
+        table["zone_id"].to_numpy(zero_copy_only=False), ids
+    ):
+        dropped.append("zone_id")
+    table = table.drop_columns(dropped)
     table = table.rename_columns([stored_name(name) for name in table.column_names])
-    table = table.add_column(0, "zone_id", pa.array(zone_id))
-    table = table.append_column("geometry", _short_binary(zones.wkb))
+    table = table.add_column(0, "zone_id", pa.array(ids))
+    table = table.append_column("geometry", _short_binary(wkb))
     return table.replace_schema_metadata(None)
 
 
 def _short_binary(wkb: pa.LargeBinaryArray) -> pa.ChunkedArray:
     """The same bytes with 32-bit offsets, which more readers know, in as few arrays as they fit."""
-    ends = np.concatenate([[0], np.cumsum(pc.binary_length(wkb).to_numpy())])
+    lengths = pc.fill_null(pc.binary_length(wkb), 0).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(lengths)])
     pieces, start = [], 0
     while start < len(wkb):
         end = int(np.searchsorted(ends, ends[start] + _MAX_BYTES, side="right")) - 1
@@ -99,18 +96,9 @@ def geoparquet_metadata(crs_json: dict[str, Any]) -> dict[bytes, bytes]:
     return {b"geo": json.dumps(geo).encode()}
 
 
-def stored_name(name: str) -> str:
-    """Name of a user's column in the stored zone table.
-
-    What such a name comes from is renamed too, when the zones of a store go into another one: no
-    two names become one.
-
-    Examples
-    --------
-    >>> stored_name("claimed"), stored_name("claimed_input"), stored_name("name")
-    ('claimed_input', 'claimed_input_input', 'name')
-    """
-    return f"{name}_input" if _OURS.fullmatch(name) else name
+def asked_column(names: Sequence[str], asked: str) -> str | None:
+    """Column of a stored zone table that a name asks for, the user's before ours; None: none."""
+    return next((name for name in (stored_name(asked), asked) if name in names), None)
 
 
 # ---- closing -------------------------------------------------------------------------------------
@@ -131,7 +119,7 @@ def close_zone_table(
 
     Returns
     -------
-    keys : list of the user's keys, in the order of the table
+    keys : list of the user's keys, in the order of the table, without rows that were left out
     counts : dict of (n_zones,) arrays, one for each of `COUNTS`
 
     Raises
@@ -155,7 +143,8 @@ def close_zone_table(
     blobs.sync([ZONES_KEY])
     # Not before the public one is whole: it holds the only copy of the attributes.
     blobs.delete(PLANNED_KEY)
-    return table[key_column(spec, table)].to_pylist(), counts
+    keys = table[key_column(spec, table)].filter(pa.array(ids > 0)).to_pylist()
+    return keys, {name: values[ids > 0] for name, values in counts.items()}
 
 
 def sum_counts(receipts: Sequence[pa.Table]) -> tuple[dict[str, Numbers], int, int]:
@@ -247,7 +236,7 @@ def require_zone_table(location: Location, blobs: Blobs, spec: Spec | None) -> b
 
 
 def read_zone_ids(location: Location, spec: Spec, data: bytes) -> pa.Table:
-    """Columns "key" and "zone_id" of a zone table.
+    """Columns "key" and "zone_id" of a zone table, for the zones that have an id.
 
     Raises
     ------
@@ -259,7 +248,8 @@ def read_zone_ids(location: Location, spec: Spec, data: bytes) -> pa.Table:
         key = key_column(spec, schema.empty_table())
         table = pq.read_table(pa.BufferReader(data), columns=list({key, "zone_id"}))
         ids = table["zone_id"].cast(pa.uint32())
-        return pa.table({"key": table[key], "zone_id": ids})
+        # Rows that were left out have no id.
+        return pa.table({"key": table[key], "zone_id": ids}).filter(pc.greater(ids, 0))
 
 
 def key_column(spec: Spec, table: pa.Table) -> str:

@@ -25,7 +25,9 @@ from zoneraster._zones.wkb import (
     SRID,
     Ragged,
     Walk,
+    multipolygon_wkb,
     objects_of,
+    walk_wkb,
 )
 from zoneraster.arrays import Bools, Floats, Ints, Objects
 from zoneraster.errors import NAMED, ZonesError, name_some
@@ -136,6 +138,23 @@ def with_far_rows(walk: Walk, grid: Grid | None) -> Walk:
     code[rows] = FAR
     detail[rows] = far[at] - ragged.ring_offsets[ragged.part_offsets[first_part]]
     return replace(walk, code=code, detail=detail)
+
+
+def without_short_rings(found: Source, walk: Walk) -> tuple[Source, Walk, Ints]:
+    """The source without rings of less than three vertices, its walk, and the rows that had some.
+
+    A row of which nothing is left stays as it is.
+    """
+    rows = np.flatnonzero(walk.code == SHORT_RING)
+    if not rows.size:
+        return found, walk, rows
+    rest = walk_wkb(found.wkb.take(pa.array(rows)), drop_short=True)
+    is_left = rest.code == FINE
+    new = multipolygon_wkb(rest.ragged, rows.size).filter(pa.array(is_left))
+    mask = np.zeros(len(found.wkb), np.bool_)
+    mask[rows[is_left]] = True
+    found = replace(found, wkb=pc.replace_with_mask(found.wkb, mask, new), geometry=None)
+    return found, walk_wkb(found.wkb), rows[is_left]
 
 
 def judge_rows(found: Source, walk: Walk, *, repair: bool) -> Verdict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,34 +14,163 @@ import pyarrow.compute as pc
 from zoneraster._zones.sources import Source
 from zoneraster.errors import NAMED, ZonesError, name_some
 
+# What the number of a row is called, see `_free_name`.
+_NUMBERS = re.compile(r"row|index|row_\d+")
 
-def with_key(found: Source, key: str | None) -> tuple[Source, str]:
-    """The input with a checked key column, and its name."""
-    table, label = found.table, found.label
-    names = ", ".join(table.column_names) or "none"
-    if key is None and "zone_id" in table.column_names:
-        key = "zone_id"
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The key that the zones of a store have had so far.
+
+    Parameters
+    ----------
+    key : str
+    first_row : int
+        What rows are counted from; not 0 in a store that has always counted otherwise, where an
+        index is passed over.
+    """
+
+    key: str
+    first_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A source whose zones have names.
+
+    Parameters
+    ----------
+    found : Source
+        With the key among the columns.
+    key : str
+        Name of that column.
+    is_numbered : bool
+        The key is the row, or an index without a name: numbers that nobody chose as zone ids.
+    """
+
+    found: Source
+    key: str
+    is_numbered: bool
+
+
+def with_key(found: Source, key: str | None, kept: Kept | None = None) -> Keyed:
+    """The input with a checked key column.
+
+    Parameters
+    ----------
+    found : Source
+    key : str or None
+        A column, or what the feature ids of the source are called. None for the index of a frame,
+        and the row of a file.
+    kept : Kept, optional
+        Taken without a `key`.
+
+    Raises
+    ------
+    ZonesError
+        For a key that is missing, has gaps, is neither whole numbers nor text, or is not unique.
+    """
+    if key is None and kept is not None and not _is_automatic(kept.key, found):
+        key = kept.key
     if key is None:
-        if "row" in table.column_names:
-            raise ZonesError(
-                f"{label}: a column 'row' is there already, and zones without a key are named by "
-                f"one: give key='row' or another column ({names})"
-            )
-        rows = pa.array(np.arange(1, len(found.wkb) + 1))
-        # Rebuilt, because a table without columns forgets how many rows it has.
-        table = pa.Table.from_arrays([*table.columns, rows], names=[*table.column_names, "row"])
-        return replace(found, table=table.replace_schema_metadata(None)), "row"
+        return _indexed(found, kept.first_row if kept is not None else 0)
+    table, label = found.table, found.label
+    if key in found.refused:
+        raise ZonesError(f"{label}: key column {key!r} cannot be told: {found.refused[key]}")
     if table.column_names.count(key) != 1:
-        raise ZonesError(f"{label}: no single key column {key!r}; columns: {names}")
-    column = table[key]
+        ids = found.feature_ids.get(key) if key not in table.column_names else None
+        if ids is None:
+            names = ", ".join(table.column_names) or "none"
+            raise ZonesError(f"{label}: no single key column {key!r}; columns: {names}")
+        found = _with_column(found, key, ids)
+        table = found.table
+    column = _plain(table[key])
+    _check_keys(column, f"{label}: key column {key!r}")
+    index = table.column_names.index(key)
+    table = table.set_column(index, key, whole_numbers(column)).replace_schema_metadata(None)
+    return Keyed(replace(found, table=table), key, is_numbered=False)
+
+
+def _is_automatic(kept: str, found: Source) -> bool:
+    """The store's key is a number of rows, or the index of the frame."""
+    is_index = len(found.index) == 1 and found.index[0][0] == kept
+    return is_index or (bool(_NUMBERS.fullmatch(kept)) and kept not in found.table.column_names)
+
+
+def _indexed(found: Source, first_row: int) -> Keyed:
+    """The input with its own index as key; without one, the number of the row."""
+    table, label, notes = found.table, found.label, []
+    if "zone_id" in table.column_names and "zone_id" not in [name for name, _ in found.index]:
+        notes.append(
+            f"{label} has a column zone_id, which names no zones without key='zone_id' "
+            "(--key zone_id): they go by the index of the frame or the row of the file"
+        )
+    name, column = None, None
+    if found.index and not first_row:
+        if len(found.index) > 1:
+            levels = ", ".join(str(name) for name, _ in found.index)
+            raise ZonesError(
+                f"{label}: its index has {len(found.index)} levels ({levels}), and a key has one: "
+                "give key=, or call reset_index"
+            )
+        name, column = found.index[0]
+        column = _plain(column)
+        try:
+            _check_keys(column, f"{label}: its index, the key of zones without key=,")
+        except ZonesError as err:
+            raise ZonesError(f"{err}; or give key=, or call reset_index(drop=True)") from None
+        column = whole_numbers(column)
+    if column is None:
+        rows = np.arange(first_row, first_row + len(found.wkb))
+        column = pa.chunked_array([pa.array(rows)])
+    is_numbered = name is None
+    if name is None:
+        name = _free_name(table, column)
+    elif name in table.column_names and not _is_equal(table[name], column):
+        notes.append(
+            f"{label}: column {name!r} is left out, the index, which is the key, has its name"
+        )
+    found = replace(found, notes=(*found.notes, *notes))
+    return Keyed(_with_column(found, name, column), name, is_numbered)
+
+
+def _free_name(table: pa.Table, column: pa.ChunkedArray) -> str:
+    """What the number of the row is called: the user's columns keep their names."""
+    for name in itertools.chain(("row", "index"), (f"row_{n}" for n in itertools.count(1))):
+        if name not in table.column_names or (
+            table.column_names.count(name) == 1 and _is_equal(table[name], column)
+        ):
+            break
+    return name
+
+
+def _is_equal(column: pa.ChunkedArray, keys: pa.ChunkedArray) -> bool:
+    """A column holds the very keys."""
+    try:
+        return bool(_plain(column).cast(keys.type).equals(keys))
+    except pa.ArrowException:
+        return False
+
+
+def _with_column(found: Source, name: str, column: pa.ChunkedArray) -> Source:
+    """The source with a column, which takes the place of another one of its name."""
+    names = [*found.table.column_names]
+    columns = [*found.table.columns]
+    if name in names:
+        columns[names.index(name)] = column
+    else:
+        names, columns = [*names, name], [*columns, column]
+    # Rebuilt, because a table without columns forgets how many rows it has.
+    return replace(found, table=pa.Table.from_arrays(columns, names=names))
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values without a dictionary or views."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())
-    _check_keys(column, f"{label}: key column {key!r}")
-    index = table.column_names.index(key)
-    table = table.set_column(index, key, whole_numbers(column)).replace_schema_metadata(None)
-    return replace(found, table=table), key
+    return column
 
 
 def _check_keys(column: pa.ChunkedArray, label: str) -> None:

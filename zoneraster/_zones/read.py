@@ -7,7 +7,8 @@ reference systems agree, and no row is dropped without being named.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -25,14 +26,17 @@ from zoneraster._zones.checks import (
     refuse_bad_rows,
     skipped_rows,
     with_far_rows,
+    without_short_rings,
 )
-from zoneraster._zones.keys import with_key
+from zoneraster._zones.columns import of_a_store
+from zoneraster._zones.keys import Kept, with_key
+from zoneraster._zones.paths import file_digest, open_source
 from zoneraster._zones.reproject import Projection, reproject_ragged
 from zoneraster._zones.rings import Rings, pixel_rings
-from zoneraster._zones.sources import Source, crs_of, file_digest, open_source
+from zoneraster._zones.sources import Source, crs_of
 from zoneraster._zones.wkb import FINE, Ragged, Walk, multipolygon_wkb, walk_wkb
 from zoneraster.arrays import Ints
-from zoneraster.errors import ZonesError, warn
+from zoneraster.errors import NAMED, ZonesError, name_some, number_of
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +62,22 @@ class Zones:
         The same rings as the zone table stores them: Polygon or MultiPolygon, 2-D.
     row : (n,) int64
         0-based row numbers in the input.
+    everything : pyarrow.Table
+        Attributes of all rows of the input, those that are left out among them.
     skipped : tuple of SkippedRow
     invalid : tuple
         Keys of the zones whose rings cross themselves or each other. They are burned even-odd; with
         ``on_invalid="repair"`` they were repaired first.
+    is_numbered : bool
+        The key is the number of the row, or an index without a name.
+    is_repaired : bool
+        Rings that crossed each other were rebuilt.
+    own : tuple of str
+        Columns of the store that the zones come from.
+    refused : mapping of str to str
+        Columns that were left out, and why.
+    notes : tuple of str
+        What was guessed, assumed or left out, in sentences for the report.
     """
 
     table: pa.Table
@@ -69,8 +85,14 @@ class Zones:
     ragged: Ragged
     wkb: pa.LargeBinaryArray
     row: Ints
+    everything: pa.Table
     skipped: tuple[SkippedRow, ...]
     invalid: tuple[object, ...]
+    is_numbered: bool = False
+    is_repaired: bool = False
+    own: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def keys(self) -> pa.ChunkedArray:
         """The user's key of each zone."""
@@ -85,27 +107,33 @@ def read_zones(
     on_invalid: OnInvalid = "error",
     assume_crs: object = None,
     layer: str | None = None,
+    kept: Kept | None = None,
 ) -> Zones:
     """Read zones, check every row and bring them to the CRS of a grid.
 
     Parameters
     ----------
     source : path, URL or frame
-        GeoParquet (also by URL, such as ``s3://bucket/zones.parquet``), GeoPackage, Shapefile,
-        FlatGeobuf or GeoJSON; a GeoDataFrame, or anything whose ``compute()`` or ``to_geopandas()``
-        gives one. Columns with further geometries or boxes of them are left out.
+        GeoParquet (also by URL, such as ``s3://bucket/zones.parquet``), GeoPackage, Shapefile (also
+        zipped), FlatGeobuf, GeoJSON and its sequences, TopoJSON, Esri JSON; a GeoDataFrame, or
+        anything whose ``compute()`` or ``to_geopandas()`` gives one. Columns with further
+        geometries or boxes of them are left out.
     grid : Grid
     key : str, optional
-        Column that names the zones: unique whole numbers or text, without gaps. Default: `zone_id`
-        when there is such a column, else a new column "row" with the row numbers, counted from 1.
+        Column that names the zones: unique whole numbers or text, without gaps. Also the ids of
+        features, where a file has some: "fid", or "id" in GeoJSON. Default: the index of a frame,
+        with its name; of a file the rows, counted from 0. Both are called "row" without a name.
     on_invalid : {"error", "skip", "repair"}
         What to do with rows that are null, empty, not polygons, not finite, or more than 2**40
         pixels away: raise, or leave them out and list them. "repair" also rebuilds rings that cross
-        themselves; otherwise these are burned even-odd.
+        themselves, which are burned even-odd otherwise, and leaves out rings of less than three
+        vertices instead of their rows.
     assume_crs : anything that `pyproj.CRS.from_user_input` takes, optional
         CRS of a source that declares none.
     layer : str, optional
         Layer of a file with several.
+    kept : Kept, optional
+        The key of the zones that a store has; taken without a `key`.
 
     Returns
     -------
@@ -120,21 +148,34 @@ def read_zones(
     """
     if on_invalid not in ("error", "skip", "repair"):
         raise ZonesError(f"on_invalid is {on_invalid!r}: choose 'error', 'skip' or 'repair'")
-    found = open_source(source, layer)
+    found = open_source(source, layer, key or (kept.key if kept else None))
     if len(found.wkb) == 0:
         raise ZonesError(f"{found.label}: 0 zones; give a file or layer with at least one polygon")
+    keyed = with_key(of_a_store(found), key, kept)
+    found, key, notes = keyed.found, keyed.key, [*keyed.found.notes]
     if found.is_spherical:
-        warn(
+        notes.append(
             f"{found.label} declares spherical edges: they are burned as straight lines in its CRS"
         )
-    found, key = with_key(found, key)
-    walk, source = walk_wkb(found.wkb), crs_of(found, assume_crs)
+    source, said = crs_of(found, assume_crs)
+    walk = walk_wkb(found.wkb)
+    if on_invalid == "repair":
+        found, walk, rows = without_short_rings(found, walk)
+        if rows.size:
+            notes.append(
+                f"{number_of(rows.size, 'zone')} without rings of less than three vertices, which "
+                f"were left out: {name_some(found.keys(key, rows[:NAMED]), rows.size)}"
+            )
     projection = None if same_crs(source, grid.crs) else Projection.between(source, grid)
     walk = with_far_rows(walk, grid if projection is None else None)
     verdict = judge_rows(found, walk, repair=on_invalid == "repair")
     if on_invalid == "error":
         refuse_bad_rows(found, key, verdict)
     zones = _fine_zones(found, key, walk, verdict)
+    zones = replace(
+        zones, is_numbered=keyed.is_numbered, is_repaired=on_invalid == "repair", own=found.own,
+        refused=found.refused, notes=(*notes, *said),
+    )  # fmt: skip
     log.info("%s: %d zones, %d rows skipped", found.label, zones.row.size, len(zones.skipped))
     return _brought(zones, found, source, grid, projection)
 
@@ -148,6 +189,7 @@ def read_stable_zones(
     on_invalid: OnInvalid = "error",
     assume_crs: object = None,
     layer: str | None = None,
+    kept: Kept | None = None,
 ) -> tuple[Zones, str]:
     """Zones, and the digest of the very bytes that they were read from.
 
@@ -156,7 +198,7 @@ def read_stable_zones(
     digest : str
         `source_digest` of the source, taken before. A file that has another one after it was read
         was replaced meanwhile, and is read again.
-    source, grid, key, on_invalid, assume_crs, layer
+    source, grid, key, on_invalid, assume_crs, layer, kept
         As `read_zones` takes them.
 
     Raises
@@ -167,8 +209,9 @@ def read_stable_zones(
     for _ in range(READINGS):
         before = digest
         zones = read_zones(
-            source, grid, key=key, on_invalid=on_invalid, assume_crs=assume_crs, layer=layer
-        )
+            source, grid, key=key, on_invalid=on_invalid, assume_crs=assume_crs, layer=layer,
+            kept=kept,
+        )  # fmt: skip
         digest = file_digest(source)
         if digest in {before, ""}:
             return zones, before
@@ -196,7 +239,7 @@ def _fine_zones(found: Source, key: str, walk: Walk, verdict: Verdict) -> Zones:
         # Rows that are left out or were repaired: their rings went into the first walk.
         ragged = walk_wkb(wkb).ragged
     invalid = found.keys(key, verdict.crossed)
-    return Zones(table, key, ragged, wkb, row, skipped, invalid)
+    return Zones(table, key, ragged, wkb, row, found.table, skipped, invalid)
 
 
 def _brought(

@@ -64,8 +64,15 @@ class Walk:
     ragged: Ragged
 
 
-def walk_wkb(wkb: pa.LargeBinaryArray) -> Walk:
-    """Walk through the WKB of all rows, once."""
+def walk_wkb(wkb: pa.LargeBinaryArray, *, drop_short: bool = False) -> Walk:
+    """Walk through the WKB of all rows, once.
+
+    Parameters
+    ----------
+    wkb : (n,) pyarrow.LargeBinaryArray
+    drop_short : bool
+        Pass over rings of less than three vertices, and over the holes of a shell that has no more.
+    """
     _, offsets, buffer = wkb.buffers()
     ends = np.frombuffer(offsets, np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
     content = np.frombuffer(buffer or b"", np.uint8)
@@ -78,8 +85,9 @@ def walk_wkb(wkb: pa.LargeBinaryArray) -> Walk:
     part_zone = np.empty(n_rings, np.int64)
     found, is_plain = np.zeros((n, 2), np.int64), np.zeros(n, np.bool_)
     parts, rings, vertices = _walk_rows(
-        content, ends, is_null, found, is_plain, (places, ring_offsets, part_offsets, part_zone)
-    )
+        content, ends, is_null, found, is_plain,
+        (places, ring_offsets, part_offsets, part_zone), drop_short,
+    )  # fmt: skip
     ragged = Ragged(
         xy=places[: 16 * vertices].view(np.float64).reshape(vertices, 2),
         ring_offsets=ring_offsets[: rings + 1],
@@ -169,7 +177,7 @@ def _copy_ring(content, at, count, numbers, little, places):  # type: ignore[no-
 
 
 @kernel
-def _walk_row(content, at, end, row, place, out):  # type: ignore[no-untyped-def]  # noqa: PLR0911 - one a finding
+def _walk_row(content, at, end, row, place, out, drop_short):  # type: ignore[no-untyped-def]  # noqa: PLR0911 - one a finding
     """Walk through the row's bytes ``at`` to ``end``, and write its rings behind `place`.
 
     Returns code, detail, whether it is plain, and the place behind its last part, ring and vertex,
@@ -191,14 +199,19 @@ def _walk_row(content, at, end, row, place, out):  # type: ignore[no-untyped-def
             return BROKEN, 0, False, place
         n_rings, at, before = _uint32(content, at + 5, little), at + 9, ring
         is_plain &= is_plain_part and n_rings > 0
+        is_shell, is_passed_over = True, False
         for _ in range(n_rings):
             if end - at < 4:
                 return BROKEN, 0, False, place
             count, at = _uint32(content, at, little), at + 4
             if 8 * count * numbers > end - at:
                 return BROKEN, 0, False, place
-            if count == 0:
+            is_passed_over |= drop_short and is_shell and count < 3
+            is_shell = False
+            if count == 0 or is_passed_over or (drop_short and count < 3):
                 is_plain = False
+                at += 8 * count * numbers
+                seen += count
                 continue
             _copy_ring(content, at, count, numbers, little, places[16 * vertex :])
             at += 8 * count * numbers
@@ -228,7 +241,7 @@ def _walk_row(content, at, end, row, place, out):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _walk_rows(content, ends, is_null, found, is_plain, out):  # type: ignore[no-untyped-def]
+def _walk_rows(content, ends, is_null, found, is_plain, out, drop_short):  # type: ignore[no-untyped-def]
     """Walk through all rows; return the numbers of parts, rings and vertices of those fine."""
     place = (0, 0, 0)
     for row in range(is_null.size):
@@ -236,7 +249,7 @@ def _walk_rows(content, ends, is_null, found, is_plain, out):  # type: ignore[no
             found[row, 0] = NULL
             continue
         code, detail, is_plain[row], then = _walk_row(
-            content, ends[row], ends[row + 1], row, place, out
+            content, ends[row], ends[row + 1], row, place, out, drop_short
         )
         found[row, 0], found[row, 1] = code, detail
         if code == FINE:
