@@ -18,8 +18,7 @@ from zoneraster._stats.families import Members, group_numbers, sorted_rows
 from zoneraster._stats.keys import BELOW_CODE, EXCLUDED_CODE, UNKNOWN_CODE, Key
 from zoneraster._stats.partial import Families, Partial, blank, fold, joined
 from zoneraster._stats.request import Layout
-from zoneraster._stats.runs import groups_of_zones
-from zoneraster._store import asked_column
+from zoneraster._store import asked_column, groups_of_zones
 from zoneraster._zones import given_name
 from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import StoreError, name_some

@@ -34,11 +34,11 @@ from zoneraster._store import (
     ARRAY,
     ChunkReceipt,
     Records,
-    asked_column,
     expected_receipts,
     ledger,
     load_spec,
     mending,
+    one_of_each,
     open_finished,
     read_zone_table,
     refuse_changed,
@@ -173,43 +173,6 @@ class StoredZones:
     def said(self) -> tuple[object, ...]:
         """Whether zones are claimed, and which of them count as one."""
         return (self.are_claimed, self.merging)
-
-
-def groups_of_zones(table: pa.Table, names: Sequence[str]) -> Ints:
-    """For each row of a zone table the number of its group, in the order of their first rows.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-    names : sequence of str
-        Columns that the rows of a group agree in, as the user calls them.
-    """
-    columns = [asked_column(table.column_names, name) or name for name in names]
-    frame = table.select(columns).to_pandas()
-    group = frame.groupby(columns, sort=False, dropna=False).ngroup()
-    numbers: Ints = group.to_numpy().astype(np.int64)
-    return numbers
-
-
-def one_of_each(table: pa.Table, names: Sequence[str]) -> Ints:
-    """For each zone the id under which it counts: of those that agree in some columns the first.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        The zone table.
-    names : sequence of str
-        None: each zone counts for itself.
-    """
-    ids: Ints = table["zone_id"].to_numpy().astype(np.int64)
-    if not names:
-        return ids
-    group = groups_of_zones(table, names)
-    ones = np.zeros(group.max(initial=-1) + 1, np.int64)
-    # Rows that were left out have no id. Backwards, so that the first one stays.
-    has_id = np.flatnonzero(ids > 0)[::-1]
-    ones[group[has_id]] = ids[has_id]
-    return ones[group]
 
 
 @functools.lru_cache(maxsize=2)

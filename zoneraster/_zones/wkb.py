@@ -199,15 +199,14 @@ def _walk_row(content, at, end, row, place, out, drop_short):  # type: ignore[no
             return BROKEN, 0, False, place
         n_rings, at, before = _uint32(content, at + 5, little), at + 9, ring
         is_plain &= is_plain_part and n_rings > 0
-        is_shell, is_passed_over = True, False
-        for _ in range(n_rings):
+        is_passed_over = False
+        for r in range(n_rings):
             if end - at < 4:
                 return BROKEN, 0, False, place
             count, at = _uint32(content, at, little), at + 4
             if 8 * count * numbers > end - at:
                 return BROKEN, 0, False, place
-            is_passed_over |= drop_short and is_shell and count < 3
-            is_shell = False
+            is_passed_over |= drop_short and r == 0 and count < 3
             if count == 0 or is_passed_over or (drop_short and count < 3):
                 is_plain = False
                 at += 8 * count * numbers
