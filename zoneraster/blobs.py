@@ -14,21 +14,21 @@ import os
 import pickle
 import re
 import secrets
-import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias
 
 import fsspec
 
-from zoneraster.errors import StoreError
+from zoneraster.errors import NOT_THERE, StoreError, cure_of, place_error
+from zoneraster.remote import FsspecBlobs
 
 PRIVATE = ".zoneraster/"
+_AGAIN = "mend that and run the same command again, what is done is safe"
 _SYNCED_AT_ONCE = 64  # files that are open while the kernel writes them
 _TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.partial$")
 # Variables that clients of object stores find endpoints, accounts and credentials in.
@@ -89,7 +89,8 @@ class LocalBlobs:
 
     def get(self, key: str) -> bytes:
         """Bytes of a key."""
-        return (self.root / key).read_bytes()
+        with place_error(f"{self.root}/{key} cannot be read", passing=NOT_THERE):
+            return (self.root / key).read_bytes()
 
     def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
         """Write to a temporary name in the same folder and rename."""
@@ -106,7 +107,7 @@ class LocalBlobs:
         except OSError as err:
             raise StoreError(
                 f"cannot write {len(data):,} bytes to {self.root}/{key}: {err.strerror or err}; "
-                "mend that and run the same command again, what is done is safe"
+                f"{cure_of(err) or _AGAIN}"
             ) from err
 
     def _make(self, folder: str) -> None:
@@ -136,22 +137,25 @@ class LocalBlobs:
 
     def open(self, key: str) -> BinaryIO:
         """Open a key for reading."""
-        return (self.root / key).open("rb")
+        with place_error(f"{self.root}/{key} cannot be read", passing=NOT_THERE):
+            return (self.root / key).open("rb")
 
     @contextmanager
     def writer(self, key: str) -> Iterator[BinaryIO]:
         """Write to a temporary name and rename at the end."""
         path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(_temporary_name(path.name))
         try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                _sync_data(file.fileno())
-            temporary.replace(path)
+            with place_error(f"{path} cannot be written"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with temporary.open("xb") as file:
+                    yield file
+                    file.flush()
+                    _sync_data(file.fileno())
+                temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def sync(self, keys: Iterable[str]) -> None:
         """Have the kernel write these files, then their names in their folders."""
@@ -164,8 +168,8 @@ class LocalBlobs:
                 self._sync_names(folder)
         except OSError as err:
             raise StoreError(
-                f"cannot write to the disk of {self.root}: {err.strerror or err}; mend that and "
-                "run the same command again, what is done is safe"
+                f"cannot write to the disk of {self.root}: {err.strerror or err}; "
+                f"{cure_of(err) or _AGAIN}"
             ) from err
 
     def _sync_names(self, folder: str) -> None:
@@ -180,7 +184,8 @@ class LocalBlobs:
 
     def delete(self, key: str) -> None:
         """Delete a key."""
-        (self.root / key).unlink(missing_ok=True)
+        with place_error(f"{self.root}/{key} cannot be deleted"):
+            (self.root / key).unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder, our temporary ones left out, and those that vanish meanwhile."""
@@ -261,88 +266,6 @@ def _sync_files(paths: Sequence[str], sync: Callable[[int], None]) -> None:
 def _temporary_name(name: str) -> str:
     """A name beside another one that no thread, process or machine takes too."""
     return f".{name}.{os.getpid()}-{secrets.randbits(48)}.partial"
-
-
-class FsspecBlobs:
-    """Blobs on anything fsspec reaches: one PUT per key.
-
-    Parameters
-    ----------
-    fs : fsspec.AbstractFileSystem
-    root : str
-    """
-
-    def __init__(self, fs: Any, root: str) -> None:  # Any: fsspec carries no types
-        self.fs = fs
-        self.root = root.rstrip("/")
-        # Links of a page for people may be read as a listing: it proves nothing.
-        self._is_web = self.root.startswith(("http://", "https://"))
-        self._listing = threading.Lock()
-
-    def get(self, key: str) -> bytes:
-        """Bytes of a key."""
-        try:
-            return bytes(self.fs.cat_file(f"{self.root}/{key}"))
-        except OSError:
-            raise
-        except Exception as err:
-            # What a web server says that may not tell which files there are.
-            if self._is_web and getattr(err, "status", None) in {403, 410}:
-                raise FileNotFoundError(f"{self.root}/{key}") from err
-            raise
-
-    def put(self, key: str, data: bytes, *, synced: bool = False) -> None:
-        """Write all of a key; what was put is safe when the request ends."""
-        self.fs.pipe_file(f"{self.root}/{key}", data)
-
-    def sync(self, keys: Iterable[str]) -> None:
-        """Nothing to wait for."""
-
-    def open(self, key: str) -> BinaryIO:
-        """Open a key for reading."""
-        file: BinaryIO = self.fs.open(f"{self.root}/{key}", "rb")
-        return file
-
-    @contextmanager
-    def writer(self, key: str) -> Iterator[BinaryIO]:
-        """Write to a local temporary file and upload it at the end."""
-        with tempfile.NamedTemporaryFile(suffix=".partial") as file:
-            yield file  # type: ignore[misc]  # a wrapper that has every method of BinaryIO
-            file.flush()
-            self.fs.put_file(file.name, f"{self.root}/{key}")
-
-    def delete(self, key: str) -> None:
-        """Delete a key."""
-        try:
-            self.fs.rm_file(f"{self.root}/{key}")
-        except FileNotFoundError:
-            return
-
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below a folder."""
-        folder = prefix.rstrip("/")
-        for key, info in self.infos(folder):
-            yield f"{folder}/{key}" if folder else key, int(info["size"])
-
-    def infos(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Keys below a folder, from there on, and what the file system says of each."""
-        if self._is_web:
-            raise PermissionError(f"{self.root}: a web server lists no files")
-        # The listings that a client remembers are no place for two threads.
-        with self._listing:
-            self.fs.invalidate_cache()
-            found = self.fs.find(f"{self.root}/{folder}", detail=True)
-        skip = len(f"{self.root}/{folder}".strip("/")) + 1
-        for name, info in sorted(found.items()):
-            yield name.removeprefix("/")[skip:], info
-
-    def has(self, key: str) -> bool:
-        """There is such an object."""
-        return bool(self.fs.exists(f"{self.root}/{key}"))
-
-    def sweep(self, min_age: float = 0.0, *, folders: Sequence[str] | None = None) -> int:
-        """Nothing to sweep: a PUT leaves no temporary object."""
-        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,7 +363,7 @@ def _client(location: Location, process: int, period: int) -> FsspecBlobs:
         extra = {"s3": "s3", "http": "http", "https": "http"}.get(location.url.partition("://")[0])
         cure = f": pip install 'zoneraster[{extra}]'" if extra else ""
         raise ImportError(f"cannot reach {location} ({err}){cure}") from err
-    return FsspecBlobs(fs, root)
+    return FsspecBlobs(fs, root, location.url)
 
 
 def _text_of_place(store: object) -> str:
@@ -481,7 +404,7 @@ def get_or_none(blobs: Blobs, key: str) -> bytes | None:
     """Bytes of a key; None where there is no such file."""
     try:
         return blobs.get(key)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except NOT_THERE:
         return None
 
 

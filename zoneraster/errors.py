@@ -22,6 +22,9 @@ Each class is also the builtin that a caller would expect::
 
 from __future__ import annotations
 
+import errno
+import re
+import socket
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +33,8 @@ from pathlib import Path
 
 # How many names a message lists before it says how many more there are.
 NAMED = 5
+# What says that a file is not there, or is none.
+NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 # Frames of the package itself, which no warning points at.
 _HERE = str(Path(__file__).parent / "_")[:-1]
 
@@ -133,7 +138,67 @@ def told_as(error: type[ZonerasterError], what: str, cure: str) -> Iterator[None
         raise
     except Exception as err:
         said = " ".join(str(err).split())[:300]
+        cure = cure_of(err) or cure
         raise error(f"{what} ({type(err).__name__}{said and ': '}{said}): {cure}") from err
+
+
+@contextmanager
+def place_error(what: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """A door for what disks and networks raise.
+
+    Parameters
+    ----------
+    what : str
+        What cannot be done, with the path or URL.
+    passing : tuple of exception types
+        What the caller makes something of, such as `NOT_THERE`.
+
+    Raises
+    ------
+    StoreError
+        With what went wrong, and the cure for it.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except (ZonerasterError, ImportError, AssertionError):
+        raise
+    except Exception as err:
+        cure = cure_of(err)
+        if cure is None and not isinstance(err, OSError):
+            raise  # not of a place
+        said = " ".join(str(err).split())[:300]
+        cure = cure or "mend that and run the same again, what is done is safe"
+        raise StoreError(f"{what} ({type(err).__name__}{said and ': '}{said}): {cure}") from err
+
+
+def cure_of(err: BaseException) -> str | None:
+    """What helps against an error of a disk or a network; None for other errors.
+
+    Clients of object stores have errors of their own, which are known by their names.
+    """
+    name, status = type(err).__name__, getattr(err, "status", None)
+    number = err.errno if isinstance(err, OSError) else None
+    is_gone = isinstance(err, ConnectionError | TimeoutError | socket.gaierror)
+    cures = {
+        "make room there, and run the same again; what is done is safe": (
+            number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        ),
+        "choose a place that can be written to": number == errno.EROFS,
+        "give credentials in the environment or in storage_options (--storage-option), there "
+        "anon=True for what is open to all": "Credentials" in name or status == 401,
+        "check that you, or the credentials in use, have the right to do that": (
+            isinstance(err, PermissionError) or status == 403
+        ),
+        "check the host's name and the network, and run the same again; what is done is safe": (
+            is_gone or bool(re.search(r"Connect|Timeout|Proxy|Disconnected", name))
+        ),
+        "check the path, and what the server says; what is done is safe": (
+            name in {"ClientError", "ClientResponseError"} or name.startswith("HTTP")
+        ),
+    }
+    return next((cure for cure, helps in cures.items() if helps), None)
 
 
 def number_of(n: int, noun: str) -> str:

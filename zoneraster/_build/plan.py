@@ -223,6 +223,11 @@ def refuse_foreign(location: Location) -> None:
     """
     blobs = location.blobs()
     with told_as(StoreError, f"{location} cannot be read", "check the path and the rights for it"):
+        if location.url.startswith(("http://", "https://")):
+            raise StoreError(
+                f"{location} is on a web server, which takes no files: build on a disk or an "
+                "object store, and publish that"
+            )
         if location.is_local and Path(location.url).is_file():
             raise StoreError(f"{location} is a file: a store needs an empty or new folder")
         if has_plan(blobs):

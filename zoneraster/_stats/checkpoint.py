@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from zoneraster._grid import Window
@@ -64,6 +65,8 @@ class Checkpoint:
         StoreError
             When the place holds something else, or another version's partials.
         """
+        if location.is_local and Path(location.url).is_file():
+            raise StoreError(f"{location} is a file: a checkpoint needs an empty or new folder")
         blobs = location.blobs()
         mark = get_or_none(blobs, _MARK)
         if mark is None and next(iter(blobs.list("")), None) is not None:

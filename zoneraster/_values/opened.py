@@ -19,7 +19,7 @@ import numpy as np
 
 from zoneraster._grid import Grid, Window, blocks_of
 from zoneraster._values.decoding import Block, Decoding, DType
-from zoneraster.errors import ValuesError, ZonerasterError
+from zoneraster.errors import StoreError, ValuesError, ZonerasterError, cure_of
 
 Lanes: TypeAlias = tuple[slice, ...]
 
@@ -38,9 +38,14 @@ def foreign_errors(label: str, failed: str, cure: str) -> Iterator[None]:
     """
     try:
         yield
+    except StoreError as err:
+        if err.__cause__ is None:
+            raise
+        raise ValuesError(f"{label}: {failed}: {err}") from err  # of a disk or network
     except (ZonerasterError, ImportError, AssertionError):
         raise
     except Exception as err:
+        cure = cure_of(err) or cure
         raise ValuesError(f"{label}: {failed} ({type(err).__name__}: {err}): {cure}") from err
 
 

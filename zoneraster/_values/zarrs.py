@@ -28,7 +28,6 @@ from zoneraster._values.opened import (
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster.blobs import (
     Blobs,
-    FsspecBlobs,
     LocalBlobs,
     Location,
     file_state,
@@ -36,6 +35,7 @@ from zoneraster.blobs import (
     object_state,
 )
 from zoneraster.errors import ValuesError
+from zoneraster.remote import FsspecBlobs
 
 if TYPE_CHECKING:
     import xarray as xr
