@@ -142,3 +142,15 @@ def test_a_bucket_that_is_not_there_is_named(s3: FakeS3) -> None:
     blobs = Location.of("s3://none/s.zarr", place).blobs()
     with pytest.raises(StoreError, match=r"s3://none/s.zarr/k cannot be written"):
         blobs.put("k", b"x")
+
+
+def test_zones_on_a_dead_host_are_named_without_secrets(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    grid = zr.Grid.from_bounds((0, 0, 1, 1), 1)
+    url = "127.0.0.1:9/a/z.parquet"
+    with pytest.raises(zr.ZonesError, match=rf"http://{url} .*the host's name") as told:
+        zr.build(f"http://{url}?token=abc", tmp_path / "s.zarr", grid=grid)
+    assert "abc" not in str(told.value)
+    with pytest.raises(zr.ZonesError, match=rf"http://{url} cannot be opened") as told:
+        zr.build(f"http://me:word@{url}", tmp_path / "s.zarr", grid=grid)
+    assert "word" not in str(told.value)

@@ -12,6 +12,7 @@ import xarray as xr
 
 import zoneraster as zr
 from tests.samples import sample_zones
+from zoneraster._store import mending
 from zoneraster.blobs import Location
 from zoneraster.cli import main
 from zoneraster.lock import PLANNING, lock
@@ -173,3 +174,12 @@ def test_rioxarray_fills_with_no_zone_and_keeps_the_place_of_a_part(tmp_path: Pa
     assert part["zone"].rio.bounds() == pytest.approx((2.0, 7.0, 4.0, 9.0))
     part.to_zarr(tmp_path / "part.zarr")
     assert zr.grid_like(xr.open_zarr(tmp_path / "part.zarr")).bounds == (2.0, 7.0, 4.0, 9.0)
+
+
+def test_cures_hold_for_stores_that_are_not_on_local_disk() -> None:
+    found = {"checked": 1, "missing": ("zone/c/0/0",)}
+    here, there = zr.VerifyReport("/a/s.zarr", **found), zr.VerifyReport("s3://a/s.zarr", **found)
+    assert "check=True (--check): it repairs exactly these" in str(there)
+    assert "check=True" not in str(here)
+    assert "with check=True (--check)" in mending(Location("s3://a/s.zarr"))
+    assert "check=True" not in mending(Location("/a/s.zarr"))

@@ -26,7 +26,7 @@ from zoneraster._zones.geoparquet import from_parquet
 from zoneraster._zones.sources import Source
 from zoneraster._zones.vectors import from_json, from_ogr, from_shapefile
 from zoneraster.blobs import URL_SCHEMES
-from zoneraster.errors import ZonesError, told_as
+from zoneraster.errors import ZonesError, cure_of, told_as
 
 SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
 READABLE = "GeoParquet, GeoPackage, Shapefile (also zipped), FlatGeobuf or GeoJSON"
@@ -155,7 +155,12 @@ def _from_url(url: str, layer: str | None) -> Source:
     except ZonesError:
         raise
     except Exception as err:
-        raise ZonesError(f"{label} cannot be opened ({type(err).__name__}): check the URL") from err
+        # Of a dead host fsspec says that there is no file, and why in its cause. What stands behind
+        # the path or before the host may be secret.
+        cure = cure_of(err.__cause__ or err) or cure_of(err) or "check the URL"
+        host, _, path = url.partition("?")[0].partition("://")[2].partition("/")
+        shown = f"{scheme}://{host.rpartition('@')[2]}/{path}"
+        raise ZonesError(f"{shown} cannot be opened ({type(err).__name__}): {cure}") from err
 
 
 def _no_layers(label: str, layer: str | None) -> None:
