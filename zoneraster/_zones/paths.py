@@ -155,9 +155,12 @@ def _from_url(url: str, layer: str | None) -> Source:
     except ZonesError:
         raise
     except Exception as err:
-        # Of a dead host fsspec says that there is no file, and why in its cause. What stands behind
-        # the path or before the host may be secret.
-        cure = cure_of(err.__cause__ or err) or cure_of(err) or "check the URL"
+        # Of a dead host fsspec says that there is no file, and why in its causes. What stands
+        # behind the path or before the host may be secret.
+        causes: list[BaseException] = [err]
+        while causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        cure = next(filter(None, map(cure_of, causes)), "check the URL")
         host, _, path = url.partition("?")[0].partition("://")[2].partition("/")
         shown = f"{scheme}://{host.rpartition('@')[2]}/{path}"
         raise ZonesError(f"{shown} cannot be opened ({type(err).__name__}): {cure}") from err
