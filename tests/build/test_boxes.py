@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import shapely
 
 from tests.oracles import rings_of
-from zoneraster._build.boxes import part_boxes, zones_outside, zones_wide
+from zoneraster._build.boxes import part_boxes, zones_outside
 from zoneraster._grid import Grid
 from zoneraster._zones import Rings
 
@@ -26,21 +25,6 @@ def test_boxes_hold_all_rings_of_a_part() -> None:
     assert boxes.tolist()[1:] == [[360, 176, 362, 180], [370, 168, 372, 170]]
     empty, none = np.empty(0), np.zeros(1, np.int64)
     assert part_boxes(Rings(empty, empty, none, none, none[:0])).shape == (0, 4)
-
-
-@pytest.mark.parametrize(("width", "is_wide"), [(179, False), (180, False), (180.5, True)])
-def test_a_zone_is_wide_beyond_half_the_globe(width: float, is_wide: bool) -> None:
-    small = shapely.box(0, 0, 1, 1)
-    boxes, part_zone = boxes_of(small, shapely.box(-100, 0, width - 100, 1))
-    assert zones_wide(boxes, part_zone, GLOBE).tolist() == [1] * is_wide
-    # Two parts on the two sides of the globe are not wide.
-    pair = shapely.MultiPolygon([shapely.box(-180, 0, -179, 1), shapely.box(179, 0, 180, 1)])
-    assert zones_wide(*boxes_of(pair), GLOBE).size == 0
-
-
-def test_metres_are_never_wide() -> None:
-    grid = Grid.from_bounds((0, 0, 1000, 1000), 1, 3857)
-    assert zones_wide(*boxes_of(shapely.box(0, 0, 999, 1), grid=grid), grid).size == 0
 
 
 def test_a_zone_is_outside_when_none_of_its_parts_meets_the_grid() -> None:

@@ -149,8 +149,8 @@ def test_repair_rebuilds_rings_that_cross_themselves() -> None:
 
 def test_degrees_out_of_range_are_refused() -> None:
     with says(
-        "row 1 (key 2): y = 160 (5 such vertices in all)",
-        " in WGS 84 lies outside of -90..90: are the axes swapped",
+        "cannot burn 1 of 2 rows: row 1 (key 2): y = 160 in WGS 84 lies outside of -90..90: are",
+        "the axes swapped, or is it another CRS?; on_invalid='skip'",
     ):
         read_zones(frame([SQUARES[0], shapely.box(10, 160, 11, 170)]), GRID, key="gid")
     with says("row 0 (key 1): x = 541", "outside of -540..540"):
@@ -159,6 +159,74 @@ def test_degrees_out_of_range_are_refused() -> None:
     # Metres may be as large as they like.
     metres = Grid("EPSG:3857", (30, 0, 0, 0, -30, 0), (10, 10))
     assert read_zones(frame([shapely.box(0, 0, 900, 900)], 3857), metres).row.size == 1
+
+
+def test_all_rows_beyond_degrees_are_listed_and_can_be_left_out() -> None:
+    bad = [shapely.box(0, 80, 10, 90.1), shapely.box(540, 0, 541, 1), shapely.Polygon()]
+    zones = frame([SQUARES[0], *bad])
+    with says("cannot burn 3 of 4 rows", "y = 90.1", "x = 541", "geometry is empty"):
+        read_zones(zones, GRID, key="gid")
+    for mode in ("skip", "repair"):
+        found = read_zones(zones, GRID, key="gid", on_invalid=mode)
+        assert [(one.row, one.key) for one in found.skipped] == [(1, 2), (2, 3), (3, 4)]
+        assert found.row.tolist() == [0]
+    with says("0 zones left, all 3 rows were skipped: row 0: y = 90.1"):
+        read_zones(frame(bad), GRID, key="gid", on_invalid="skip")
+
+
+GLOBE = Grid.from_bounds((-180, -90, 180, 90), 1)
+
+
+@pytest.mark.parametrize(
+    ("box", "cut", "is_said"),
+    [
+        ((-180, -90.00000763, 180, -60), (-180, -90, 180, -60), True),
+        ((0, 80, 10, 90.00009), (0, 80, 10, 90), True),
+        ((170, 0, 180.0000001, 10), (170, 0, 180, 10), True),
+        ((-180.00009, 0, 5, 10), (-180, 0, 5, 10), True),
+        ((350, 0, 360.00005, 10), (350, 0, 360, 10), True),
+        ((170, np.nextafter(-90, -91), np.nextafter(180, 181), 0), (170, -90, 180, 0), False),
+        ((170, 0, 180.001, 10), (170, 0, 180.001, 10), False),
+    ],
+)
+def test_what_goes_beyond_poles_and_seam_by_a_little_is_cut_there_and_named(
+    box: tuple[float, ...], cut: tuple[float, ...], is_said: bool
+) -> None:
+    found = read_zones(frame([SQUARES[0], shapely.box(*box)]), GLOBE, key="gid")
+    xy = found.ragged.xy[5:]
+    assert (*xy.min(axis=0), *xy.max(axis=0)) == cut
+    assert found.cut == (2,) * is_said
+
+
+def test_a_vertex_beyond_180_is_no_overshoot_where_longitudes_go_on() -> None:
+    zones = frame([shapely.box(179, 0, 180.00005, 1), shapely.box(200, 0, 201, 1)])
+    found = read_zones(zones, GLOBE, key="gid")
+    assert found.ragged.xy.max(axis=0).tolist() == [201, 1]
+    assert 180.00005 in found.ragged.xy[:, 0]
+    assert found.cut == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "crs", "grid", "is_wide"),
+    [
+        (shapely.box(-100, 0, 80, 1), 4326, GLOBE, False),
+        (shapely.box(-100, 0, 80.5, 1), 4326, GLOBE, True),
+        (shapely.box(-100, 0, 80.5, 1), 4326, Grid.from_bounds((0, 0, 10, 10), 1, 3857), True),
+        (shapely.box(-1e7, 0, 1.5e7, 1), 3857, Grid.from_bounds((0, 0, 10, 10), 1, 3857), False),
+        # The edges of these are followed, so nothing was left uncut.
+        (shapely.box(-1e7, 0, 1.5e7, 5e5), 3857, GLOBE, False),
+        # Gon, of which 400 go around.
+        (shapely.box(0, 0, 190, 1), 4807, Grid.from_bounds((0, 0, 10, 10), 1, 4807), False),
+        (shapely.box(0, 0, 201, 1), 4807, Grid.from_bounds((0, 0, 10, 10), 1, 4807), True),
+    ],
+)
+def test_a_zone_is_wide_beyond_half_the_globe_in_its_own_reference_system(
+    shape: shapely.Polygon, crs: int, grid: Grid, is_wide: bool
+) -> None:
+    found = read_zones(frame([shapely.box(0, 0, 1, 1), shape], crs=crs), grid, key="gid")
+    assert found.wide == (2,) * is_wide
+    pair = shapely.MultiPolygon([shapely.box(-180, 0, -179, 1), shapely.box(179, 0, 180, 1)])
+    assert read_zones(frame([pair]), GLOBE, key="gid").wide == ()
 
 
 METRES = Grid.from_bounds((0, 0, 10, 10), 0.1, 3857)
@@ -206,5 +274,7 @@ def test_a_vertex_too_far_away_for_any_projection_is_refused_or_its_row_left_out
 def test_a_vertex_that_a_projection_brings_too_far_away_is_refused() -> None:
     zones = frame([shapely.box(100, 0, 100 + 1e-9, 1e-9)])
     fine = Grid.from_bounds((0, 0, 1, 1), "1/1000000", 3857)
-    with says("row 0 (key 1): vertex (11131949", "of the grid's CRS lies more than 2**40 pixels"):
+    with says(
+        "row 0 (key 1): vertex (100", "has no place in the grid's CRS, or one more than 2**40"
+    ):
         read_zones(zones, fine, key="gid")

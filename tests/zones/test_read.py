@@ -15,7 +15,7 @@ import pytest
 import shapely
 from pyproj import CRS, Transformer
 
-from tests.zones.samples import GRID, ODD, SQUARES, content, frame, says, shapes, write
+from tests.zones.samples import BOWTIE, GRID, ODD, SQUARES, content, frame, says, shapes, write
 from zoneraster._grid.grid import Grid
 from zoneraster._zones.paths import file_digest
 from zoneraster._zones.read import READINGS, read_stable_zones, read_zones, zone_rings
@@ -91,8 +91,22 @@ def test_other_reference_systems_are_brought_to_the_grid(tmp_path: Path) -> None
 def test_a_place_that_cannot_be_projected_is_named() -> None:
     europe = Grid("EPSG:3035", (30, 0, 0, 0, -30, 0), (10, 10))
     antipode = shapely.Polygon([(-170, -52), (-169, -52), (-169, -51)])
-    with says("GeoDataFrame: row 1 (key 2): vertex (-170, -52) has no place in the grid's CRS"):
-        read_zones(frame([SQUARES[0], antipode]), europe, key="gid")
+    zones = frame([SQUARES[0], antipode, BOWTIE, antipode, SQUARES[1]])
+    text = "vertex (-170, -52) has no place in the grid's CRS"
+    with says("GeoDataFrame: cannot burn 2 of 5 rows: ", f"row 1 (key 2): {text}", "row 3 (key 4)"):
+        read_zones(zones, europe, key="gid")
+    found = read_zones(zones, europe, key="gid", on_invalid="skip")
+    assert [(one.row, one.key) for one in found.skipped] == [(1, 2), (3, 4)]
+    assert all(one.reason.startswith(text) for one in found.skipped)
+    assert found.keys().to_pylist() == [1, 3, 5]
+    assert found.row.tolist() == [0, 2, 4]
+    assert found.invalid == (3,)
+    # What is left is what the others give alone.
+    alone = read_zones(frame([SQUARES[0], BOWTIE, SQUARES[1]]), europe, key="gid")
+    assert np.array_equal(found.ragged.xy, alone.ragged.xy)
+    assert found.wkb.equals(alone.wkb)
+    with says("0 zones left, all 2 rows were skipped: row 0: vertex (-170, -52)"):
+        read_zones(frame([antipode] * 2), europe, key="gid", on_invalid="skip")
 
 
 def test_neighbours_stay_neighbours_after_reprojection() -> None:

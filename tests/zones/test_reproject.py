@@ -14,7 +14,8 @@ from pyproj import CRS, Transformer
 
 from zoneraster._grid.grid import Grid
 from zoneraster._zones import reproject
-from zoneraster._zones.reproject import Projection, reproject_rings
+from zoneraster._zones.projection import Projection
+from zoneraster._zones.reproject import reproject_rings
 from zoneraster.errors import ZonesError
 
 EUROPE = Grid("EPSG:3035", (30, 0, 2_000_000, 0, -30, 5_000_000), (150_000, 150_000))
@@ -23,16 +24,14 @@ WORLD = Grid.from_bounds((-180, -90, 180, 90), "1/4000")
 Floats = npt.NDArray[np.float64]
 
 
-def named(ring: int) -> str:
-    return f"ring {ring}"
-
-
 def run(rings: list[object], source: object, grid: Grid) -> list[Floats]:
     arrays = [np.asarray(ring, float) for ring in rings]
     offsets = np.cumsum([0, *map(len, arrays)])
     projection = Projection.between(CRS(source), grid)
-    xy, offsets = reproject_rings(np.concatenate(arrays), offsets, projection, ring_name=named)
-    return [xy[a:b] for a, b in itertools.pairwise(offsets)]
+    brought = reproject_rings(np.concatenate(arrays), offsets, projection)
+    if brought.failed:
+        raise ZonesError(f"{brought.failed}")
+    return [brought.xy[a:b] for a, b in itertools.pairwise(brought.ring_offsets)]
 
 
 def deviation(ring: Floats, out: Floats, source: object, grid: Grid, n: int) -> float:
@@ -96,9 +95,8 @@ def test_offsets_follow_the_rings_and_empty_rings_stay_empty() -> None:
     assert (both[3] == alone[0]).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("source", ["EPSG:4326", "EPSG:3857"])
-def test_skipping_by_the_lattice_changes_nothing(
+def test_skipping_edges_by_one_probe_changes_nothing(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(7)
@@ -110,39 +108,80 @@ def test_skipping_by_the_lattice_changes_nothing(
     if source != "EPSG:4326":
         transformer = Transformer.from_crs(4326, source, always_xy=True)
         rings = np.stack(transformer.transform(rings[..., 0], rings[..., 1]), axis=-1)
-    every = run(list(rings), source, EUROPE)
-    monkeypatch.setattr(reproject, "MAX_EDGES_ALL_TESTED", 0)
     skipping = run(list(rings), source, EUROPE)
+    monkeypatch.setattr(reproject, "SHORT_PIXELS", 0.0)
+    every = run(list(rings), source, EUROPE)
     assert all(np.array_equal(a, b) for a, b in zip(every, skipping, strict=True))
-    edges = np.arange(7)
-    tested = reproject._may_bend(
-        rings.reshape(-1, 2), edges, Projection.between(CRS(source), EUROPE)
-    )
-    assert tested.shape == (7,)
-
-
-def test_the_lattice_leaves_short_edges_out() -> None:
-    x = np.linspace(0, 1e-3, 1_000) + np.repeat([0.0, 20.0], 500)
-    xy = np.stack([x, np.linspace(45, 50, 1_000).round(3)], axis=1)
-    edges = np.arange(999)
-    tested = reproject._may_bend(xy, edges, Projection.between(CRS(4326), EUROPE))
-    assert tested[499]  # the one that is 20 degrees long
-    assert tested.sum() < 20
 
 
 def test_a_vertex_without_a_place_is_named() -> None:
     ring = [(0.0, 10.0), (1.0, 10.0), (1.0, 95.0), (0.0, 10.0)]
-    with pytest.raises(
-        ZonesError, match=r"ring 1: vertex \(1, 95\) has no place in the grid's CRS"
-    ):
+    with pytest.raises(ZonesError, match=r"1: .vertex \(1, 95\) has no place in the grid's CRS"):
         run([[(0, 0), (1, 0), (1, 1), (0, 0)], ring], "EPSG:4326", EUROPE)
 
 
 def test_an_edge_over_the_antimeridian_is_refused() -> None:
     # Around the north pole, in metres: the edge from 135 E to 135 W jumps by 360 degrees.
     ring = [(-1e6, 1e6), (1e6, 1e6), (1e6, 2e6), (-1e6, 1e6)]
-    with pytest.raises(ZonesError, match=r"ring 0: the edge .* crosses the antimeridian, a pole"):
+    with pytest.raises(ZonesError, match=r"0: .the edge .* crosses the antimeridian, a pole"):
         run([ring], "EPSG:3995", WORLD)
+
+
+WORLD_OF_LOBES = Grid.from_bounds(
+    (-20_000_000, -9_000_000, 20_000_000, 9_000_000), 50_000, "+proj=igh +datum=WGS84"
+)
+
+
+@pytest.mark.parametrize(
+    ("west", "east"), [(-90.0, -10.0), (-40.4, -39.7), (-40.03, -39.98)], ids=str
+)
+def test_an_edge_over_a_tear_of_the_projection_is_refused(west: float, east: float) -> None:
+    # The lobes of Goode's projection part at 40 W: places jump along the edge, and not off it.
+    box = shapely.get_coordinates(shapely.box(west, 60, east, 61))
+    with pytest.raises(ZonesError, match=r"cannot be followed into the grid's CRS: it crosses"):
+        run([box], "EPSG:4326", WORLD_OF_LOBES)
+
+
+def test_an_edge_inside_a_lobe_is_followed() -> None:
+    box = shapely.get_coordinates(shapely.box(-35, 1, 70, 80))
+    (out,) = run([box], "EPSG:4326", WORLD_OF_LOBES)
+    assert deviation(box, out, "EPSG:4326", WORLD_OF_LOBES, 2_001) < 0.1
+
+
+@pytest.mark.parametrize("share", [1.0000001, 1.05, 1.25, 2.0, 3.1, 4.0, 8.0])
+def test_an_edge_that_goes_around_more_than_once_is_refused(share: float) -> None:
+    half = share * 20037508.342789244
+    with pytest.raises(ZonesError, match="cannot be followed"):
+        run([shapely.get_coordinates(shapely.box(-half, 0, half, 5e6))], "EPSG:3857", WORLD)
+
+
+def test_edges_that_cannot_reach_the_grid_are_not_followed() -> None:
+    here = Grid.from_bounds((2_000_000, 2_000_000, 2_100_000, 2_100_000), 1, "EPSG:3035")
+    far = [(100.0, 40.0), (125.0, 45.0), (110.0, 65.0), (100.0, 40.0)]
+    assert len(run([far], "EPSG:4326", here)[0]) == 4
+    around = [(-60.0, 10.0), (70.0, 10.0), (70.0, 70.0), (-60.0, 70.0), (-60.0, 10.0)]
+    assert 5 < len(run([around], "EPSG:4326", here)[0]) < 100
+    # The grid is inside, and would not be within chords alone.
+    over = [(-20.0, 30.0), (40.0, 30.0), (10.0, 71.0), (-20.0, 30.0)]
+    assert len(run([over], "EPSG:4326", EUROPE)[0]) > 1_000
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3995", "EPSG:5936"])
+def test_a_pole_at_infinity_costs_nothing_and_is_named(crs: str) -> None:
+    arctic = Grid.from_bounds((-4_000_000, -4_000_000, 4_000_000, 4_000_000), 25_000, crs)
+    with pytest.raises(ZonesError, match=r"vertex \(.*-90\) has no place in the grid's CRS"):
+        run([shapely.get_coordinates(shapely.box(-180, -90, 180, -60))], "EPSG:4326", arctic)
+    (out,) = run(
+        [shapely.get_coordinates(shapely.box(-180, -89.999, 180, -60))], "EPSG:4326", arctic
+    )
+    assert len(out) < 1_000
+
+
+def test_an_edge_has_a_budget_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = [(0.0, 40.0), (25.0, 45.0), (10.0, 65.0), (0.0, 40.0)]
+    monkeypatch.setattr(reproject, "MAX_PIECES", 8)
+    with pytest.raises(ZonesError, match=r"the edge .* cannot be followed"):
+        run([ring], "EPSG:4326", EUROPE)
 
 
 @pytest.mark.slow

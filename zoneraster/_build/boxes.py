@@ -32,11 +32,3 @@ def zones_outside(boxes: Floats, part_zone: Ints, grid: Grid, n_zones: int) -> I
     inside = np.zeros(n_zones, bool)
     inside[part_zone[meets]] = True
     return np.flatnonzero(~inside)
-
-
-def zones_wide(boxes: Floats, part_zone: Ints, grid: Grid) -> Ints:
-    """Positions of zones with a part wider than half the globe."""
-    if not grid.is_geographic:
-        return np.zeros(0, np.int64)
-    half = 180.0 / float(grid.resolution[0])
-    return np.unique(part_zone[boxes[:, 2] - boxes[:, 0] > half])

@@ -102,4 +102,5 @@ def _report(
         zero_pixel_zones=empty,
         contested_zones=contested,
         warnings=tuple(warnings),
+        operation=summary.operation,
     )

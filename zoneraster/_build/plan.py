@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._build.boxes import part_boxes, zones_outside, zones_wide
+from zoneraster._build.boxes import part_boxes, zones_outside
 from zoneraster._build.order import paint_ranks
 from zoneraster._build.rescue import rescue_zones
 from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
@@ -393,10 +393,7 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     """What is burned, and what `PlanSummary` says about single zones."""
     rings, keys = zone_rings(zones, spec.grid, rule=spec.rule), zones.keys()
     boxes = part_boxes(rings)
-    found = {
-        "outside": zones_outside(boxes, rings.part_zone, spec.grid, len(keys)),
-        "wide": zones_wide(boxes, rings.part_zone, spec.grid),
-    }
+    found = {"outside": zones_outside(boxes, rings.part_zone, spec.grid, len(keys))}
     if spec.min_pixels:
         rings, found["rescued"] = rescue_zones(zones, rings, spec.grid, rule=spec.rule)
     notes: dict[str, Any] = {
@@ -405,6 +402,8 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     notes["notes"] = zones.notes
     notes["skipped"] = tuple((one.row, one.key, one.reason) for one in zones.skipped)
     notes["repaired" if zones.is_repaired else "invalid"] = zones.invalid
+    for name in ("cut", "wide", "operation"):
+        notes[name] = getattr(zones, name)
     return rings, notes
 
 

@@ -39,9 +39,14 @@ class PlanSummary:
         Zones with self-intersecting rings (burned even-odd), such whose rings were rebuilt, zones
         off the grid, zones that got the pixel under their representative point.
     wide : tuple of keys
-        Zones that span more than half the globe.
+        Zones with a part that spans more than 180 degrees of their own reference system.
     notes : tuple of str
         Sentences on what was guessed, assumed or left out as the zones were read.
+    cut : tuple of keys
+        Zones that went beyond a pole or 180 degrees by less than 1e-4 degree, and were cut there.
+    operation : str
+        How PROJ brought the zones to the reference system of the grid, and how exactly; empty where
+        they had it.
     """
 
     store: str
@@ -59,6 +64,8 @@ class PlanSummary:
     rescued: tuple[Any, ...] = ()
     wide: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    cut: tuple[Any, ...] = ()
+    operation: str = ""
 
     def warnings(self) -> list[str]:
         """Sentences about zones that deserve a look."""
@@ -86,6 +93,11 @@ class PlanSummary:
                 f"{number_of(len(self.wide), 'zone')} with a part that spans more than 180 "
                 f"degrees and may cross the antimeridian unsplit: {name_some(self.wide)}"
             )
+        if self.cut:
+            said.append(
+                f"{number_of(len(self.cut), 'zone')} beyond a pole or 180 degrees by less than "
+                f"0.0001 degree, cut there: {name_some(self.cut)}"
+            )
         if self.rescued:
             said.append(
                 f"{number_of(len(self.rescued), 'zone')} without a pixel centre got the pixel "
@@ -105,6 +117,8 @@ class PlanSummary:
             f"  batches  {self.n_batches:>15,}",
             f"  work     {self.work:>15,} crossings",
         ]
+        if self.operation:
+            lines.append(f"  from     {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings()])
 
 
@@ -126,7 +140,7 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
     with told_as(CorruptStoreError, f"{where} cannot be read", "build again with the same zones"):
         said = json.loads(blobs.get(PLAN_KEY))
         said["skipped"] = tuple((row, key, reason) for row, key, reason in said["skipped"])
-        names = ("invalid", "repaired", "outside", "rescued", "wide", "notes")
+        names = ("invalid", "repaired", "outside", "rescued", "wide", "notes", "cut")
         tuples = {name: tuple(said.get(name, ())) for name in names}
         summary = PlanSummary(**{**said, **tuples, "store": str(location)})
         counts = (summary.n_zones, summary.n_chunks, summary.n_batches, summary.grid_chunks)
@@ -196,6 +210,8 @@ class BuildReport:
         Chunks burned, found done and deleted by this build.
     seconds : float
     warnings : tuple of str
+    operation : str
+        How zones were brought to the reference system of the grid, see `PlanSummary`.
     """
 
     store: str
@@ -215,6 +231,7 @@ class BuildReport:
     deleted: int = 0
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    operation: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -231,6 +248,8 @@ class BuildReport:
             f"  contested  {self.contested:>18,} pixels in {len(self.contested_zones):,} zones",
             f"  time       {self.seconds:>18,.1f} s",
         ]
+        if self.operation:
+            lines.append(f"  from       {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])
 
     def _repr_html_(self) -> str:

@@ -16,6 +16,7 @@ from zoneraster._grid.chunking import blocks_of as blocks_of
 from zoneraster._grid.chunking import blocks_under as blocks_under
 from zoneraster._grid.chunking import n_blocks as n_blocks
 from zoneraster._grid.crs import checked_crs as checked_crs
+from zoneraster._grid.crs import crs_name as crs_name
 from zoneraster._grid.crs import has_wgs84_shape as has_wgs84_shape
 from zoneraster._grid.crs import is_in_degrees as is_in_degrees
 from zoneraster._grid.crs import same_crs as same_crs

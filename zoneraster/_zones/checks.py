@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -32,8 +32,9 @@ from zoneraster._zones.wkb import (
 from zoneraster.arrays import Bools, Floats, Ints, Objects
 from zoneraster.errors import NAMED, ZonesError, name_some
 
-# Of rows that the walk called fine: a repair left no area, or a vertex is too far away.
-GONE, FAR = -7, -8
+# Of rows that the walk called fine: a repair left no area, a vertex is too far away, or has no
+# place at all, which is told for each such row.
+GONE, FAR, PLACE = -7, -8, -9
 REASONS = {
     NULL: "geometry is null",
     EMPTY: "geometry is empty",
@@ -49,10 +50,15 @@ TYPE_NAMES = (
     "GeometryCollection", "CircularString", "CompoundCurve", "CurvePolygon", "MultiCurve",
     "MultiSurface", "Curve", "Surface", "PolyhedralSurface", "TIN", "Triangle",
 )  # fmt: skip
-MAX_LATITUDE = 90 + 1e-9
-MAX_LONGITUDE = 540.0
+# Degrees beyond a pole or the seam that are cut: float32 has 90.0000076. What is less than noise
+# is not worth a word.
+OVERSHOOT, NOISE = 1e-4, 1e-9
+MAX_LONGITUDE = 540 + OVERSHOOT
 # Objects of so many rows are made while those before them are checked.
 ROWS_AT_ONCE = 4_096
+
+
+SKIP_CURE = "on_invalid='skip' (--on-invalid skip) leaves these rows out and lists them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class Verdict:
         Rows whose rings cross themselves or each other.
     is_as_walked : bool
         Every row is burned with the rings that the walk found.
+    said : mapping of int to str
+        What is wrong with the rows whose code is `PLACE`.
     """
 
     code: Ints
@@ -94,6 +102,7 @@ class Verdict:
     wkb: pa.LargeBinaryArray
     crossed: Ints
     is_as_walked: bool
+    said: Mapping[int, str]
 
 
 def far_vertices(xy: Floats, grid: Grid | None) -> Ints:
@@ -130,9 +139,7 @@ def with_far_rows(walk: Walk, grid: Grid | None) -> Walk:
     far = far_vertices(ragged.xy, grid)
     if not far.size:
         return walk
-    ring = np.searchsorted(ragged.ring_offsets, far, side="right") - 1
-    part = np.searchsorted(ragged.part_offsets, ring, side="right") - 1
-    rows, at = np.unique(ragged.part_zone[part], return_index=True)
+    rows, at = np.unique(_row_of(ragged, far), return_index=True)
     first_part = np.searchsorted(ragged.part_zone, rows)
     code, detail = walk.code.copy(), walk.detail.copy()
     code[rows] = FAR
@@ -157,7 +164,7 @@ def without_short_rings(found: Source, walk: Walk) -> tuple[Source, Walk, Ints]:
     return found, walk_wkb(found.wkb), rows[is_left]
 
 
-def judge_rows(found: Source, walk: Walk, *, repair: bool) -> Verdict:
+def judge_rows(found: Source, walk: Walk, said: Mapping[int, str], *, repair: bool) -> Verdict:
     """Ask GEOS about the rows that the walk calls fine, and repair crossed rings where wanted.
 
     The only place where all rows are objects, a block at a time: GEOS parses the next rows while
@@ -183,7 +190,8 @@ def judge_rows(found: Source, walk: Walk, *, repair: bool) -> Verdict:
         rows, geometry = crossed[~is_gone], repaired[~is_gone]
         rewritten |= zip(rows.tolist(), shapely.to_wkb(geometry), strict=True)
     is_as_walked = bool((code == FINE).all()) and not (repair and crossed.size)
-    return Verdict(code, walk.detail, _replaced(found.wkb, rewritten), crossed, is_as_walked)
+    wkb = _replaced(found.wkb, rewritten)
+    return Verdict(code, walk.detail, wkb, crossed, is_as_walked, said)
 
 
 def _fine_objects(found: Source, code: Ints, start: int) -> tuple[Ints, Objects]:
@@ -245,7 +253,7 @@ def refuse_bad_rows(found: Source, key: str, verdict: Verdict) -> None:
         return
     shown = [f"{found.zone(key, row)}: {_reason(verdict, row)}" for row in bad[:NAMED].tolist()]
     codes = set(verdict.code[bad].tolist())
-    cures = ["on_invalid='skip' (--on-invalid skip) leaves these rows out and lists them"]
+    cures = [SKIP_CURE]
     if max(codes) > 0:
         cures.append(
             "polygons come out of collections with GeoDataFrame.explode, out of curves with "
@@ -253,9 +261,25 @@ def refuse_bad_rows(found: Source, key: str, verdict: Verdict) -> None:
         )
     if NULL in codes and found.label.lower().endswith(".shp"):
         cures.append("a Shapefile with null geometries may be damaged: compare with its source")
-    raise ZonesError(
-        f"{found.label}: cannot burn {bad.size} of {len(verdict.code)} rows: "
-        f"{name_some(shown, bad.size)}; {'; '.join(cures)}"
+    raise _refusal(found, shown, bad.size, cures)
+
+
+def refuse_lost_rows(found: Source, key: str, said: Mapping[int, str]) -> None:
+    """Raise for rows that have no place on the grid.
+
+    Raises
+    ------
+    ZonesError
+        As `refuse_bad_rows`.
+    """
+    shown = [f"{found.zone(key, row)}: {said[row]}" for row in sorted(said)[:NAMED]]
+    raise _refusal(found, shown, len(said), [SKIP_CURE])
+
+
+def _refusal(found: Source, shown: Sequence[str], n: int, cures: Sequence[str]) -> ZonesError:
+    return ZonesError(
+        f"{found.label}: cannot burn {n} of {len(found.wkb)} rows: "
+        f"{name_some(shown, n)}; {'; '.join(cures)}"
     )
 
 
@@ -269,25 +293,84 @@ def skipped_rows(found: Source, key: str, verdict: Verdict) -> tuple[SkippedRow,
 
 def _reason(verdict: Verdict, row: int) -> str:
     code, detail = int(verdict.code[row]), int(verdict.detail[row])
+    if code == PLACE:
+        return verdict.said[row]
     if code > 0:
         name = TYPE_NAMES[code] if code < len(TYPE_NAMES) else f"geometry of WKB type {code}"
         return f"{name}, not Polygon or MultiPolygon"
     return REASONS[code].format(detail=detail)
 
 
-def check_degrees(source: CRS, ragged: Ragged, ring_name: Callable[[int], str]) -> None:
-    """Refuse coordinates that no longitude and latitude can have."""
+def with_rows_beyond_degrees(walk: Walk, source: CRS) -> tuple[Walk, dict[int, str]]:
+    """The same walk, in which rows with a place that no longitude or latitude has are not fine.
+
+    Returns
+    -------
+    walk : Walk
+    said : dict of int to str
+        What is wrong with these rows.
+    """
+    said: dict[int, str] = {}
     if not is_in_degrees(source):
-        return
+        return walk, said
     checks = (
-        (1, "y", MAX_LATITUDE, "-90..90: are the axes swapped, or is it another CRS?"),
+        (1, "y", 90 + OVERSHOOT, "-90..90: are the axes swapped, or is it another CRS?"),
         (0, "x", MAX_LONGITUDE, "-540..540: are these degrees, or is it another CRS?"),
     )
     for axis, letter, limit, rest in checks:
-        far = np.flatnonzero(np.abs(ragged.xy[:, axis]) > limit)
-        if far.size:
-            ring = int(np.searchsorted(ragged.ring_offsets, far[0], side="right")) - 1
-            raise ZonesError(
-                f"{ring_name(ring)}: {letter} = {ragged.xy[far[0], axis]:.10g} ({far.size} such "
-                f"vertices in all) in {source.name} lies outside of {rest}"
-            )
+        far = np.flatnonzero(np.abs(walk.ragged.xy[:, axis]) > limit)
+        rows, at = np.unique(_row_of(walk.ragged, far), return_index=True)
+        for row, vertex in zip(rows.tolist(), far[at].tolist(), strict=True):
+            value = walk.ragged.xy[vertex, axis]
+            text = f"{letter} = {value:.10g} in {source.name} lies outside of {rest}"
+            said.setdefault(row, text)
+    # Rows that are not fine for another reason keep it.
+    said = {row: text for row, text in said.items() if walk.code[row] == FINE}
+    code = walk.code.copy()
+    code[list(said)] = PLACE
+    return replace(walk, code=code), said
+
+
+def _row_of(ragged: Ragged, vertices: Ints) -> Ints:
+    """Rows that vertices belong to."""
+    ring = np.searchsorted(ragged.ring_offsets, vertices, side="right") - 1
+    rows: Ints = ragged.part_zone[np.searchsorted(ragged.part_offsets, ring, side="right") - 1]
+    return rows
+
+
+def without_overshoot(ragged: Ragged, source: CRS) -> tuple[Ragged, Ints]:
+    """Rings cut at the poles and at the seam, where they are beyond them by `OVERSHOOT` at most.
+
+    Longitudes above 180 are beyond only where no zone goes on: others are of 0..360 degrees.
+
+    Returns
+    -------
+    ragged : Ragged
+    rows : (n,) int64
+        Those that were cut by more than the noise of their coordinates.
+    """
+    if not is_in_degrees(source) or not ragged.xy.size:
+        return ragged, np.zeros(0, np.int64)
+    x, y = ragged.xy[:, 0], ragged.xy[:, 1]
+    cut_x, cut_y = x, np.clip(y, -90, 90)
+    for bound in (180.0, 360.0, 540.0):
+        if bound < x.max() <= bound + OVERSHOOT:
+            cut_x = np.minimum(cut_x, bound)
+        if -bound > x.min() >= -bound - OVERSHOOT:
+            cut_x = np.maximum(cut_x, -bound)
+    moved = np.maximum(np.abs(cut_x - x), np.abs(cut_y - y))
+    if not moved.any():
+        return ragged, np.zeros(0, np.int64)
+    rows = np.unique(_row_of(ragged, np.flatnonzero(moved > NOISE)))
+    return replace(ragged, xy=np.stack([cut_x, cut_y], axis=1)), rows
+
+
+def wide_rows(ragged: Ragged, source: CRS) -> Ints:
+    """Rows with a part wider than half the globe, which may cross the antimeridian uncut."""
+    if not source.is_geographic or not ragged.part_zone.size:
+        return np.zeros(0, np.int64)
+    half = np.pi / source.axis_info[0].unit_conversion_factor
+    first = ragged.ring_offsets[ragged.part_offsets[:-1]]
+    x = ragged.xy[:, 0]
+    width = np.maximum.reduceat(x, first) - np.minimum.reduceat(x, first)
+    return np.unique(ragged.part_zone[width > half])

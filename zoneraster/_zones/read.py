@@ -7,7 +7,7 @@ reference systems agree, and no row is dropped without being named.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,21 +20,24 @@ from zoneraster._grid import Grid, same_crs
 from zoneraster._zones.checks import (
     SkippedRow,
     Verdict,
-    check_degrees,
-    far_vertices,
     judge_rows,
     refuse_bad_rows,
+    refuse_lost_rows,
     skipped_rows,
+    wide_rows,
     with_far_rows,
+    with_rows_beyond_degrees,
+    without_overshoot,
     without_short_rings,
 )
 from zoneraster._zones.columns import of_a_store
 from zoneraster._zones.keys import Kept, with_key
 from zoneraster._zones.paths import file_digest, open_source
-from zoneraster._zones.reproject import Projection, reproject_ragged
+from zoneraster._zones.projection import Projection
+from zoneraster._zones.reproject import reproject_rings, without_loops
 from zoneraster._zones.rings import Rings, pixel_rings
 from zoneraster._zones.sources import Source, crs_of
-from zoneraster._zones.wkb import FINE, Ragged, Walk, multipolygon_wkb, walk_wkb
+from zoneraster._zones.wkb import FINE, Ragged, Walk, multipolygon_wkb, taken, walk_wkb
 from zoneraster.arrays import Ints
 from zoneraster.errors import NAMED, ZonesError, name_some, number_of
 
@@ -78,6 +81,12 @@ class Zones:
         Columns that were left out, and why.
     notes : tuple of str
         What was guessed, assumed or left out, in sentences for the report.
+    cut : tuple
+        Keys of the zones that went beyond a pole or the seam by a little, and were cut there.
+    wide : tuple
+        Keys of the zones with a part that spans more than 180 degrees of their own CRS.
+    operation : str
+        How they were reprojected; empty where they were not.
     """
 
     table: pa.Table
@@ -93,6 +102,9 @@ class Zones:
     own: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    cut: tuple[object, ...] = ()
+    wide: tuple[object, ...] = ()
+    operation: str = ""
 
     def keys(self) -> pa.ChunkedArray:
         """The user's key of each zone."""
@@ -124,10 +136,10 @@ def read_zones(
         features, where a file has some: "fid", or "id" in GeoJSON. Default: the index of a frame,
         with its name; of a file the rows, counted from 0. Both are called "row" without a name.
     on_invalid : {"error", "skip", "repair"}
-        What to do with rows that are null, empty, not polygons, not finite, or more than 2**40
-        pixels away: raise, or leave them out and list them. "repair" also rebuilds rings that cross
-        themselves, which are burned even-odd otherwise, and leaves out rings of less than three
-        vertices instead of their rows.
+        What to do with rows that are null, empty, not polygons, not finite, more than 2**40 pixels
+        away, or without a place in the CRS of the grid: raise, or leave them out and list them.
+        "repair" also rebuilds rings that cross themselves, which are burned even-odd otherwise, and
+        leaves out rings of less than three vertices instead of their rows.
     assume_crs : anything that `pyproj.CRS.from_user_input` takes, optional
         CRS of a source that declares none.
     layer : str, optional
@@ -168,16 +180,20 @@ def read_zones(
             )
     projection = None if same_crs(source, grid.crs) else Projection.between(source, grid)
     walk = with_far_rows(walk, grid if projection is None else None)
-    verdict = judge_rows(found, walk, repair=on_invalid == "repair")
+    walk, lost = with_rows_beyond_degrees(walk, source)
+    verdict = judge_rows(found, walk, lost, repair=on_invalid == "repair")
     if on_invalid == "error":
         refuse_bad_rows(found, key, verdict)
     zones = _fine_zones(found, key, walk, verdict)
+    if projection is not None:
+        notes += projection.doubts
     zones = replace(
         zones, is_numbered=keyed.is_numbered, is_repaired=on_invalid == "repair", own=found.own,
         refused=found.refused, notes=(*notes, *said),
     )  # fmt: skip
+    zones = _brought(zones, found, source, projection, on_invalid)
     log.info("%s: %d zones, %d rows skipped", found.label, zones.row.size, len(zones.skipped))
-    return _brought(zones, found, source, grid, projection)
+    return zones
 
 
 def read_stable_zones(
@@ -231,7 +247,7 @@ def _fine_zones(found: Source, key: str, walk: Walk, verdict: Verdict) -> Zones:
     """The rows that are burned, still in the CRS of the source."""
     row, skipped = np.flatnonzero(verdict.code == FINE), skipped_rows(found, key, verdict)
     if row.size == 0:
-        raise ZonesError(f"{found.label}: 0 zones left, all {len(skipped)} rows were skipped")
+        raise _nothing_left(found, skipped)
     table, wkb, ragged = found.table, verdict.wkb, walk.ragged
     if row.size < table.num_rows:
         table, wkb = table.take(pa.array(row)), wkb.take(pa.array(row))
@@ -242,26 +258,65 @@ def _fine_zones(found: Source, key: str, walk: Walk, verdict: Verdict) -> Zones:
     return Zones(table, key, ragged, wkb, row, found.table, skipped, invalid)
 
 
+def _nothing_left(found: Source, skipped: Sequence[SkippedRow]) -> ZonesError:
+    reasons = [f"row {one.row}: {one.reason}" for one in skipped]
+    return ZonesError(
+        f"{found.label}: 0 zones left, all {len(skipped)} rows were skipped: {name_some(reasons)}"
+    )
+
+
 def _brought(
-    zones: Zones, found: Source, source: CRS, grid: Grid, projection: Projection | None
+    zones: Zones,
+    found: Source,
+    source: CRS,
+    projection: Projection | None,
+    on_invalid: OnInvalid,
 ) -> Zones:
-    """The same zones in the CRS of the grid."""
-    ragged = zones.ragged
+    """The same zones in the CRS of the grid, without those that have no place there."""
+    ragged, cut = without_overshoot(zones.ragged, source)
+    wide = wide_rows(ragged, source)
+    n, dropped = zones.row.size, np.zeros(0, np.int64)
+    if projection is not None:
+        brought = reproject_rings(ragged.xy, ragged.ring_offsets, projection)
+        ragged = replace(ragged, xy=brought.xy, ring_offsets=brought.ring_offsets)
+        if brought.failed:
+            zones, ragged, dropped = _without(brought.failed, zones, ragged, found, on_invalid)
+        ragged = without_loops(ragged)
+        zones = replace(zones, wkb=multipolygon_wkb(ragged, zones.row.size))
+        zones = replace(zones, operation=projection.operation)
+    # Positions among all that were read, some of which may just have been dropped.
+    kept = np.delete(np.arange(n), dropped)
+    cut, wide = (np.searchsorted(kept, np.setdiff1d(rows, dropped)) for rows in (cut, wide))
+    keys = [tuple(zones.keys().take(pa.array(rows)).to_pylist()) for rows in (cut, wide)]
+    return replace(zones, ragged=ragged, cut=keys[0], wide=keys[1])
 
-    def name(ring: int) -> str:
-        part = np.searchsorted(ragged.part_offsets, ring, side="right") - 1
-        return f"{found.label}: {found.zone(zones.key, int(zones.row[ragged.part_zone[part]]))}"
 
-    check_degrees(source, ragged, name)
-    if projection is None:
-        return zones
-    brought = reproject_ragged(ragged, projection, ring_name=name)
-    far = far_vertices(brought.xy, grid)
-    if far.size:
-        ring = int(np.searchsorted(brought.ring_offsets, far[0], side="right")) - 1
-        x, y = brought.xy[far[0]]
-        raise ZonesError(
-            f"{name(ring)}: vertex ({x:.10g}, {y:.10g}) of the grid's CRS lies more than 2**40 "
-            f"pixels away ({far.size} such vertices in all): cut the zones to the area of that CRS"
-        )
-    return replace(zones, ragged=brought, wkb=multipolygon_wkb(brought, zones.row.size))
+def _without(
+    failed: Mapping[int, str],
+    zones: Zones,
+    ragged: Ragged,
+    found: Source,
+    on_invalid: OnInvalid,
+) -> tuple[Zones, Ragged, Ints]:
+    """Zones and rings without those that have a failed ring, and positions of what is left out."""
+    at: dict[int, str] = {}
+    for ring, text in failed.items():
+        part = int(np.searchsorted(ragged.part_offsets, ring, side="right")) - 1
+        at.setdefault(int(ragged.part_zone[part]), text)
+    said = {int(zones.row[position]): text for position, text in at.items()}
+    if on_invalid == "error":
+        refuse_lost_rows(found, zones.key, said)
+    rows = np.array(sorted(said))
+    keys = found.keys(zones.key, rows)
+    skipped = [
+        SkippedRow(row, key, said[row]) for row, key in zip(rows.tolist(), keys, strict=True)
+    ]
+    skipped = sorted((*zones.skipped, *skipped), key=lambda one: one.row)
+    keep = np.ones(zones.row.size, np.bool_)
+    keep[list(at)] = False
+    if not keep.any():
+        raise _nothing_left(found, skipped)
+    table, row, gone = zones.table.filter(pa.array(keep)), zones.row[keep], set(keys)
+    invalid = tuple(key for key in zones.invalid if key not in gone)
+    zones = replace(zones, table=table, row=row, skipped=tuple(skipped), invalid=invalid)
+    return zones, taken(ragged, keep), np.flatnonzero(~keep)

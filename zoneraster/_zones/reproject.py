@@ -3,34 +3,37 @@
 A straight edge bends when it is projected. Every edge whose chord would leave its true curve by
 more than `MAX_DEVIATION_PIXELS` is halved until none does. An edge is always halved from its
 smaller end and its points depend on its two ends alone, so polygons that share an edge share the
-new points too, bit for bit.
+new points too, bit for bit. Pieces that cannot reach the grid are not halved: whatever way they
+take, they cross the rows of the grid on the same side of it as their chord.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 
-from zoneraster._grid import Grid
+from zoneraster._zones.projection import Projection
 from zoneraster._zones.wkb import Ragged
 from zoneraster.arrays import Bools, Floats, Ints
-from zoneraster.errors import ZonesError
 
 # Half of the 0.1 pixel that is promised: chords are tested at three places, not everywhere.
 MAX_DEVIATION_PIXELS = 0.05
+# So far from where even steps would put them may places lie along a chord: further is a jump,
+# where the projection is torn, or an edge whose scale changes so much that halves tell more.
+MAX_UNEVEN_PIXELS = 0.5
+# Of edges so short, one probe that lies so close to its place on the chord tells all.
+SHORT_PIXELS, SHORT_DEVIATION_PIXELS = 256.0, 0.01
+# Where it is: no simple fraction, so that what goes around the globe several times is not met at
+# places where it seems to stand still.
+PROBE = 0.381966
+# Where places are tested along a piece.
+PROBES = np.array([0.118034, 0.25, 0.5, 0.75])[:, None, None]
 # An edge around the globe at 1 m needs 2**18 pieces. Deeper down there is no curve, but a cliff.
 MAX_HALVINGS = 26
-# A piece of a smooth curve has quarters of similar length; on a cliff one of them has it all.
-CLIFF_SHARE = 0.75
-CLIFF_PIXELS = 1.0
-# With fewer edges it is cheaper to test each than to learn first where edges can bend at all.
-MAX_EDGES_ALL_TESTED = 50_000
-LATTICE_CELLS = 64
-LATTICE_SAFETY = 4.0
+MAX_PIECES = 2**18
+# Pieces that are looked at together: bounds the memory that takes.
+BLOCK = 2**17
 
 CLIFF_CURE = (
     "it crosses the antimeridian, a pole or the border of the projection; "
@@ -38,70 +41,24 @@ CLIFF_CURE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """From a source CRS to the CRS of a grid.
+@dataclass(frozen=True, slots=True, eq=False)
+class Reprojected:
+    """Rings in another reference system.
 
     Parameters
     ----------
-    transformer : pyproj.Transformer
-        With x east and y north on both sides.
-    resolution : (2,) float64
-        Size of a pixel in x and in y, in units of the grid's CRS.
+    xy : (m, 2) float64, in units of the grid's CRS
+    ring_offsets : (n_rings + 1,) int64
+    failed : dict of int to str
+        Rings that have no place there, and why; their coordinates mean nothing.
     """
 
-    transformer: Transformer
-    resolution: Floats
-
-    @classmethod
-    def between(cls, source: CRS, grid: Grid) -> Projection:
-        """Projection from `source` to the CRS of `grid`.
-
-        Raises
-        ------
-        ZonesError
-            When PROJ knows no way from one to the other.
-        """
-        try:
-            transformer = Transformer.from_crs(source, grid.crs, always_xy=True)
-        except ProjError as err:
-            raise ZonesError(
-                f"PROJ cannot bring {source.name} to the grid's {grid.crs.name} ({err}): "
-                "reproject the zones yourself, or choose another CRS for the grid"
-            ) from err
-        return cls(transformer, np.array([float(step) for step in grid.resolution]))
-
-    def project(self, xy: Floats) -> Floats:
-        """Coordinates (n, 2) in the grid's CRS; inf where there are none."""
-        x, y = self.transformer.transform(xy[:, 0], xy[:, 1])
-        return np.stack([x, y], axis=1)
-
-    def pixels(self, xy: Floats) -> Floats:
-        """Coordinates (n, 2) in pixels, counted from the origin of the grid's CRS."""
-        return self.project(xy) / self.resolution
+    xy: Floats
+    ring_offsets: Ints
+    failed: dict[int, str] = field(default_factory=dict)
 
 
-def reproject_ragged(
-    ragged: Ragged, projection: Projection, *, ring_name: Callable[[int], str]
-) -> Ragged:
-    """Rings of zones in the CRS of a grid, see `reproject_rings`."""
-    offsets = ragged.ring_offsets
-    xy, offsets = reproject_rings(ragged.xy, offsets, projection, ring_name=ring_name)
-    # There and back along one edge: GEOS, and so the zone table, wants four vertices of a ring.
-    short = np.flatnonzero(np.diff(offsets) == 3)
-    if short.size:
-        xy = np.insert(xy, offsets[short + 1], xy[offsets[short]], axis=0)
-        offsets = offsets + np.searchsorted(short, np.arange(offsets.size))
-    return replace(ragged, xy=xy, ring_offsets=offsets)
-
-
-def reproject_rings(
-    xy: Floats,
-    ring_offsets: Ints,
-    projection: Projection,
-    *,
-    ring_name: Callable[[int], str],
-) -> tuple[Floats, Ints]:
+def reproject_rings(xy: Floats, ring_offsets: Ints, projection: Projection) -> Reprojected:
     """Project closed rings, densified so that edges stay within 0.1 pixel of their true curves.
 
     Parameters
@@ -111,37 +68,29 @@ def reproject_rings(
         Ring ``i`` has the vertices ``ring_offsets[i]`` to ``ring_offsets[i + 1]``, the last of
         which equals the first.
     projection : Projection
-    ring_name : callable
-        How a message names ring ``i``.
-
-    Returns
-    -------
-    xy : (m, 2) float64, in units of the grid's CRS
-    ring_offsets : (n_rings + 1,) int64
-
-    Raises
-    ------
-    ZonesError
-        For a vertex that has no place in the grid's CRS, and for an edge that cannot be followed.
     """
-
-    def name(vertex: int) -> str:
-        return ring_name(int(np.searchsorted(ring_offsets, vertex, side="right")) - 1)
-
     projected = projection.project(xy)
     lost = np.flatnonzero(~np.isfinite(projected).all(axis=1))
-    if lost.size:
-        raise ZonesError(
-            f"{name(int(lost[0]))}: vertex {_place(xy[lost[0]])} has no place in the grid's CRS "
-            f"({lost.size} such vertices in all): cut the zones to the area of that CRS"
-        )
-    starts = np.ones(len(xy), np.bool_)
-    starts[ring_offsets[1:][np.diff(ring_offsets) > 0] - 1] = False
-    edges = np.flatnonzero(starts)
+    rings, first = np.unique(_ring_of(lost, ring_offsets), return_index=True)
+    failed = {
+        ring: f"vertex {_place(xy[vertex])} has no place in the grid's CRS, or one "
+        "more than 2**40 pixels away: cut the polygon there"
+        for ring, vertex in zip(rings.tolist(), lost[first].tolist(), strict=True)
+    }
+    is_edge = np.ones(len(xy), np.bool_)
+    is_edge[ring_offsets[1:][np.diff(ring_offsets) > 0] - 1] = False
+    for ring in failed:
+        is_edge[ring_offsets[ring] : ring_offsets[ring + 1]] = False
+    edges = np.flatnonzero(is_edge)
     edges = edges[(xy[edges] != xy[edges + 1]).any(axis=1)]
-    if edges.size > MAX_EDGES_ALL_TESTED:
-        edges = edges[_may_bend(xy, edges, projection)]
-    after, points = _halve(xy, edges, projection, name)
+    edges = edges[_may_bend(xy, edges, projected, projection)]
+    after, points, stuck = _halve(xy, edges, projection)
+    for vertex in stuck.tolist():
+        failed.setdefault(
+            int(_ring_of(vertex, ring_offsets)),
+            f"the edge {_place(xy[vertex])} to {_place(xy[vertex + 1])} cannot be followed into "
+            f"the grid's CRS: {CLIFF_CURE}",
+        )
     # Numbers of new points in front of each vertex.
     shift = np.zeros(len(xy) + 1, np.int64)
     np.cumsum(np.bincount(after, minlength=len(xy)), out=shift[1:])
@@ -151,100 +100,118 @@ def reproject_rings(
     is_new[old] = False
     out[old] = projected
     out[is_new] = points
-    return out, ring_offsets + shift[ring_offsets]
+    return Reprojected(out, ring_offsets + shift[ring_offsets], failed)
 
 
-def _halve(
-    xy: Floats, edges: Ints, projection: Projection, name: Callable[[int], str]
-) -> tuple[Ints, Floats]:
-    """Points to insert: the vertex each of them follows (ascending), and its projected place."""
-    a, b = xy[edges], xy[edges + 1]
-    flipped = (a[:, 0] > b[:, 0]) | ((a[:, 0] == b[:, 0]) & (a[:, 1] > b[:, 1]))
-    a[flipped], b[flipped] = b[flipped], a[flipped]
+def _ring_of(vertex: Ints | int, ring_offsets: Ints) -> Ints:
+    """Number of the ring that a vertex is in."""
+    found: Ints = np.searchsorted(ring_offsets, vertex, side="right") - 1
+    return found
+
+
+def _halve(xy: Floats, edges: Ints, projection: Projection) -> tuple[Ints, Floats, Ints]:
+    """Points to insert: the vertex each follows (ascending), its projected place; edges that fail.
+
+    Edges are called by their first vertex. One fails that still bends after `MAX_HALVINGS`, or in
+    more than `MAX_PIECES` places at a time; its points mean nothing.
+    """
+    a, b, flipped = _ends(xy, edges)
     edge = np.arange(edges.size)
     # Position along the edge: exact, because halvings only ever add a binary digit.
     low, high = np.zeros(edges.size), np.ones(edges.size)
     found: list[tuple[Ints, Floats, Floats]] = []
-    for _ in range(MAX_HALVINGS):
-        middle = (a + b) / 2
-        bends = _leaves_chord(a, middle, b, projection)
+    is_stuck = np.zeros(edges.size, np.bool_)
+    for depth in range(MAX_HALVINGS + 1):
+        bends = _bends(a, b, projection)
+        pieces = np.bincount(edge[bends], minlength=edges.size)
+        is_stuck |= (pieces > MAX_PIECES) | ((depth == MAX_HALVINGS) & (pieces > 0))
+        bends &= ~is_stuck[edge]
         if not bends.any():
             break
-        a, b, middle, edge = a[bends], b[bends], middle[bends], edge[bends]
-        low, high = low[bends], high[bends]
-        half = (low + high) / 2
+        a, b, edge, low, high = a[bends], b[bends], edge[bends], low[bends], high[bends]
+        middle, half = (a + b) / 2, (low + high) / 2
         found.append((edge, half, projection.project(middle)))
         a, b = np.concatenate([a, middle]), np.concatenate([middle, b])
         low, high = np.concatenate([low, half]), np.concatenate([half, high])
         edge = np.concatenate([edge, edge])
-    else:
-        vertex = int(edges[edge.min()])
-        raise ZonesError(
-            f"{name(vertex)}: the edge {_place(xy[vertex])} to {_place(xy[vertex + 1])} cannot be "
-            f"followed into the grid's CRS: {CLIFF_CURE}"
-        )
+    stuck = edges[is_stuck]
     if not found:
-        return np.empty(0, np.int64), np.empty((0, 2), np.float64)
+        return np.empty(0, np.int64), np.empty((0, 2), np.float64), stuck
     edge = np.concatenate([one for one, _, _ in found])
     along = np.concatenate([one for _, one, _ in found])
     order = np.lexsort((np.where(flipped[edge], 1 - along, along), edge))
-    return edges[edge[order]], np.concatenate([one for _, _, one in found])[order]
+    return edges[edge[order]], np.concatenate([one for _, _, one in found])[order], stuck
 
 
-def _leaves_chord(a: Floats, middle: Floats, b: Floats, projection: Projection) -> Bools:
-    """Whether the projected edge leaves its chord, or jumps, (n,) bool."""
-    path = [a, (a + middle) / 2, middle, (middle + b) / 2, b]
-    places = projection.pixels(np.concatenate(path)).reshape(len(path), -1, 2)
-    chord = places[-1] - places[0]
-    with np.errstate(invalid="ignore", over="ignore"):
-        squared = np.maximum((chord**2).sum(axis=1), np.finfo(np.float64).tiny)
-        from_start = places[1:-1] - places[0]
-        along = np.clip((from_start * chord).sum(axis=2) / squared, 0, 1)
-        deviation = np.hypot(*np.moveaxis(from_start - along[..., None] * chord, 2, 0)).max(axis=0)
-        steps = np.hypot(*np.moveaxis(np.diff(places, axis=0), 2, 0))
-        total = steps.sum(axis=0)
-        jumps = (total > CLIFF_PIXELS) & (steps.max(axis=0) > CLIFF_SHARE * total)
-        # Written so that a point without a place (inf, hence nan) counts as bending.
-        bends: Bools = ~(deviation <= MAX_DEVIATION_PIXELS) | jumps | ~np.isfinite(total)
-    return bends
+def _ends(xy: Floats, edges: Ints) -> tuple[Floats, Floats, Bools]:
+    """Ends of edges, the smaller one first, and whether that is their second vertex."""
+    a, b = xy[edges], xy[edges + 1]
+    flipped: Bools = (a[:, 0] > b[:, 0]) | ((a[:, 0] == b[:, 0]) & (a[:, 1] > b[:, 1]))
+    a[flipped], b[flipped] = b[flipped], a[flipped]
+    return a, b, flipped
 
 
-def _may_bend(xy: Floats, edges: Ints, projection: Projection) -> Bools:
-    """Which edges are long enough to bend, judged by second differences on a lattice.
+def _bends(a: Floats, b: Floats, projection: Projection) -> Bools:
+    """Whether a piece that may reach the grid leaves its chord, or jumps, (n,) bool."""
+    out = np.empty(len(a), np.bool_)
+    for start in range(0, len(a), BLOCK):
+        some = slice(start, start + BLOCK)
+        out[some] = _leaves_chord(a[some], b[some], projection)
+    return out
 
-    An edge ``d`` bends by at most ``max |f''| d**2 / 8``. The second derivatives of the projection
-    are taken from a lattice over all vertices, as the largest of a cell and its eight neighbours,
-    four times over; edges longer than a cell, and cells where a place is missing, count as bending.
+
+def _leaves_chord(a: Floats, b: Floats, projection: Projection) -> Bools:
+    """`_bends` of a few pieces.
+
+    The places of probes must lie on the chord, and along it about where even steps put them.
     """
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    step = np.where(high > low, high - low, 1.0) / (2 * LATTICE_CELLS)
-    nodes = np.arange(-2, 2 * LATTICE_CELLS + 3)
-    x, y = np.meshgrid(low[0] + nodes * step[0], low[1] + nodes * step[1], indexing="ij")
-    f = projection.pixels(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(*x.shape, 2)
+    first, last = projection.pixels(np.concatenate([a, b])).reshape(2, -1, 2)
+    probes = projection.pixels((a + PROBES * (b - a)).reshape(-1, 2)).reshape(len(PROBES), -1, 2)
     with np.errstate(invalid="ignore", over="ignore"):
-        second = (
-            f[2:, 1:-1] - 2 * f[1:-1, 1:-1] + f[:-2, 1:-1],
-            f[1:-1, 2:] - 2 * f[1:-1, 1:-1] + f[1:-1, :-2],
-            (f[2:, 2:] - f[2:, :-2] - f[:-2, 2:] + f[:-2, :-2]) / 4,
+        chord = last - first
+        squared = np.maximum((chord**2).sum(axis=1), np.finfo(np.float64).tiny)
+        from_start = probes - first
+        share = (from_start * chord).sum(axis=2) / squared
+        along = np.clip(share, 0, 1)
+        deviation = np.hypot(*np.moveaxis(from_start - along[..., None] * chord, 2, 0)).max(axis=0)
+        uneven = (np.abs(share - PROBES[..., 0]) * np.sqrt(squared)).max(axis=0)
+        # Written so that a point without a place (inf, hence nan) counts as bending.
+        is_true = (deviation <= MAX_DEVIATION_PIXELS) & (uneven <= MAX_UNEVEN_PIXELS)
+        places = np.concatenate([[first, last], probes])
+        low, high = places.min(axis=0), places.max(axis=0)
+        # Between places that are known a curve may swing out, but not by half of its own size.
+        room = (high - low).max(axis=1)[:, None] / 2 + 1
+        is_apart = ((high + room < projection.box[0]) | (low - room > projection.box[1])).any(
+            axis=1
         )
-        bend = np.max([np.hypot(*np.moveaxis(one, 2, 0)) for one in second], axis=0)
-    bend[~np.isfinite(bend)] = np.inf
-    for axis in (0, 1):
-        # A cell has three nodes a side, its neighbours two more on either side.
-        width = [(3, 3) if axis == padded else (0, 0) for padded in (0, 1)]
-        padded_bend = np.pad(bend, width, mode="edge")
-        bend = np.lib.stride_tricks.sliding_window_view(padded_bend, 7, axis).max(axis=-1)
-    # The cell of the middle, so that an edge is judged alike in both directions.
-    middle = (xy[edges] + xy[edges + 1]) / 2
-    cell = np.minimum(((middle - low) / (2 * step)).astype(np.int64), LATTICE_CELLS - 1)
-    length = np.abs(xy[edges + 1] - xy[edges]) / step
-    # The centre of a cell is node 2 * cell + 1, and the first node of `bend` is -1.
-    most = bend[2 * cell[:, 0] + 2, 2 * cell[:, 1] + 2]
-    with np.errstate(invalid="ignore"):
-        deviation = LATTICE_SAFETY * most * length.sum(axis=1) ** 2 / 8
-    bends: Bools = (length.max(axis=1) > 2) | ~(deviation <= MAX_DEVIATION_PIXELS)
+    bends: Bools = ~(is_true | is_apart)
     return bends
+
+
+def _may_bend(xy: Floats, edges: Ints, projected: Floats, projection: Projection) -> Bools:
+    """Which edges have to be tested; of most, which are short, one probe is enough to tell."""
+    a, b, flipped = _ends(xy, edges)
+    first, last = projected[edges + flipped] / projection.resolution, projected[edges + ~flipped]
+    chord = last / projection.resolution - first
+    probe = projection.pixels(a + PROBE * (b - a))
+    with np.errstate(invalid="ignore", over="ignore"):
+        is_short = np.hypot(*chord.T) <= SHORT_PIXELS
+        is_close = np.hypot(*(probe - first - PROBE * chord).T) <= SHORT_DEVIATION_PIXELS
+    may: Bools = ~(is_short & is_close)
+    return may
 
 
 def _place(point: Floats) -> str:
     return f"({point[0]:.10g}, {point[1]:.10g})"
+
+
+def without_loops(ragged: Ragged) -> Ragged:
+    """Rings of four vertices at least, which GEOS, and so the zone table, wants."""
+    short = np.flatnonzero(np.diff(ragged.ring_offsets) == 3)
+    if not short.size:
+        return ragged
+    # There and back along one edge.
+    offsets = ragged.ring_offsets
+    xy = np.insert(ragged.xy, offsets[short + 1], ragged.xy[offsets[short]], axis=0)
+    offsets = offsets + np.searchsorted(short, np.arange(offsets.size))
+    return Ragged(xy, offsets, ragged.part_offsets, ragged.part_zone)

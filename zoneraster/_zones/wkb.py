@@ -121,6 +121,19 @@ def objects_of(wkb: pa.LargeBinaryArray, wanted: Bools | None = None) -> Objects
     return np.asarray(shapely.from_wkb(blobs, on_invalid="fix"), dtype=object)
 
 
+def taken(ragged: Ragged, keep: Bools) -> Ragged:
+    """Rings of some zones, which are numbered anew; `keep` is (n_zones,) bool."""
+    keep_part = keep[ragged.part_zone]
+    keep_ring = np.repeat(keep_part, np.diff(ragged.part_offsets))
+    vertices = np.diff(ragged.ring_offsets)
+    return Ragged(
+        ragged.xy[np.repeat(keep_ring, vertices)],
+        np.concatenate([[0], np.cumsum(vertices[keep_ring])]),
+        np.concatenate([[0], np.cumsum(np.diff(ragged.part_offsets)[keep_part])]),
+        (np.cumsum(keep) - 1)[ragged.part_zone[keep_part]],
+    )
+
+
 def multipolygon_wkb(ragged: Ragged, n_zones: int) -> pa.LargeBinaryArray:
     """WKB of a multipolygon for each zone, as GEOS writes it."""
     ring_bytes = 4 + 16 * np.diff(ragged.ring_offsets)

@@ -1,0 +1,156 @@
+"""The one operation that brings zones to the reference system of a grid.
+
+Left to itself, PROJ chooses an operation for each point, by the areas for which operations are
+made: coordinates then jump by some metres where one area ends and another begins. Here it is chosen
+once, for the area of the grid.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from pyproj import CRS, Transformer
+from pyproj.aoi import AreaOfInterest, AreaOfUse
+from pyproj.exceptions import ProjError
+from pyproj.transformer import TransformerGroup
+
+from zoneraster._grid import MAX_PIXEL_COORDINATE, Grid, crs_name
+from zoneraster.arrays import Floats
+from zoneraster.errors import ZonesError
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """From a source CRS to the CRS of a grid.
+
+    Parameters
+    ----------
+    transformer : pyproj.Transformer
+        With x east and y north on both sides.
+    resolution : (2,) float64
+        Size of a pixel in x and in y, in units of the grid's CRS.
+    box : (2, 2) float64
+        South-western and north-eastern corner of the grid, as `pixels` counts.
+    operation : str
+        What a report says of the operation.
+    doubts : tuple of str
+        What it warns of.
+    """
+
+    transformer: Transformer
+    resolution: Floats
+    box: Floats
+    operation: str = ""
+    doubts: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, source: CRS, grid: Grid) -> Projection:
+        """Projection from `source` to the CRS of `grid`.
+
+        Raises
+        ------
+        ZonesError
+            When PROJ knows no way from one to the other.
+        """
+        area = _area(grid)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a missing file, which `doubts` tells
+                group = TransformerGroup(
+                    source,
+                    grid.crs,
+                    always_xy=True,
+                    area_of_interest=area,  # type: ignore[arg-type]
+                )
+            if not group.transformers:
+                raise ProjError("no operation that could be used")
+        except ProjError as err:
+            raise ZonesError(
+                f"PROJ cannot bring {source.name} to the grid's {grid.crs.name} ({err}): "
+                "reproject the zones yourself, or choose another CRS for the grid"
+            ) from err
+        chosen = _chosen(group, area)
+        resolution = np.array([float(step) for step in grid.resolution])
+        west, south, east, north = grid.bounds
+        box = np.array([[west, south], [east, north]]) / resolution
+        said = f"{crs_name(source)} to {crs_name(grid.crs)}: {_name(chosen)}"
+        return cls(chosen, resolution, box, said, _doubts(group, chosen))
+
+    def project(self, xy: Floats) -> Floats:
+        """Coordinates (n, 2) in the grid's CRS; inf where there are none within 2**40 pixels."""
+        x, y = self.transformer.transform(xy[:, 0], xy[:, 1])
+        places = np.stack([x, y], axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            near = (np.abs(places / self.resolution) <= MAX_PIXEL_COORDINATE).all(axis=1)
+        places[~near] = np.inf
+        return places
+
+    def pixels(self, xy: Floats) -> Floats:
+        """Coordinates (n, 2) in pixels, counted from the origin of the grid's CRS."""
+        return self.project(xy) / self.resolution
+
+
+def _area(grid: Grid) -> AreaOfInterest | None:
+    """Where the grid lies, in degrees; None where that cannot be said."""
+    try:
+        to_degrees = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+        bounds = to_degrees.transform_bounds(*grid.bounds)
+    except ProjError:
+        return None
+    west, south, east, north = bounds
+    if not np.isfinite(bounds).all() or south >= north:
+        return None
+    # Grids of 0..360 degrees, or a little more than the globe.
+    if east - west >= 360:
+        west, east = -180.0, 180.0
+    west, east = ((x + 180) % 360 - 180 if abs(x) > 180 else x for x in (west, east))
+    return AreaOfInterest(west, max(south, -90.0), east, min(north, 90.0))
+
+
+def _chosen(group: TransformerGroup, area: AreaOfInterest | None) -> Transformer:
+    """The most exact operation made for all of an area; of several the one for least else.
+
+    Without one, that which PROJ puts first: it is made for most of the area.
+    """
+    fit: list[tuple[float, float, int, Transformer]] = []
+    for one in group.transformers:
+        made_for: AreaOfUse | None = one.area_of_use
+        if area is None or made_for is None or one.accuracy < 0:
+            continue
+        west, south, east, north = made_for.bounds
+        is_inside = west <= area.west_lon_degree <= area.east_lon_degree <= east
+        if is_inside and south <= area.south_lat_degree and area.north_lat_degree <= north:
+            fit.append((one.accuracy, (east - west) * (north - south), len(fit), one))
+    return min(fit)[-1] if fit else group.transformers[0]
+
+
+def _name(chosen: Transformer) -> str:
+    """Steps of an operation and its accuracy."""
+    steps = (chosen.description or "").split(" + ")
+    named = [step for step in steps if not step.startswith("axis order change")]
+    # A projection alone is exact; of "unknown" ones PROJ does not know, and says 0 or -1.
+    accuracy = chosen.accuracy
+    told = "accuracy unknown" if accuracy < 0 else f"accuracy {accuracy:g} m"
+    return f"{' + '.join(named) or 'the same places'}, {told}"
+
+
+def _doubts(group: TransformerGroup, chosen: Transformer) -> tuple[str, ...]:
+    """Whether the operation only guesses, and whether a better one lacks a file."""
+    doubts = []
+    if any(step.has_ballpark_transformation for step in chosen.operations or ()):
+        doubts.append(
+            f"zones were reprojected by a ballpark operation ({_name(chosen)}), which ignores that "
+            "the datums differ, often by 100 m and more: reproject the zones yourself if that "
+            "matters"
+        )
+    if not group.best_available and group.unavailable_operations:
+        better = group.unavailable_operations[0]
+        files = ", ".join(grid.short_name for grid in better.grids if not grid.available)
+        doubts.append(
+            f"zones were reprojected by {_name(chosen)}; PROJ has a better operation, "
+            f"{better.name}, accuracy {better.accuracy:g} m, but not its file {files}: get it with "
+            "projsync or PROJ_NETWORK=ON"
+        )
+    return tuple(doubts)
