@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pyproj import CRS, Transformer
-from pyproj.aoi import AreaOfInterest, AreaOfUse
+from pyproj.aoi import AreaOfInterest
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
 
@@ -116,7 +117,7 @@ def _chosen(group: TransformerGroup, area: AreaOfInterest | None) -> Transformer
     """
     fit: list[tuple[float, float, int, Transformer]] = []
     for one in group.transformers:
-        made_for: AreaOfUse | None = one.area_of_use
+        made_for: Any = one.area_of_use  # Any: typed as if it were always there
         if area is None or made_for is None or one.accuracy < 0:
             continue
         west, south, east, north = made_for.bounds
