@@ -77,7 +77,7 @@ def test_a_folder_that_takes_no_files_is_named_before_the_work(name: str) -> Non
 def test_a_full_disk_is_our_error_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     write_stats(table(1), path)
-    with pytest.raises(ZonerasterError, match=r"t\.csv .*No space left.*mend"):
+    with pytest.raises(ZonerasterError, match=r"t\.csv .*No space left.*make room"):
         fill_the_disk(path)
     assert read(path) == 1
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name]
