@@ -174,6 +174,28 @@ def test_sums_of_rates_and_area_sums_of_totals_are_refused(store: Path) -> None:
         stats(store, raster(VALUES, units="Mg/pixel"), stats="area_mean")
 
 
+@pytest.mark.parametrize(
+    "units", ["people/pixel", "Mg per grid cell", "counts px-1", "head / cells"]
+)
+def test_sums_of_totals_that_were_resampled_by_anything_but_sum_are_refused(
+    store: Path, units: str
+) -> None:
+    values = moved(np.ones((6, 6)), ratio=0.75, units=units)
+    with pytest.raises(zr.AlignmentError, match="'sum' for totals per pixel"):
+        stats(store, values)
+    for source, options in (
+        (values, {"resample": "average"}), (zr.Raster(values, resample="nearest"), {}),
+        ({"a": values, "b": values}, {"resample": "bilinear"}),
+    ):  # fmt: skip
+        with pytest.raises(zr.ValuesError, match="does not keep totals: give resample='sum'"):
+            zr.zonal_stats(store, source, stats="sum", **options)
+    # What one method keeps, or no units forbid.
+    stats(store, values, stats="mean", resample="average")
+    stats(store, zr.Raster(values, units=""), stats="sum", resample="average")
+    total = stats(store, values, stats="sum", resample="sum")["sum"].sum()
+    assert total == pytest.approx(8 / 0.75**2)
+
+
 # ---- lattice -----------------------------------------------------------------------------------
 
 

@@ -27,7 +27,15 @@ from zoneraster._stats.runs import ZoneSource, find_zones
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
 from zoneraster._store import asked_column
-from zoneraster._values import OpenRaster, Predicate, Raster, RasterLike, check_method, label_of
+from zoneraster._values import (
+    OpenRaster,
+    Predicate,
+    Raster,
+    RasterLike,
+    check_method,
+    label_of,
+    method_of,
+)
 from zoneraster._zones import given_name
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
@@ -224,8 +232,8 @@ def _layout(
     infos = []
     for (raster, _), number in zip(measures, rasters.measures, strict=True):
         factor = rasters.placements[number].factor
-        check_units(wanted.names, raster.name, raster.units, factor=factor)
-        dtype = rasters.rasters[number].dtype
+        method, dtype = method_of(rasters.rasters[number]), rasters.rasters[number].dtype
+        check_units(wanted.names, raster.name, raster.units, factor=factor, method=method)
         infos.append(Measure(raster.name, dtype, rate_unit(raster.units) or unit, raster.units))
     dims = dict(zip(measures[0][0].dims, measures[0][0].coords, strict=True)) if measures else {}
     names = [*dims, *by]

@@ -36,4 +36,5 @@ from zoneraster._values.raster import RasterLike as RasterLike
 from zoneraster._values.raster import as_raster as as_raster
 from zoneraster._values.raster import label_of as label_of
 from zoneraster._values.resample import check_method as check_method
+from zoneraster._values.resample import method_of as method_of
 from zoneraster._values.zarrs import ZARR_NODES as ZARR_NODES

@@ -106,6 +106,11 @@ def resampled(opened: OpenRaster, grid: Grid, method: str) -> OpenRaster:
     )
 
 
+def method_of(opened: OpenRaster) -> str | None:
+    """How a raster was resampled; None where it was not."""
+    return opened.pixels.method if isinstance(opened.pixels, WarpedPixels) else None
+
+
 # ---- steps -------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,10 @@ _PER_AREA = re.compile(
     r"|(?<![A-Za-z])(?P<power>ha|km|m)\s*\^?\s*(?:\*\*)?\s*(?P<exponent>-\d|⁻[¹²])(?!\d)",
     re.IGNORECASE,
 )
-_PER_PIXEL = re.compile(r"(?:/|\bper\b)\s*(?:px|pixel|cell)\b|\b(?:px|pixel|cell)\s*\^?-1", re.I)
+_PIXEL = r"(?:grid[ _-]?)?(?:px|pixels?|cells?)"
+_PER_PIXEL = re.compile(
+    rf"(?:/|\bper\b)\s*{_PIXEL}\b|\b{_PIXEL}\s*(?:\^|\*\*)?\s*(?:-1|⁻¹)", re.IGNORECASE
+)
 
 
 def rate_unit(units: str | None) -> str | None:
@@ -81,7 +84,9 @@ def name_with_unit(name: str, unit: str | None) -> str:
     return f"{name}_{said}" if said and said != "1" else name
 
 
-def check_units(wanted: Container[str], name: str, units: str | None, *, factor: float) -> None:
+def check_units(
+    wanted: Container[str], name: str, units: str | None, *, factor: float, method: str | None
+) -> None:
     """Refuse sums of rates, rates of what is no rate, and sums of totals that stand several times.
 
     Parameters
@@ -92,6 +97,8 @@ def check_units(wanted: Container[str], name: str, units: str | None, *, factor:
     units : str or None
     factor : float
         Side of the raster's pixels in pixels of the reduction.
+    method : str or None
+        How it was resampled; None where it was not.
 
     Raises
     ------
@@ -110,6 +117,11 @@ def check_units(wanted: Container[str], name: str, units: str | None, *, factor:
             f"{name!r} ({units}) holds a total in each pixel, and its pixels are {factor:g} times "
             "as wide as the store's, so that each would be added several times: divide it by the "
             "area of its pixels and ask for 'area_sum', or build a store on its grid"
+        )
+    if is_total and method not in (None, "sum") and "sum" in wanted:
+        raise ValuesError(
+            f"{name!r} ({units}) holds a total in each pixel, and resampling by {method!r} does "
+            "not keep totals: give resample='sum', which does, or build a store on its grid"
         )
     if is_total and ("area_sum" in wanted or "area_mean" in wanted):
         raise ValuesError(
