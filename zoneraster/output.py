@@ -146,10 +146,10 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
 
 
 def stats_json(table: pd.DataFrame) -> dict[str, Any]:  # Any: JSON
-    """A table of statistics for JSON: rows with index and columns, units, the audit."""
-    rows = table.reset_index().to_dict("records")
-    attrs = table.attrs
-    return {"rows": rows, "units": attrs.get("units", {}), "audit": attrs["audit"]}
+    """A table of statistics for JSON: rows with index and columns, units, the audit; see `finite`."""
+    rows, attrs = table.reset_index().to_dict("records"), table.attrs
+    said = {"rows": rows, "units": attrs.get("units", {}), "audit": attrs["audit"]}
+    return {name: finite(value) for name, value in said.items()}
 
 
 def json_text(said: Any) -> str:  # Any: JSON, and what NumPy and pandas have for it
