@@ -146,7 +146,7 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
 
 
 def stats_json(table: pd.DataFrame) -> dict[str, Any]:  # Any: JSON
-    """A table of statistics for JSON: rows with index and columns, units, the audit; see `finite`."""
+    """A table of statistics for JSON: rows with index and columns, units, audit; see `finite`."""
     rows, attrs = table.reset_index().to_dict("records"), table.attrs
     said = {"rows": rows, "units": attrs.get("units", {}), "audit": attrs["audit"]}
     return {name: finite(value) for name, value in said.items()}
