@@ -18,7 +18,7 @@ import pytest
 import shapely
 
 import zoneraster as zr
-from tests.zones.samples import GRID, SQUARES, frame, says, write_wkb
+from tests.zones.samples import GRID, SQUARES, frame, says, write_geojson, write_wkb
 from zoneraster._zones.columns import dbf_codec
 from zoneraster._zones.read import read_zones
 
@@ -233,3 +233,11 @@ def test_geojson_is_read_in_any_encoding(tmp_path: Path, encoding: str, is_seque
     assert zones.keys().to_pylist() == ["Köln", "Ölsnitz", "b"]
     assert len(zones.notes) == (not encoding.startswith("utf-8"))
     assert gpd.GeoSeries.from_wkb(zones.wkb.to_pylist()).geom_equals(gpd.GeoSeries(SQUARES)).all()
+
+
+def test_a_sequence_with_a_broken_record_is_refused(tmp_path: Path) -> None:
+    path = write_geojson(tmp_path / "zones.geojsonl", [1, 2, 3], is_sequence=True)
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([lines[0], lines[1][:40], "", lines[2]]))
+    with says("zones.geojsonl has 3 records, GDAL reads"):
+        read_zones(path, GRID)

@@ -163,6 +163,8 @@ def from_json(label: str, path: str, layer: str | None, wanted: str | None) -> S
         found = replace(utf8_text(found), notes=(*notes, *found.notes))
         if driver not in ("GEOJSON", "GeoJSONSeq"):
             return found
+        if driver == "GeoJSONSeq":
+            _refuse_lost(label, readable, len(found.wkb))
         if wanted == "id" and "id" not in found.table.column_names:
             ids = _feature_ids(readable, driver, len(found.wkb))
             found = replace(found, feature_ids={} if ids is None else {"id": ids})
@@ -184,16 +186,19 @@ def _as_utf8(label: str, path: str) -> Iterator[tuple[str, tuple[str, ...]]]:
             f"{label} is not UTF-8: it was read as {encoding}; write it as UTF-8 where that is "
             "wrong"
         )
-        yield str(copy), (note,)
+        yield str(copy), () if encoding == "utf-8-sig" else (note,)
 
 
 def _text_encoding(path: str) -> str | None:
-    """Encoding of a text; None for UTF-8, which JSON is."""
+    """Encoding of a text; None for plain UTF-8, which JSON is."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with Path(path).open("rb") as file:
         head = file.read(4)
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
             return "utf-16"
+        # GDAL passes over the first feature of a sequence that begins with a byte order mark.
+        if head.startswith(codecs.BOM_UTF8):
+            return "utf-8-sig"
         file.seek(0)
         try:
             while block := file.read(_BLOCK):
@@ -223,6 +228,22 @@ def _json_driver(path: str) -> str:
     except (ValueError, RecursionError):
         is_feature = False
     return "GeoJSONSeq" if is_feature and rest.lstrip().startswith(b"{") else "GEOJSON"
+
+
+def _refuse_lost(label: str, path: str, n: int) -> None:
+    """Raise where GDAL has passed over records of a sequence; it does so without a word."""
+    with Path(path).open("rb") as file:
+        head = file.read(1)
+        file.seek(0)
+        if head == b"\x1e":
+            records = sum(line.count(head) for line in file)
+        else:
+            records = sum(1 for line in file if line.strip())
+    if records != n:
+        raise ZonesError(
+            f"{label} has {records:,} records, GDAL reads {n:,} of them: look for one that is no "
+            "whole feature on a line of its own"
+        )
 
 
 def _feature_ids(path: str, driver: str, n: int) -> pa.ChunkedArray | None:
