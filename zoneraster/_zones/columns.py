@@ -190,12 +190,9 @@ def _bytes_of(column: pa.ChunkedArray) -> list[bytes | None]:
     return values
 
 
-def _is_utf8(value: bytes | None, encoding: str = "utf-8") -> bool:
-    """Bytes are text of an encoding; a character may be cut off at the end, as dBASE does."""
-    if value is None:
-        return True
+def _is_utf8(value: bytes | None) -> bool:
     try:
-        codecs.getincrementaldecoder(encoding)().decode(value, final=False)
+        (value or b"").decode()
     except UnicodeDecodeError:
         return False
     return True
@@ -205,10 +202,34 @@ def decoded(value: bytes, encoding: str) -> str:
     """Text of bytes, in an encoding where they are, else in the fallback; any bytes are text."""
     for name in (encoding, FALLBACK):
         try:
-            return codecs.getincrementaldecoder(name)().decode(value, final=False)
+            return value.decode(name)
         except UnicodeDecodeError:
             continue
     return value.decode("latin-1")
+
+
+def _text(value: bytes, encoding: str) -> str:
+    """Text of bytes of an encoding, without the half of a character at its end."""
+    found = _cut(value, encoding)
+    return decoded(value, encoding) if found is None else found
+
+
+def _cut(value: bytes, encoding: str) -> str | None:
+    """Text of bytes whose last character may be cut off, as in a full field; None for others."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(value, final=False)
+    except UnicodeDecodeError:
+        return None
+
+
+def _fits(texts: list[bytes], encoding: str) -> bool:
+    """Texts, none of them ASCII alone, are of an encoding.
+
+    One whole character has to be there: the last letter of a word in Windows-1252 looks like the
+    beginning of one that is cut off.
+    """
+    found = [_cut(text, encoding) for text in texts]
+    return None not in found and not all((text or "").isascii() for text in found)
 
 
 def decoded_dbf(found: Source, stated: str | None, hint: str | None) -> Source:
@@ -236,14 +257,12 @@ def decoded_dbf(found: Source, stated: str | None, hint: str | None) -> Source:
         return found
     wishes = [stated, "utf-8", hint] if stated else ["utf-8", hint]
     tried = [name for name in wishes if name is not None]
-    encoding = next(
-        (name for name in tried if all(_is_utf8(text, name) for text in texts)), FALLBACK
-    )
+    encoding = next((name for name in tried if _fits(texts, name)), FALLBACK)
     for at, values in foreign.items():
-        column = [None if value is None else decoded(value, encoding) for value in values]
+        column = [None if value is None else _text(value, encoding) for value in values]
         arrays = pa.chunked_array([pa.array(column, pa.large_string())])
         table = table.set_column(at, table.column_names[at], arrays)
-    names = [decoded(name.encode("latin-1"), encoding) for name in table.column_names]
+    names = [_text(name.encode("latin-1"), encoding) for name in table.column_names]
     found = replace(found, table=table.rename_columns(names))
     if encoding in (stated, hint) or (encoding == "utf-8" and not stated):
         return found

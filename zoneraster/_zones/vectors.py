@@ -203,6 +203,7 @@ def _text_encoding(path: str) -> str | None:
         try:
             while block := file.read(_BLOCK):
                 decoder.decode(block)
+            decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             return FALLBACK
     return None
