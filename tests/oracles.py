@@ -85,9 +85,7 @@ def planned(
     """Manifest of zones 1, 2, 3, ... painted in that order."""
     cut = Chunking(shape, chunks, batch)
     n = int(rings.part_zone.max(initial=-1)) + 1
-    source = ManifestInput(
-        rings, np.arange(1, n + 1, dtype=np.uint32), np.arange(n), cut, touched, b"spec"
-    )
+    source = ManifestInput(rings, np.arange(1, n + 1, dtype=np.uint32), np.arange(n), cut, b"spec")
     sink = io.BytesIO()
     index = write_manifest(source, sink)
     return Manifest(sink, index, chunking=cut, spec_hash=b"spec", touched=touched), cut

@@ -26,7 +26,7 @@ from zoneraster._build import (
 from zoneraster._build import make_plan as plan
 from zoneraster._build import open_zones as zones
 from zoneraster._grid import Grid, Window
-from zoneraster._stats import Key, Stat, labels, thresholds, zonal_stats
+from zoneraster._stats import Key, Stat, cells, labels, thresholds, zonal_stats
 from zoneraster._store import Manifest
 from zoneraster._values import Predicate, Raster, grid_like
 from zoneraster.errors import (
@@ -56,7 +56,7 @@ __all__ = [
     # build
     "build", "build_part", "plan", "run", "finish",
     # look
-    "status", "verify", "info", "zones", "open_manifest",
+    "status", "verify", "info", "zones", "cells", "open_manifest",
     # statistics
     "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
     # grids

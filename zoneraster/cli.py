@@ -336,6 +336,31 @@ def stats(
 
 
 @main.command()
+@_store_argument
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--pixels",
+    type=click.Choice(["centre", "touched", "fraction"]),
+    help="Which pixels a zone has.  [default: those that the store was burned by]",
+)
+@click.option("--window", nargs=4, type=int, help="Rows and columns: ROW0 ROW1 COL0 COL1.")
+@click.option("--zones", callback=words.words_of, help="Keys, with commas: only these zones.")
+@_overwrite_option
+@_json_option
+def cells(store: str, output: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
+    """Write the pixels of all zones of STORE to OUTPUT, a .parquet: stretches of rows."""
+    from zoneraster.output import write_cells  # noqa: PLC0415 - keep the other verbs quick
+
+    check_output(output, suffixes=(".parquet",), overwrite=overwrite)
+    with replacing(output) as new:
+        n = write_cells(zr.cells(store, **options), new)
+    if as_json:
+        _print({"output": str(output), "stretches": n}, as_json=True)
+    else:
+        click.echo(f"{output}: {n:,} stretches of pixels")
+
+
+@main.command()
 @click.argument(
     "folder", type=click.Path(path_type=Path, file_okay=False), default="zoneraster-demo"
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -25,6 +26,7 @@ from zoneraster.errors import ZonerasterError, ZonerasterWarning, told_as
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _CURE = "mend that, or choose another place"
 # How a line begins that tells of a warning.
@@ -260,3 +262,13 @@ def replacing(path: Path) -> Iterator[Path]:
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
+
+
+def write_cells(cells: pa.RecordBatchReader, path: Path) -> int:
+    """Write what `zoneraster.cells` gives to Parquet, batch after batch; the number of rows."""
+    n = 0
+    with pq.ParquetWriter(path, cells.schema, compression="zstd") as writer:
+        for batch in cells:
+            writer.write_batch(batch)
+            n += batch.num_rows
+    return n

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +19,9 @@ def parted(points: list[tuple[float, float]], *, width: int = 12, rows: tuple[in
     """Records of one part on chunks of 4 x 4."""
     rings = ring_arrays(points)
     edges, offsets = edges_in_rows(
-        rings.u, rings.v, rings.ring_offsets, rings.part_offsets, np.array([0]), *rows, False
+        rings.u, rings.v, rings.ring_offsets, rings.part_offsets, np.array([0]), *rows
     )
-    return edges, partition_edges(edges, offsets, *rows, width, 4, 4, False)
+    return edges, partition_edges(edges, offsets, *rows, width, 4, 4)
 
 
 BOX = [(1.0, 1.0), (11.0, 1.0), (11.0, 11.0), (1.0, 11.0)]
@@ -44,9 +46,35 @@ def test_a_part_inside_one_chunk_leaves_no_toggle_anywhere() -> None:
     assert index.size == 2
 
 
-def test_edges_that_cross_no_row_of_centres_are_dropped() -> None:
-    edges, _ = parted([(1.0, 1.6), (9.0, 2.4), (5.0, 2.3)])
-    assert edges.shape == (0, 4)
+def test_edges_along_a_border_of_rows_are_dropped_and_all_others_go_where_they_pass() -> None:
+    edges, _ = parted([(1.0, 2.0), (9.0, 2.0), (5.0, 3.0)])
+    assert edges[:, [1, 3]].tolist() == [[3.0, 2.0], [2.0, 3.0]]
+    # Between two lines of centres: no crossing, and all three are there.
+    edges, (_, chunk, full, ptr, index, _, rows) = parted([(1.0, 1.6), (9.0, 2.4), (5.0, 2.3)])
+    assert edges.shape == (3, 4)
+    assert chunk.tolist() == [0, 1, 2]
+    assert not full.any()
+    assert [index[a:b].size for a, b in itertools.pairwise(ptr)] == [2, 3, 2]
+    assert rows.size == 0
+
+
+def test_a_vertical_edge_on_a_border_of_chunks_goes_to_the_right() -> None:
+    _, (_, chunk, _, ptr, *_) = parted([(4.0, 1.1), (6.0, 1.1), (6.0, 1.3), (4.0, 1.3)])
+    assert chunk.tolist() == [1]
+    assert ptr.tolist() == [0, 4]
+
+
+def test_edges_that_go_down_have_the_inside_to_their_right_whichever_way_rings_turn() -> None:
+    shell, hole = BOX, [(3.0, 3.0), (3.0, 5.0), (5.0, 5.0), (5.0, 3.0)]
+    for outer in (shell, shell[::-1]):
+        for inner in (hole, hole[::-1]):
+            rings = ring_arrays(outer, inner)
+            one_part = np.array([0, 2])
+            edges, _ = edges_in_rows(
+                rings.u, rings.v, rings.ring_offsets, one_part, np.array([0]), 0, 12
+            )
+            downward = {edge[0] for edge in edges.tolist() if edge[3] > edge[1]}
+            assert downward == {1.0, 5.0}
 
 
 def test_a_part_left_of_the_grid_reaches_in_and_one_right_of_it_does_not() -> None:

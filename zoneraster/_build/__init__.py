@@ -12,6 +12,8 @@ from zoneraster._build.ask import open_zones as open_zones
 from zoneraster._build.ask import status as status
 from zoneraster._build.ask import verify as verify
 from zoneraster._build.batch import ChunkRuns as ChunkRuns
+from zoneraster._build.batch import ChunkCells as ChunkCells
+from zoneraster._build.batch import chunk_cells as chunk_cells
 from zoneraster._build.batch import chunk_runs as chunk_runs
 from zoneraster._build.results import BuildReport as BuildReport
 from zoneraster._build.results import PlanSummary as PlanSummary

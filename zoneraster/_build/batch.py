@@ -16,7 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._burn import contested_pairs, covered_spans, frame, make_spans, overlay_spans
+from zoneraster._burn import (
+    FAR,
+    contested_pairs,
+    covered_spans,
+    frame,
+    make_cells,
+    make_spans,
+    overlay_spans,
+    whole_cells,
+)
 from zoneraster._grid import row_areas
 from zoneraster._store import (
     BatchChunk,
@@ -28,7 +37,7 @@ from zoneraster._store import (
     ledger,
     shared_snapshot,
 )
-from zoneraster.arrays import Ints
+from zoneraster.arrays import Floats, Ints
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 from zoneraster.lock import Fence
@@ -108,6 +117,26 @@ class ChunkRuns(NamedTuple):
     run_ptr: Ints
     start: npt.NDArray[np.int32]
     zone_id: Ints
+
+
+class ChunkCells(NamedTuple):
+    """Stretches of pixels by zone, row and column: ids, rows, first and end columns, fractions.
+
+    Rows and columns are those of the grid.
+    """
+
+    zone_id: Ints
+    row: Ints
+    col0: Ints
+    col1: Ints
+    fraction: Floats
+
+    def take(self, some: npt.NDArray[np.bool_]) -> ChunkCells:
+        """Some of them."""
+        return ChunkCells(
+            self.zone_id[some], self.row[some], self.col0[some], self.col1[some],
+            self.fraction[some],
+        )  # fmt: skip
 
 
 class Burned(NamedTuple):
@@ -273,6 +302,45 @@ def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:
     """Bytes of a chunk burned again from the manifest."""
     own = chunk.records_in(ctx.manifest.records(chunk.row_group))
     return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
+
+
+def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, pixels: str) -> ChunkCells:
+    """Stretches of pixels of all zones of a chunk.
+
+    Parameters
+    ----------
+    ctx : Snapshot
+    batch : Records
+        Of the chunk's batch.
+    chunk : BatchChunk
+    pixels : {"centre", "touched", "fraction"}
+
+    Raises
+    ------
+    CorruptStoreError
+        For places that no grid has.
+    """
+    own = chunk.records_in(batch)
+    if not (np.abs(own.edges) <= FAR).all():
+        raise CorruptStoreError(
+            f"the manifest of chunk {chunk.row}/{chunk.col} has places that no plan has: build "
+            "again with the same zones"
+        )
+    zone_id, number = _local_zones(own)
+    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+    corner = (window.row0, window.col0, window.height, window.width)
+    if pixels == "fraction":
+        row, first, end, zone, fraction = make_cells(number, *own[3:], corner)
+    else:
+        spans = make_spans(number, *own[3:], corner, pixels == "touched")
+        row, first, end, zone, fraction = whole_cells(*spans)
+    return ChunkCells(
+        zone_id[zone],
+        row.astype(np.int64) + window.row0,
+        first.astype(np.int64) + window.col0,
+        end.astype(np.int64) + window.col0,
+        fraction,
+    )
 
 
 def chunk_runs(

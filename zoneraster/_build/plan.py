@@ -330,7 +330,6 @@ def _prepare(
         zone_id=ids.zone_id,
         paint_rank=paint_ranks(zones, spec),
         chunking=spec.chunking,
-        touched=spec.all_touched,
         spec_hash=spec.hash(),
     )
     return _Prepared(spec, manifest, ids, make_zone_table(zones, ids.zone_id), notes)

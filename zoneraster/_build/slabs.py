@@ -52,7 +52,6 @@ class ManifestInput:
     paint_rank : (n_zones,) int64
         Zones are painted in ascending rank.
     chunking : Chunking
-    touched : bool
     spec_hash : bytes
         Enters every fingerprint.
     """
@@ -61,7 +60,6 @@ class ManifestInput:
     zone_id: npt.NDArray[np.uint32]
     paint_rank: Ints
     chunking: Chunking
-    touched: bool
     spec_hash: bytes
 
 
@@ -72,10 +70,10 @@ def _sorted_records(
     rings, cut = source.rings, source.chunking
     width = cut.shape[1]
     edges, offsets = edges_in_rows(
-        rings.u, rings.v, rings.ring_offsets, rings.part_offsets, parts, *rows, source.touched
+        rings.u, rings.v, rings.ring_offsets, rings.part_offsets, parts, *rows
     )
     part, chunk, full, edge_ptr, edge_index, toggle_ptr, toggles = partition_edges(
-        edges, offsets, *rows, width, *cut.chunks, source.touched
+        edges, offsets, *rows, width, *cut.chunks
     )
     row = (rows[0] // cut.chunks[0] + chunk // cut.n_cols).astype(np.int32)
     col = (chunk % cut.n_cols).astype(np.int32)
@@ -95,8 +93,9 @@ def _sorted_records(
 def _crossings(records: Records, chunk_height: int) -> Ints:
     """Rows of its chunk that each record's edges cross, the measure of its work, (n,) int64."""
     top = np.repeat(records.chunk_row.astype(np.float64) * chunk_height, np.diff(records.edge_ptr))
-    first = np.maximum(np.ceil(records.edges[:, 1] - 0.5), top)
-    end = np.minimum(np.ceil(records.edges[:, 3] - 0.5), top + chunk_height)
+    v1, v2 = records.edges[:, 1], records.edges[:, 3]
+    first = np.maximum(np.ceil(np.minimum(v1, v2) - 0.5), top)
+    end = np.minimum(np.ceil(np.maximum(v1, v2) - 0.5), top + chunk_height)
     total = np.concatenate([[0], np.cumsum(np.maximum(end - first, 1.0).astype(np.int64))])
     counts: Ints = total[records.edge_ptr[1:]] - total[records.edge_ptr[:-1]]
     return counts

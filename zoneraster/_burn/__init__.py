@@ -1,13 +1,16 @@
 """The burn rule, compiled: edges in, runs and bytes out.
 
 `rule` says which row and column an edge decides; `edges` gathers the edges of parts; `partition`
-hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs; `frame` turns runs into
-a zstd frame. Arrays and integers only: numba and NumPy are all that is imported here.
+hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs, `cells` into covered
+fractions; `frame` turns runs into a zstd frame. Arrays and integers only: numba and NumPy are all
+that is imported here.
 """
 
 from zoneraster._burn import frame as frame
 from zoneraster._burn.cache import inlined as inlined
 from zoneraster._burn.cache import kernel as kernel
+from zoneraster._burn.cells import make_cells as make_cells
+from zoneraster._burn.cells import whole_cells as whole_cells
 from zoneraster._burn.centres import zones_with_centres as zones_with_centres
 from zoneraster._burn.edges import edges_in_rows as edges_in_rows
 from zoneraster._burn.edges import gather_records as gather_records
@@ -16,5 +19,6 @@ from zoneraster._burn.overlay import covered_spans as covered_spans
 from zoneraster._burn.overlay import overlay_spans as overlay_spans
 from zoneraster._burn.partition import partition_edges as partition_edges
 from zoneraster._burn.rule import BURN_RULE as BURN_RULE
+from zoneraster._burn.rule import FAR as FAR
 from zoneraster._burn.rule import snap as snap
 from zoneraster._burn.spans import make_spans as make_spans

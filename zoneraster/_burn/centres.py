@@ -6,7 +6,7 @@ import numpy as np
 
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.edges import edges_in_rows
-from zoneraster._burn.rule import crossing, first_row
+from zoneraster._burn.rule import crossing, first_row, upper_first
 
 
 @inlined
@@ -15,8 +15,9 @@ def _row_is_claimed(edges, some, n, row, width, columns):  # type: ignore[no-unt
     m = 0
     for j in range(n):
         e = some[j]
-        if edges[e, 1] <= row + 0.5 < edges[e, 3]:
-            k = crossing(edges[e, 0], edges[e, 1], edges[e, 2], edges[e, 3], row)
+        u1, v1, u2, v2 = upper_first(edges[e])
+        if v1 <= row + 0.5 < v2:
+            k = crossing(u1, v1, u2, v2, row)
             columns[m] = min(max(k, 0), width)
             m += 1
     columns[:m].sort()
@@ -33,11 +34,14 @@ def _holds_a_centre(edges, height, width):  # type: ignore[no-untyped-def]
     The middle row answers for most parts. Where it does not, rows are swept with the edges that
     cross them, from the first to one that is claimed.
     """
+    first, end = np.empty(edges.shape[0], np.int64), np.empty(edges.shape[0], np.int64)
+    crosses = np.empty(edges.shape[0], np.bool_)
+    for i in range(edges.shape[0]):
+        first[i] = max(first_row(min(edges[i, 1], edges[i, 3])), 0)
+        end[i] = min(first_row(max(edges[i, 1], edges[i, 3])), height)
+        crosses[i] = first[i] < end[i]
+    edges, first, end = edges[crosses], first[crosses], end[crosses]
     n = edges.shape[0]
-    first, end = np.empty(n, np.int64), np.empty(n, np.int64)
-    for i in range(n):
-        first[i] = max(first_row(edges[i, 1]), 0)
-        end[i] = min(first_row(edges[i, 3]), height)
     active, columns = np.arange(n), np.empty(n, np.int64)
     if n == 0 or _row_is_claimed(edges, active, n, (first.min() + end.max()) // 2, width, columns):
         return n > 0
@@ -69,8 +73,6 @@ def zones_with_centres(u, v, ring_offsets, part_offsets, part_zone, n_zones, hei
     found = np.zeros(n_zones, np.bool_)
     for p in range(part_zone.size):
         if not found[part_zone[p]]:
-            edges, _ = edges_in_rows(
-                u, v, ring_offsets, part_offsets, np.array([p]), 0, height, False
-            )
+            edges, _ = edges_in_rows(u, v, ring_offsets, part_offsets, np.array([p]), 0, height)
             found[part_zone[p]] = _holds_a_centre(edges, height, width)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoneraster._burn.cache import kernel
-from zoneraster._burn.rule import first_row, touched_rows
+from zoneraster._burn.rule import touched_rows
 
 
 @kernel
@@ -25,8 +25,18 @@ def _grown_edges(a, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1, touched):  # type: ignore[no-untyped-def]
-    """Edges of some parts that matter to rows ``[row0, row1)``.
+def _turns_down_first(u, v, a, b):  # type: ignore[no-untyped-def]
+    """Whether the ring ``[a, b]`` has its inside to the right of edges that go down."""
+    twice = 0.0
+    for j in range(a, b):
+        # From the first vertex, so that far places lose no digits.
+        twice += (u[j] - u[a]) * (v[j + 1] - v[a]) - (u[j + 1] - u[a]) * (v[j] - v[a])
+    return twice <= 0
+
+
+@kernel
+def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1):  # type: ignore[no-untyped-def]
+    """Edges of some parts that pass through rows ``[row0, row1)``.
 
     Parameters
     ----------
@@ -35,12 +45,11 @@ def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1, touched):
     part_offsets : (n_parts + 1,) int64, into `ring_offsets`
     parts : (m,) int64, the parts wanted
     row0, row1 : int
-    touched : bool
-        Keep edges that cross no row of centres too (``all_touched``).
 
     Returns
     -------
     edges : (n, 4) float64
+        Directed: of a part's shell, its first ring, as of its holes.
     edge_offsets : (m + 1,) int64
         ``edges[edge_offsets[i]:edge_offsets[i + 1]]`` belong to ``parts[i]``.
     """
@@ -50,20 +59,19 @@ def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1, touched):
     for i in range(parts.size):
         p = parts[i]
         for ring in range(part_offsets[p], part_offsets[p + 1]):
-            for j in range(ring_offsets[ring], ring_offsets[ring + 1] - 1):
-                top, bottom = (j, j + 1) if v[j] <= v[j + 1] else (j + 1, j)
-                if touched:
-                    a, b = touched_rows(v[top], v[bottom])
-                else:
-                    a, b = first_row(v[top]), first_row(v[bottom])
+            start, end = ring_offsets[ring], ring_offsets[ring + 1] - 1
+            is_shell = ring == part_offsets[p]
+            ahead = np.int64(_turns_down_first(u, v, start, end) == is_shell)
+            for j in range(start, end):
+                a, b = touched_rows(min(v[j], v[j + 1]), max(v[j], v[j + 1]))
                 if a >= b or b <= row0 or a >= row1:
                     continue
                 if n == edges.shape[0]:
                     edges = _grown_edges(edges, n + 1)
-                edges[n, 0] = u[top]
-                edges[n, 1] = v[top]
-                edges[n, 2] = u[bottom]
-                edges[n, 3] = v[bottom]
+                edges[n, 0] = u[j + 1 - ahead]
+                edges[n, 1] = v[j + 1 - ahead]
+                edges[n, 2] = u[j + ahead]
+                edges[n, 3] = v[j + ahead]
                 n += 1
         offsets[i + 1] = n
     return edges[:n], offsets

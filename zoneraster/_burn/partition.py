@@ -14,30 +14,40 @@ import numpy as np
 
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.edges import grown
-from zoneraster._burn.rule import crossing, first_row, touched_columns, touched_rows
+from zoneraster._burn.rule import (
+    crossing,
+    first_row,
+    last_column,
+    touched_columns,
+    touched_rows,
+    upper_first,
+)
 
 
 @kernel
-def _edge_columns(edge, a, b, touched):  # type: ignore[no-untyped-def]
-    """Crossing rows of an edge within [a, b), and the columns (lo, hi) it needs, both inclusive."""
-    u1, v1, u2, v2 = edge[0], edge[1], edge[2], edge[3]
+def _edge_columns(edge, a, b):  # type: ignore[no-untyped-def]
+    """Crossing rows of an edge within [a, b), and the columns (lo, hi) it needs, both inclusive.
+
+    By any rule: those of its crossings, those that it touches, those that it bounds.
+    """
+    u1, v1, u2, v2 = upper_first(edge)
     ca, cb = max(a, first_row(v1)), min(b, first_row(v2))
     lo, hi = int(2**41), -int(2**41)
     if ca < cb:
         k0, k1 = crossing(u1, v1, u2, v2, ca), crossing(u1, v1, u2, v2, cb - 1)
         lo, hi = min(k0, k1), max(k0, k1)
-    if touched:
-        ta, tb = touched_rows(v1, v2)
-        ta, tb = max(a, ta), min(b, tb)
-        if ta < tb:
-            p0, q0 = touched_columns(u1, v1, u2, v2, ta)
-            p1, q1 = touched_columns(u1, v1, u2, v2, tb - 1)
-            lo, hi = min(lo, min(p0, p1)), max(hi, max(q0, q1) - 1)
+    ta, tb = touched_rows(v1, v2)
+    ta, tb = max(a, ta), min(b, tb)
+    if ta < tb:
+        p0, _ = touched_columns(u1, v1, u2, v2, ta)
+        p1, _ = touched_columns(u1, v1, u2, v2, tb - 1)
+        q0, q1 = last_column(u1, v1, u2, v2, ta), last_column(u1, v1, u2, v2, tb - 1)
+        lo, hi = min(lo, min(p0, p1)), max(hi, max(q0, q1))
     return ca, cb, lo, hi
 
 
 @kernel
-def _pieces(edges, e0, e1, band_of_rows, touched, pieces, toggles):  # type: ignore[no-untyped-def]
+def _pieces(edges, e0, e1, band_of_rows, pieces, toggles):  # type: ignore[no-untyped-def]
     """Cut the edges of one part at chunk rows: (chunk, edge) pieces and toggles.
 
     `band_of_rows` is (row0, row1, width, chunk height, chunk width), as `partition_edges` has them;
@@ -52,14 +62,13 @@ def _pieces(edges, e0, e1, band_of_rows, touched, pieces, toggles):  # type: ign
     n_cols = (width + chunk_w - 1) // chunk_w
     n = t = 0
     for e in range(e0, e1):
-        v1, v2 = edges[e, 1], edges[e, 3]
-        a, b = touched_rows(v1, v2) if touched else (first_row(v1), first_row(v2))
+        a, b = touched_rows(min(edges[e, 1], edges[e, 3]), max(edges[e, 1], edges[e, 3]))
         a, b = max(a, row0), min(b, row1)
         if a >= b:
             continue
         for band in range((a - row0) // chunk_h, (b - 1 - row0) // chunk_h + 1):
             top = row0 + band * chunk_h
-            ca, cb, lo, hi = _edge_columns(edges[e], max(a, top), min(b, top + chunk_h), touched)
+            ca, cb, lo, hi = _edge_columns(edges[e], max(a, top), min(b, top + chunk_h))
             if lo >= width or lo > hi:
                 continue
             last = min(hi, width - 1) // chunk_w if hi >= 0 else -1
@@ -162,19 +171,18 @@ def _appended(out, n, more):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, touched):  # type: ignore[no-untyped-def]
+def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  # type: ignore[no-untyped-def]
     """Hand the edges of parts to the chunks of rows ``[row0, row1)``.
 
     Parameters
     ----------
-    edges : (n, 4) float64, global pixel coordinates, ``v1 <= v2``
+    edges : (n, 4) float64, global pixel coordinates, see `edges_in_rows`
     edge_offsets : (n_parts + 1,) int64
     row0, row1 : int
         A whole number of chunk rows, but for the end of the grid.
     width : int
         Columns of the grid.
     chunk_h, chunk_w : int
-    touched : bool
 
     Returns
     -------
@@ -201,7 +209,7 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w, to
     for p in range(edge_offsets.size - 1):
         n, t, pieces, toggles = _pieces(
             edges, edge_offsets[p], edge_offsets[p + 1], (row0, row1, width, chunk_h, chunk_w),
-            touched, pieces, toggles,
+            pieces, toggles,
         )  # fmt: skip
         key, eid = pieces
         tkey, ta, tb = toggles

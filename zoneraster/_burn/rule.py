@@ -1,7 +1,8 @@
 """The pixel rules: which rows an edge decides, and at which column, ties included.
 
-An *edge* is a row ``(u1, v1, u2, v2)`` of a float64 array in global pixel coordinates, sorted so
-that ``v1 <= v2``. By the centre rule it crosses the centre line of pixel row ``r`` when
+An *edge* is a row ``(u, v, u', v')`` of a float64 array in global pixel coordinates, directed so
+that one that goes down has the inside of its polygon to its right, as far as rings say. With its
+upper end first, ``v1 <= v2``, it crosses by the centre rule the centre line of pixel row ``r`` when
 ``v1 <= r + 0.5 < v2``, at
 
     k = floor((r + 0.5 - v1) * (u2 - u1) / (v2 - v1) + u1 + 0.5)
@@ -45,6 +46,14 @@ def snap(places):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def upper_first(edge):  # type: ignore[no-untyped-def]
+    """Ends of an edge, (u1, v1, u2, v2), the upper one first."""
+    if edge[1] <= edge[3]:
+        return edge[0], edge[1], edge[2], edge[3]
+    return edge[2], edge[3], edge[0], edge[1]
+
+
+@inlined
 def first_row(v):  # type: ignore[no-untyped-def]
     """First row whose centre line is at or below `v`: the smallest r with v <= r + 0.5."""
     return int(math.ceil(min(max(v - 0.5, -FAR), FAR)))
@@ -75,3 +84,18 @@ def touched_columns(u1, v1, u2, v2, row):  # type: ignore[no-untyped-def]
     lo, hi = min(xa, xb), max(xa, xb)
     a = int(math.floor(min(max(lo, -FAR), FAR)))
     return a, int(math.ceil(min(max(hi, -FAR), FAR)))
+
+
+@inlined
+def last_column(u1, v1, u2, v2, row):  # type: ignore[no-untyped-def]
+    """Column to the right of, or under, the easternmost place of the piece of an edge in `row`.
+
+    One beyond `touched_columns` where that place is on a border of pixels: it is the pixel there
+    that a vertical edge bounds.
+    """
+    xa, xb = u1, u2
+    if v1 < row:
+        xa = (row - v1) * (u2 - u1) / (v2 - v1) + u1
+    if v2 > row + 1:
+        xb = (row + 1 - v1) * (u2 - u1) / (v2 - v1) + u1
+    return int(math.floor(min(max(max(xa, xb), -FAR), FAR)))

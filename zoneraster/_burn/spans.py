@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoneraster._burn.cache import inlined, kernel
-from zoneraster._burn.rule import crossing, first_row, touched_columns, touched_rows
+from zoneraster._burn.rule import crossing, first_row, touched_columns, touched_rows, upper_first
 
 # Below this many items an insertion sort beats the general one.
 _SHORT = 24
@@ -37,10 +37,8 @@ def sort_stretch(a, start, end):  # type: ignore[no-untyped-def]
 @inlined
 def _rows_of(edge, row0, height, touched):  # type: ignore[no-untyped-def]
     """Rows of the chunk that an edge crosses, or touches."""
-    if touched:
-        a, b = touched_rows(edge[1], edge[3])
-    else:
-        a, b = first_row(edge[1]), first_row(edge[3])
+    v1, v2 = min(edge[1], edge[3]), max(edge[1], edge[3])
+    a, b = touched_rows(v1, v2) if touched else (first_row(v1), first_row(v2))
     return max(a - row0, 0), min(b - row0, height)
 
 
@@ -97,7 +95,7 @@ def _cross(e_ptr, edges, t_ptr, toggles, k, window, cross, rows):  # type: ignor
             cross[rows[r + 1]] = 0
             rows[r + 1] += 1
     for i in range(e_ptr[k], e_ptr[k + 1]):
-        u1, v1, u2, v2 = edges[i, 0], edges[i, 1], edges[i, 2], edges[i, 3]
+        u1, v1, u2, v2 = upper_first(edges[i])
         a, b = _rows_of(edges[i], row0, height, False)
         for r in range(a, b):
             c = crossing(u1, v1, u2, v2, r + row0) - col0
@@ -113,9 +111,10 @@ def _touch(edge, window, zone, out, n):  # type: ignore[no-untyped-def]
     """Append the pixels that an edge passes through as spans."""
     row0, col0, height, width = window
     row, first, end, zones = out
+    u1, v1, u2, v2 = upper_first(edge)
     a, b = _rows_of(edge, row0, height, True)
     for r in range(a, b):
-        c0, c1 = touched_columns(edge[0], edge[1], edge[2], edge[3], r + row0)
+        c0, c1 = touched_columns(u1, v1, u2, v2, r + row0)
         c0, c1 = max(c0 - col0, 0), min(c1 - col0, width)
         if c0 < c1:
             row[n], first[n], end[n], zones[n] = r, c0, c1, zone

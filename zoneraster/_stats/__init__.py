@@ -5,10 +5,11 @@
 reduces one of them with `blocks`, `bands`, `slots`, `cut`, `keys` and `where`. `families` count and
 finish statistics: `moments` (count, sum, mean, variance), `order`, `classes`, `custom`. `partial`,
 `checkpoint`, `audit` and `table` keep, check and show what was counted, `labelled` takes tables
-elsewhere.
+elsewhere. `cells` gives the zones themselves, as rows for other engines.
 """
 
 from zoneraster._stats.call import zonal_stats as zonal_stats
+from zoneraster._stats.cells import cells as cells
 from zoneraster._stats.families import Stat as Stat
 from zoneraster._stats.keys import Key as Key
 from zoneraster._stats.keys import labels as labels
