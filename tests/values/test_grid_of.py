@@ -280,3 +280,9 @@ def test_rotation_that_moves_no_corner_is_none():
     assert grid_like(raster).transform == Affine(1, 0, 0, 0, -1, 0)
     with pytest.raises(GridError, match="rotated or sheared"):
         grid_like(raster.assign_attrs({"spatial:transform": [1, 3e-4, 0, 0, -1, 0]}))
+
+
+def test_what_was_computed_keeps_its_grid_mapping_by_its_coordinate():
+    raster = mapped({"crs_wkt": CRS(32632).to_wkt()}).rename(crs="of_it")
+    del raster.attrs["grid_mapping"]
+    assert grid_like(raster).crs == CRS(32632)

@@ -244,6 +244,14 @@ def _grid_mapping(
     for name in (*named, "spatial_ref", "crs"):
         if name in dataset.variables and not dataset.variables[name].shape:
             return dataset.variables[name].attrs, None
+    # What is computed has its coordinates left, and not the name of the one that counts.
+    mappings = [
+        one.attrs
+        for one in dataset.coords.values()
+        if not one.dims and not {"grid_mapping_name", *_MAPPING_NAMES}.isdisjoint(one.attrs)
+    ]
+    if not named and len(mappings) == 1:
+        return mappings[0], None
     return {}, next(iter(named), None)
 
 
