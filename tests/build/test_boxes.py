@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import geopandas
 import numpy as np
+import pytest
 import shapely
 
+import zoneraster as zr
 from tests.oracles import rings_of
-from zoneraster._build.boxes import part_boxes, zones_outside
+from zoneraster._build.boxes import SIDES, part_boxes, sides_beyond, zones_outside
 from zoneraster._grid import Grid
 from zoneraster._zones import Rings
 
@@ -36,3 +44,76 @@ def test_a_zone_is_outside_when_none_of_its_parts_meets_the_grid() -> None:
     ]  # fmt: skip
     boxes, part_zone = boxes_of(*shapes, grid=grid)
     assert zones_outside(boxes, part_zone, grid, len(shapes)).tolist() == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("box", "sides"),
+    [
+        ((1, 1, 9, 9), []),
+        ((0, 0, 10, 10), []),
+        ((-0.5, -0.5, 10.5, 10.5), []),  # no centre beyond
+        ((-0.6, 1, 9, 9), ["west"]),
+        ((1, 1, 10.6, 11), ["north", "east"]),
+        ((1, -3, 2, 2), ["south"]),
+        ((-3, -3, 13, 13), ["west", "north", "east", "south"]),
+    ],
+)
+def test_sides_are_those_where_a_centre_may_lie_beyond(
+    box: tuple[float, ...], sides: list[str]
+) -> None:
+    grid = Grid.from_bounds((0, 0, 10, 10), 1, 3857)
+    found = sides_beyond(*boxes_of(shapely.box(4, 4, 5, 5), shapely.box(*box), grid=grid), grid, 2)
+    assert not found[0].any()
+    assert list(itertools.compress(SIDES, found[1])) == sides
+
+
+def test_the_globe_has_no_west_and_no_east() -> None:
+    found = sides_beyond(*boxes_of(shapely.box(170, -90, 190, 90)), GLOBE, 1)
+    assert not found.any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "crs", "grid", "reason"),
+    [
+        (shapely.box(50, 5, 51, 6), 4326, ((5, 50, 6, 51), 0.1), "x and y of the zones seem to be"),
+        (shapely.box(350, 5, 355, 6), 4326, ((-20, 0, 0, 9), 0.1), "one has longitudes of 0..360"),
+        (shapely.box(-10, 5, -5, 6), 4326, ((340, 0, 360, 9), 1), "one has longitudes of 0..360"),
+        (shapely.box(5, 50, 6, 51), 3857, ((500_000, 6_000_000, 600_000, 6_100_000), 100, 3857),
+         "the zones seem to be in degrees: do they declare"),
+        (shapely.box(5, 50, 6, 51), 4326, ((900_000, 6_000_000, 990_000, 6_100_000), 100, 3857),
+         "are these the zones of another place"),
+        (shapely.box(5, 50, 6, 51), 4326, ((70, 10, 80, 20), 1), "are these the zones of another"),
+    ],
+)  # fmt: skip
+def test_zones_none_of_which_meets_the_grid_are_refused_with_both_boxes_and_a_reason(
+    shape: shapely.Polygon, crs: int, grid: tuple[Any, ...], reason: str, tmp_path: Path
+) -> None:
+    zones = geopandas.GeoDataFrame({"k": ["a"]}, geometry=[shape], crs=crs)
+    start = r"^no zone meets the grid: the zones lie in .*: "
+    with pytest.raises(zr.ZonesError, match=start + re.escape(reason)) as caught:
+        zr.build(zones, tmp_path / "a", grid=Grid.from_bounds(*grid), key="k")
+    said = str(caught.value)
+    box, bounds = (", ".join(f"{x:.10g}" for x in one) for one in (shape.bounds, grid[0]))
+    assert f"the grid in ({bounds}), west, south, east and north of EPSG:" in said
+    if crs == (grid[2] if len(grid) > 2 else 4326):
+        assert f"the zones lie in ({box})" in said
+    assert not (tmp_path / "a/.zoneraster/spec.json").exists()
+
+
+def test_zones_partly_outside_are_named_with_their_sides(tmp_path: Path) -> None:
+    shapes = [
+        shapely.box(1, 1, 2, 2), shapely.box(-1, 1, 2, 2), shapely.box(20, 0, 21, 1),
+        shapely.box(5, 9, 11, 12),
+    ]  # fmt: skip
+    zones = geopandas.GeoDataFrame({"k": list("abcd")}, geometry=shapes, crs=4326)
+    said = "2 zones partly outside the grid, of which only what is inside counts: b (west), "
+    said += "d (north, east)"
+    grid = Grid.from_bounds((0, 0, 10, 10), 1)
+    with pytest.warns(zr.ZonerasterWarning, match=re.escape(said)):
+        summary = zr.plan(zones, tmp_path / "a", grid=grid, key="k")
+    assert summary.partly == (("b", "west"), ("d", "north, east"))
+    with pytest.warns(zr.ZonerasterWarning, match=re.escape(said)):
+        report = zr.build(zones, tmp_path / "a", grid=grid, key="k")
+    assert said in report.warnings
+    # The plan of a store says it again.
+    assert zr.plan(zones, tmp_path / "a", grid=grid, key="k").partly == summary.partly

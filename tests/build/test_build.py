@@ -396,17 +396,20 @@ def test_zones_without_a_pixel_are_named_and_min_pixels_gives_them_one(tmp_path:
     assert pixels(store)[int((10 - 5.002) * 50), int(5.002 * 50)] == 2
 
 
-def test_zones_that_all_miss_the_grid_give_an_empty_store_and_a_report_that_says_so(
+def test_zones_that_all_miss_the_grid_are_refused_and_a_finished_store_stays(
     tmp_path: Path,
 ) -> None:
-    store, report = built(tmp_path, boxes((20, 20, 21, 21), (30, 1, 31, 2)))
-    assert (report.chunks, report.owned) == (0, 0)
-    assert any("2 zones outside the grid: 1, 2" in text for text in report.warnings)
-    assert not pixels(store).any()
-    assert zr.verify(store, deep=0.5).ok
-    assert zr.status(store).finished
-    _, report = built(tmp_path, boxes((1, 1, 2, 2), (30, 1, 31, 2)))
+    away = boxes((20, 20, 21, 21), (30, 1, 31, 2))
+    with pytest.raises(zr.ZonesError, match="no zone meets the grid: the zones lie in"):
+        built(tmp_path, away)
+    store, report = built(tmp_path, boxes((1, 1, 2, 2), (30, 1, 31, 2)))
     assert report.owned == 2500
+    assert any("1 zone outside the grid: 2" in text for text in report.warnings)
+    before = tree(store)
+    with pytest.raises(zr.ZonesError, match="no zone meets the grid: the zones lie in"):
+        built(tmp_path, away)
+    assert tree(store) == before
+    assert zr.status(store).finished
 
 
 @pytest.mark.slow
@@ -427,8 +430,8 @@ def test_a_report_is_text_json_and_html(tmp_path: Path) -> None:
 
 
 def test_keys_of_zones_are_text_in_html(tmp_path: Path) -> None:
-    zones = boxes((20, 20, 21, 21))
-    zones["name"] = ["<script>alert(1)</script>"]
+    zones = boxes((20, 20, 21, 21), (1, 1, 1.1, 1.1))
+    zones["name"] = ["<script>alert(1)</script>", "on the grid"]
     _, report = built(tmp_path / "<b>", zones, key="name")
     assert "&lt;script&gt;" in report._repr_html_()
     assert "<script>" not in report._repr_html_()

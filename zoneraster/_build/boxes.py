@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._grid import Grid
-from zoneraster._zones import Rings
-from zoneraster.arrays import Floats, Ints
+from zoneraster._grid import Grid, crs_name, is_in_degrees
+from zoneraster._zones import Rings, Zones, columns_around
+from zoneraster.arrays import Bools, Floats, Ints
+from zoneraster.errors import ZonesError
+
+Box = tuple[float, float, float, float]
+SIDES = ("west", "north", "east", "south")
 
 
 def part_boxes(rings: Rings) -> Floats:
@@ -32,3 +36,56 @@ def zones_outside(boxes: Floats, part_zone: Ints, grid: Grid, n_zones: int) -> I
     inside = np.zeros(n_zones, bool)
     inside[part_zone[meets]] = True
     return np.flatnonzero(~inside)
+
+
+def sides_beyond(boxes: Floats, part_zone: Ints, grid: Grid, n_zones: int) -> Bools:
+    """On which of `SIDES` a zone reaches beyond the grid so far that a centre may lie there.
+
+    Returns
+    -------
+    (n_zones, 4) bool
+        A grid that goes around the globe has no west and no east.
+    """
+    height, width = grid.shape
+    low, high = boxes[:, :2] < -0.5, boxes[:, 2:] > np.array([width, height]) + 0.5
+    if columns_around(grid):
+        low[:, 0] = high[:, 0] = False
+    out = np.zeros((n_zones, 4), bool)
+    np.logical_or.at(out, part_zone, np.concatenate([low, high], axis=1))
+    return out
+
+
+def refuse_apart(zones: Zones, grid: Grid) -> None:
+    """Say that no zone meets the grid, where both are, and why that may be.
+
+    Raises
+    ------
+    ZonesError
+    """
+    low, high = zones.ragged.xy.min(axis=0), zones.ragged.xy.max(axis=0)
+    box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+    places = (", ".join(f"{edge:.10g}" for edge in one) for one in (box, grid.bounds))
+    raise ZonesError(
+        f"no zone meets the grid: the zones lie in ({next(places)}) and the grid in "
+        f"({next(places)}), west, south, east and north of {crs_name(grid.crs)}: "
+        f"{_reason(box, grid, is_brought=bool(zones.operation))}"
+    )
+
+
+def _reason(zones: Box, grid: Grid, *, is_brought: bool) -> str:
+    """Why zones may lie beside a grid."""
+    west, south, east, north = zones
+    if _meet((south, west, north, east), grid.bounds):
+        return "x and y of the zones seem to be swapped; they are read as east and north"
+    if is_in_degrees(grid.crs):
+        if any(_meet((west + by, south, east + by, north), grid.bounds) for by in (-360, 360)):
+            return "one has longitudes of 0..360 and the other of -180..180 degrees: shift one"
+    elif not is_brought and _meet(zones, (-540, -90, 540, 90)):
+        return "the zones seem to be in degrees: do they declare the CRS that they have?"
+    return "are these the zones of another place, or is the CRS of one of both another?"
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return (
+        one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    )

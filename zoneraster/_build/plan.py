@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._build.boxes import part_boxes, zones_outside
+from zoneraster._build.boxes import (
+    SIDES,
+    part_boxes,
+    refuse_apart,
+    sides_beyond,
+    zones_outside,
+)
 from zoneraster._build.order import paint_ranks
 from zoneraster._build.rescue import rescue_zones
 from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
@@ -393,11 +400,18 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     rings, keys = zone_rings(zones, spec.grid, rule=spec.rule), zones.keys()
     boxes = part_boxes(rings)
     found = {"outside": zones_outside(boxes, rings.part_zone, spec.grid, len(keys))}
+    if found["outside"].size == len(keys):
+        refuse_apart(zones, spec.grid)
+    beyond = sides_beyond(boxes, rings.part_zone, spec.grid, len(keys))
+    beyond[found["outside"]] = False
+    found["partly"] = np.flatnonzero(beyond.any(axis=1))
     if spec.min_pixels:
         rings, found["rescued"] = rescue_zones(zones, rings, spec.grid, rule=spec.rule)
     notes: dict[str, Any] = {
         name: tuple(keys.take(pa.array(at)).to_pylist()) for name, at in found.items()
     }
+    sides = (", ".join(compress(SIDES, beyond[at])) for at in found["partly"].tolist())
+    notes["partly"] = tuple(zip(notes["partly"], sides, strict=True))
     notes["notes"] = zones.notes
     notes["skipped"] = tuple((one.row, one.key, one.reason) for one in zones.skipped)
     notes["repaired" if zones.is_repaired else "invalid"] = zones.invalid

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoneraster._store import PLAN_KEY, REPORT_KEY
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import CorruptStoreError, name_some, number_of, told_as
+from zoneraster.errors import NAMED, CorruptStoreError, name_some, number_of, told_as
 
 
 def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
@@ -40,6 +40,8 @@ class PlanSummary:
         off the grid, zones that got the pixel under their representative point.
     wide : tuple of keys
         Zones with a part that spans more than 180 degrees of their own reference system.
+    partly : tuple of (key, str)
+        Zones on the grid that reach beyond it, and on which sides: "west, north".
     notes : tuple of str
         Sentences on what was guessed, assumed or left out as the zones were read.
     cut : tuple of keys
@@ -65,6 +67,7 @@ class PlanSummary:
     wide: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
     cut: tuple[Any, ...] = ()
+    partly: tuple[tuple[Any, str], ...] = ()
     operation: str = ""
 
     def warnings(self) -> list[str]:
@@ -87,6 +90,12 @@ class PlanSummary:
             said.append(
                 f"{number_of(len(self.outside), 'zone')} outside the grid: "
                 f"{name_some(self.outside)}"
+            )
+        if self.partly:
+            named = [f"{key} ({sides})" for key, sides in self.partly[: NAMED + 1]]
+            said.append(
+                f"{number_of(len(self.partly), 'zone')} partly outside the grid, of which only "
+                f"what is inside counts: {name_some(named, len(self.partly))}"
             )
         if self.wide:
             said.append(
@@ -140,6 +149,7 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
     with told_as(CorruptStoreError, f"{where} cannot be read", "build again with the same zones"):
         said = json.loads(blobs.get(PLAN_KEY))
         said["skipped"] = tuple((row, key, reason) for row, key, reason in said["skipped"])
+        said["partly"] = tuple((key, sides) for key, sides in said.get("partly", ()))
         names = ("invalid", "repaired", "outside", "rescued", "wide", "notes", "cut")
         tuples = {name: tuple(said.get(name, ())) for name in names}
         summary = PlanSummary(**{**said, **tuples, "store": str(location)})

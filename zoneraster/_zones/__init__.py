@@ -17,6 +17,7 @@ from zoneraster._zones.read import Zones as Zones
 from zoneraster._zones.read import read_stable_zones as read_stable_zones
 from zoneraster._zones.read import zone_rings as zone_rings
 from zoneraster._zones.rings import Rings as Rings
+from zoneraster._zones.rings import columns_around as columns_around
 from zoneraster._zones.rings import pixel_places as pixel_places
 from zoneraster._zones.wkb import FINE as FINE
 from zoneraster._zones.wkb import NULL as NULL

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
 
 from zoneraster._burn import snap
-from zoneraster._grid import Grid
+from zoneraster._grid import Grid, is_in_degrees
 from zoneraster._zones.wkb import Ragged
 from zoneraster.arrays import Floats, Ints
 
@@ -20,6 +24,7 @@ class Rings:
     ring_offsets : (n_rings + 1,) int64, into the vertices
     part_offsets : (n_parts + 1,) int64, into the rings
     part_zone : (n_parts,) int64, position of the part's zone in `Zones`
+        Parts that come in again on the other side of the globe stand behind all others.
     """
 
     u: Floats
@@ -30,9 +35,96 @@ class Rings:
 
 
 def pixel_rings(ragged: Ragged, grid: Grid, rule: int) -> Rings:
-    """Rings in pixels of a grid, from rings in units of its CRS, by a burn rule."""
+    """Rings in pixels of a grid, from rings in units of its CRS, by a burn rule.
+
+    By rule 2 a grid in degrees has no border at the poles and at the seam, see `_past_the_pole` and
+    `_around_the_globe`.
+    """
     u, v = pixel_places(ragged.xy, grid, rule)
-    return Rings(u, v, ragged.ring_offsets, ragged.part_offsets, ragged.part_zone)
+    rings = Rings(u, v, ragged.ring_offsets, ragged.part_offsets, ragged.part_zone)
+    if rule < 2 or not is_in_degrees(grid.crs):
+        return rings
+    return _around_the_globe(_past_the_pole(rings, grid), grid)
+
+
+def columns_around(grid: Grid) -> int:
+    """Columns from a meridian around the globe to itself; 0 where a grid does not go around."""
+    around = 360 / grid.resolution[0]
+    goes_around = around.denominator == 1 and around <= grid.width
+    return int(around) if goes_around and is_in_degrees(grid.crs) else 0
+
+
+def _past_the_pole(rings: Rings, grid: Grid) -> Rings:
+    """Edges that run along the south pole, where a row of centres lies, taken half a pixel further.
+
+    A centre on a bottom edge belongs to what is below, and below a pole there is nothing. (One on a
+    top edge, as at the north pole, is in.)
+    """
+    pole = (grid.origin[1] + 90) / grid.resolution[1]
+    if (pole - Fraction(1, 2)).denominator != 1 or not 0 < pole < grid.height:
+        return rings
+    u, v, offsets = rings.u, rings.v, rings.ring_offsets
+    along = (v[:-1] == float(pole)) & (v[1:] == float(pole)) & (u[:-1] != u[1:])
+    along[offsets[1:-1] - 1] = False  # from the last vertex of a ring to the next one's first
+    first = np.flatnonzero(along)
+    if not first.size:
+        return rings
+    at = np.repeat(first + 1, 2)
+    u = np.insert(u, at, np.stack([u[first], u[first + 1]], axis=1).ravel())
+    v = np.insert(v, at, float(pole) + 0.5)
+    offsets = offsets + 2 * np.searchsorted(first, offsets)
+    return replace(rings, u=u, v=v, ring_offsets=offsets)
+
+
+def _around_the_globe(rings: Rings, grid: Grid) -> Rings:
+    """Parts that go beyond the east or west of a grid that goes around the globe come in again.
+
+    A copy of each, moved by 360 degrees, is one more part of its zone. So a centre on the seam is
+    in where the seam is a right edge, as anywhere, and longitudes may be of 0..360 degrees.
+    """
+    around = columns_around(grid)
+    if not around or not rings.part_zone.size:
+        return rings
+    first = rings.ring_offsets[rings.part_offsets[:-1]]
+    west, east = np.minimum.reduceat(rings.u, first), np.maximum.reduceat(rings.u, first)
+    copies = [
+        _moved(rings, np.flatnonzero(meets), by)
+        for by, meets in ((-around, east - around > 0), (around, west + around < grid.width))
+    ]
+    return functools.reduce(_joined, copies, rings)
+
+
+def _moved(rings: Rings, parts: Ints, by: int) -> Rings:
+    """Some parts, moved by columns."""
+    ring_at = _ranges(rings.part_offsets[parts], rings.part_offsets[parts + 1])
+    at = _ranges(rings.ring_offsets[ring_at], rings.ring_offsets[ring_at + 1])
+    n_rings = rings.part_offsets[parts + 1] - rings.part_offsets[parts]
+    n_vertices = rings.ring_offsets[ring_at + 1] - rings.ring_offsets[ring_at]
+    return Rings(
+        rings.u[at] + by,
+        rings.v[at],
+        np.concatenate([[0], np.cumsum(n_vertices)]),
+        np.concatenate([[0], np.cumsum(n_rings)]),
+        rings.part_zone[parts],
+    )
+
+
+def _ranges(start: Ints, end: Ints) -> Ints:
+    """All numbers of half-open ranges, one after the other."""
+    length = end - start
+    offset = np.cumsum(length) - length
+    numbers: Ints = np.repeat(start - offset, length) + np.arange(length.sum())
+    return numbers
+
+
+def _joined(rings: Rings, more: Rings) -> Rings:
+    return Rings(
+        np.concatenate([rings.u, more.u]),
+        np.concatenate([rings.v, more.v]),
+        np.concatenate([rings.ring_offsets, rings.ring_offsets[-1] + more.ring_offsets[1:]]),
+        np.concatenate([rings.part_offsets, rings.part_offsets[-1] + more.part_offsets[1:]]),
+        np.concatenate([rings.part_zone, more.part_zone]),
+    )
 
 
 def pixel_places(xy: Floats, grid: Grid, rule: int) -> tuple[Floats, Floats]:
