@@ -139,9 +139,14 @@ def _in_order(rows, cols, n, first, end):  # type: ignore[no-untyped-def]
     return order, ptr
 
 
-@inlined
+@kernel
 def _append(out, m, r, a, b, zone, share):  # type: ignore[no-untyped-def]
+    """Append a stretch, or let the last one go on; returns how many there are."""
     row, first, end, number, fraction = out
+    goes_on = m > 0 and row[m - 1] == r and end[m - 1] == a and number[m - 1] == zone
+    if goes_on and share == 1.0 and fraction[m - 1] == 1.0:
+        end[m - 1] = b
+        return m
     row[m], first[m], end[m], number[m], fraction[m] = r, a, b, zone, share
     return m + 1
 
