@@ -117,3 +117,7 @@ def test_zones_partly_outside_are_named_with_their_sides(tmp_path: Path) -> None
     assert said in report.warnings
     # The plan of a store says it again.
     assert zr.plan(zones, tmp_path / "a", grid=grid, key="k").partly == summary.partly
+    # And so does the audit of its statistics.
+    audit = zr.zonal_stats(tmp_path / "a", stats="pixels").attrs["audit"]
+    assert audit["zones_outside"] == 1
+    assert audit["zones_partly_outside"] == [["b", "west"], ["d", "north, east"]]

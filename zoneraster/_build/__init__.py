@@ -11,8 +11,8 @@ from zoneraster._build.ask import open_store as open_store
 from zoneraster._build.ask import open_zones as open_zones
 from zoneraster._build.ask import status as status
 from zoneraster._build.ask import verify as verify
-from zoneraster._build.batch import ChunkRuns as ChunkRuns
 from zoneraster._build.batch import ChunkCells as ChunkCells
+from zoneraster._build.batch import ChunkRuns as ChunkRuns
 from zoneraster._build.batch import chunk_cells as chunk_cells
 from zoneraster._build.batch import chunk_runs as chunk_runs
 from zoneraster._build.results import BuildReport as BuildReport
@@ -20,6 +20,7 @@ from zoneraster._build.results import PlanSummary as PlanSummary
 from zoneraster._build.results import RunSummary as RunSummary
 from zoneraster._build.results import Status as Status
 from zoneraster._build.results import VerifyReport as VerifyReport
+from zoneraster._build.results import zones_off_the_grid as zones_off_the_grid
 from zoneraster._build.verbs import build as build
 from zoneraster._build.verbs import build_part as build_part
 from zoneraster._build.verbs import finish as finish

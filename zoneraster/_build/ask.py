@@ -146,9 +146,7 @@ def _receipts(ctx: Snapshot) -> tuple[list[pa.Table], list[str]]:
     return tables, bare
 
 
-def _is_as_counted(
-    location: Location, ctx: Snapshot, receipts: Sequence[pa.Table] | None
-) -> bool:
+def _is_as_counted(location: Location, ctx: Snapshot, receipts: Sequence[pa.Table] | None) -> bool:
     """All of the zone table can be read, and a public one has the counts of the receipts."""
     key, data = find_zone_table(ctx.blobs, ctx.spec)
     if data is None:
@@ -162,9 +160,7 @@ def _is_as_counted(
     return counts_agree(frame, sum_counts(receipts)[0])
 
 
-def verify(
-    store: StoreLike, *, deep: float = 0.0, storage_options: Options = None
-) -> VerifyReport:
+def verify(store: StoreLike, *, deep: float = 0.0, storage_options: Options = None) -> VerifyReport:
     """Compare every stored chunk with its receipt, and burn a share of them again.
 
     Metadata, coordinates and the zone table are compared with what the plan says of them.

@@ -42,7 +42,6 @@ from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 from zoneraster.lock import Fence
 
-
 # Of those that `overlap="error"` refuses, so many travel and are kept.
 PAIRS_KEPT = 256
 

@@ -159,6 +159,23 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
         return summary
 
 
+def zones_off_the_grid(location: Location) -> dict[str, Any]:
+    """Zones of a store that lie beyond its grid, for an audit.
+
+    Returns
+    -------
+    dict
+        `zones_outside`, how many, and `zones_partly_outside`, keys and sides. Empty for zones that
+        no plan of ours knows.
+    """
+    blobs = location.blobs()
+    if not blobs.has(PLAN_KEY):
+        return {}
+    summary = load_summary(location, blobs)
+    partly = [list(one) for one in summary.partly]
+    return {"zones_outside": len(summary.outside), "zones_partly_outside": partly}
+
+
 def reported_plan(blobs: Blobs) -> str:
     """Digest of the plan that the last finished build reported; empty where none can be read."""
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from zoneraster._build import zones_off_the_grid
 from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
@@ -184,7 +185,9 @@ def zonal_stats(
         store_of_partials = Checkpoint.open(Location.of(checkpoint, storage_options), owner)
     loop = Loop(store_of_partials, executor, workers, progress)
     # Not kept by a name here, so that what was counted can be let go while the table is made.
-    return make_table(*loop.count(request, tasks, groups), layout, request.families, table)
+    made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
+    made.attrs["audit"] |= zones_off_the_grid(location)
+    return made
 
 
 def _area_unit(area: str | None, wanted: Wanted) -> str:
