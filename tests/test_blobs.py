@@ -64,7 +64,7 @@ def test_a_file_system_that_refuses_a_chunk_is_named_and_the_old_chunk_stays(
     _, said = process.communicate()
     assert process.returncode == 1
     assert b"StoreError: cannot write 100,000 bytes to" in said
-    assert b"run the same command again" in said
+    assert b"make room there, and run the same again; what is done is safe" in said
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["0"]
     assert (tmp_path / "c" / "0").read_bytes() == b"old"
 

@@ -165,7 +165,7 @@ def test_altitudes_of_european_districts_equal_numpy(tmp_path: Path, data_dir: P
     store, path = tmp_path / "a.zarr", data_dir / "values" / "altitude_5min_pvlib.tif"
     zr.build(zones, store, grid=grid, key="zone_id", chunks=130, on_invalid="repair")
     stats = ["count", "sum", "mean", "min", "max", "range", "median", "q0.9"]
-    table = zr.zonal_stats(store, path, stats=stats)
+    table = zr.zonal_stats(store, path, stats=stats, zones="owned")
     values = under(path, grid)
     found = by_zone(zone_pixels(store), values, values != -9999)
     assert len(table) == len(zones) > 10_000
@@ -207,13 +207,15 @@ def test_landsat_keeps_its_bands_and_equals_numpy_in_each(tmp_path: Path, data_d
     grid = file_grid(path)
     zr.build(random_zones(grid, 60), tmp_path / "a.zarr", grid=grid, chunks=400)
     stats = ["count", "sum", "mean", "min", "max", "median", "majority", "variety"]
-    table = zr.zonal_stats(tmp_path / "a.zarr", path, stats=stats)
+    table = zr.zonal_stats(tmp_path / "a.zarr", path, stats=stats, zones="owned")
     assert table.index.names == ["row", "band"]
     assert len(table) == 60 * 3
     zones = zone_pixels(tmp_path / "a.zarr")
     for band in (1, 2, 3):
         values = under(path, grid, band=band)
-        single = zr.zonal_stats(tmp_path / "a.zarr", zr.Raster(path, band=band), stats=stats)
+        single = zr.zonal_stats(
+            tmp_path / "a.zarr", zr.Raster(path, band=band), stats=stats, zones="owned"
+        )
         rows = table.xs(band, level="band")
         assert rows.equals(single)
         found = by_zone(zones, values, values != 0)
@@ -231,7 +233,9 @@ def test_five_float_bands_in_strips_equal_numpy_in_float64(tmp_path: Path, data_
     path = data_dir / "values" / "landsat_nc_28m_5band_32119.tif"
     grid = file_grid(path)
     zr.build(random_zones(grid, 40), tmp_path / "a.zarr", grid=grid, chunks=100)
-    table = zr.zonal_stats(tmp_path / "a.zarr", path, stats=[*BASIC, "nodata", "q0.05"])
+    table = zr.zonal_stats(
+        tmp_path / "a.zarr", path, stats=[*BASIC, "nodata", "q0.05"], zones="owned"
+    )
     zones = zone_pixels(tmp_path / "a.zarr")
     for band in range(1, 6):
         values = under(path, grid, band=band)
@@ -296,7 +300,7 @@ def test_era5_resampled_to_the_nearest_equals_numpy_on_what_gdal_warped(
     zr.build(counties_path(), tmp_path / "a.zarr", grid=grid, key="zone_id", chunks=90)
     stats = ["count", "mean", "max", "median"]
     with pytest.raises(zr.AlignmentError, match=r"2\.5 times as wide .*resample='nearest'"):
-        zr.zonal_stats(tmp_path / "a.zarr", path, stats=stats)
+        zr.zonal_stats(tmp_path / "a.zarr", path, stats=stats, zones="owned")
     table = zr.zonal_stats(tmp_path / "a.zarr", path, stats=stats, resample="nearest")
     warped = np.full(grid.shape, np.nan, np.float32)
     with rasterio.open(path) as raster:
@@ -462,7 +466,7 @@ def test_flox_groups_counties_by_class_and_height_into_the_same_counts_and_sums(
 def test_areas_of_all_counties_are_those_of_their_polygons(tmp_path: Path) -> None:
     grid = zr.Grid.from_bounds((-180, -15, 180, 72), "1/1200", "EPSG:4269")
     store = tmp_path / "a.zarr"
-    zr.build(counties_path(), store, grid=grid, chunks=1200)
+    zr.build(counties_path(), store, grid=grid, key="zone_id", chunks=1200)
     table = zr.zonal_stats(store, stats=("pixels", "area"), area="km2")
     known = area_table(store).loc[table.index]
     assert np.array_equal(table["pixels"], known["pixels"])

@@ -606,7 +606,7 @@ def test_quantiles_in_several_passes_are_those_of_numpy(
     zones = np.asarray(zr.open(folder / "zones.zarr")["zone"].values).astype(np.int64)
     valid = (zones > 0) & ~np.isnan(values)
     array, stats = on_grid(values, "wide"), ["count", *QUANTILES]
-    table = zr.zonal_stats(folder / "zones.zarr", array, stats=stats)
+    table = zr.zonal_stats(folder / "zones.zarr", array, stats=stats, zones="owned")
     check_quantiles(table, grouped(valid, values, zones))
     # Keys, a predicate and a checkpoint, twice.
     where, label = classes(seed=8), classes().values
@@ -614,7 +614,7 @@ def test_quantiles_in_several_passes_are_those_of_numpy(
     for _ in range(2):
         table = zr.zonal_stats(
             folder / "zones.zarr", array, stats=stats, by={"class": classes()},
-            where=zr.Raster(where) >= 2, checkpoint=own / "kept",
+            where=zr.Raster(where) >= 2, checkpoint=own / "kept", zones="owned",
         )  # fmt: skip
         check_quantiles(table, grouped(valid & chosen, values, zones, label))
 
@@ -629,8 +629,9 @@ def test_quantiles_of_lanes_in_several_passes_are_those_of_numpy(
     write_zarr(on_grid(values, "wide"), own / "wide.zarr", side=200)
     zones = np.asarray(zr.open(folder / "zones.zarr")["zone"].values).astype(np.int64)
     table = zr.zonal_stats(
-        folder / "zones.zarr", own / "wide.zarr", stats=["count", *QUANTILES], by={"c": classes()}
-    )
+        folder / "zones.zarr", own / "wide.zarr", stats=["count", *QUANTILES], by={"c": classes()},
+        zones="owned",
+    )  # fmt: skip
     assert table.index.names == ["fid", "time", "c"]
     for lane in range(3):
         valid = (zones > 0) & ~np.isnan(values[lane])
@@ -722,7 +723,7 @@ def test_a_plain_array_of_zones_gives_the_statistics_of_the_store_and_notices_ch
     shutil.rmtree(plain / ".zoneraster")
     (plain / "zones.parquet").unlink()
     options: dict[str, Any] = {"stats": EXACT, "checkpoint": own / "kept"}
-    first = zr.zonal_stats(own / "zones.zarr", own / "heights.zarr", stats=EXACT)
+    first = zr.zonal_stats(own / "zones.zarr", own / "heights.zarr", stats=EXACT, zones="owned")
     table = zr.zonal_stats(plain, own / "heights.zarr", **options)
     ids = zr.zones(own / "zones.zarr").set_index("fid")["zone_id"]
     rows = first[first["pixels"] > 0]

@@ -15,6 +15,7 @@ from rasterio.features import rasterize
 import zoneraster as zr
 from tests.oracles import star
 from tests.samples import tree
+from zoneraster._burn.rule import snap
 from zoneraster._grid.grid import Grid
 from zoneraster._zones import objects_of
 from zoneraster._zones.read import read_zones
@@ -50,6 +51,8 @@ def on_centre_rows(canvas: np.ndarray, other: np.ndarray, zones: object, grid: G
     edges = set()
     for ring in shapely.get_rings(zones):
         u, v = grid.to_pixels(*shapely.get_coordinates(ring).T)
+        snap(u)
+        snap(v)
         for k in np.flatnonzero((v[1:] == v[:-1]) & (v[1:] % 1 == 0.5)):
             row = int(v[k])
             lo, hi = sorted((u[k], u[k + 1]))
@@ -134,11 +137,12 @@ def test_stars_at_column_700000_of_the_globe_equal_gdal(tmp_path: Path, kind: st
     side, row0, col0 = 1500, 300_000, 700_000
     transform = Affine(step, 0, -180 + col0 * step, 0, -step, 90 - row0 * step)
     grid = Grid("EPSG:4326", transform, (side, side))
-    shapes = []
+    shapes, rings = [], []
     for _ in range(600):
         ring = star(rng, tuple(rng.uniform(-20, side + 20, 2)), rng.uniform(1, 150), 12)
         if kind in {"half", "whole"}:
             ring = np.round(ring * 2) / 2 if kind == "half" else np.round(ring)
+        rings.append(ring)
         lonlat = np.stack([(ring[:, 0] + col0) * step - 180, 90 - (ring[:, 1] + row0) * step], 1)
         shapes.append(
             shapely.Polygon(np.round(lonlat, int(kind[-1])) if kind[0] == "1" else lonlat)
@@ -146,6 +150,10 @@ def test_stars_at_column_700000_of_the_globe_equal_gdal(tmp_path: Path, kind: st
     ids = np.arange(1, len(shapes) + 1)
     zones = geopandas.GeoDataFrame({"zone_id": ids}, geometry=shapes, crs="EPSG:4326")
     expected = gdal(shapes, ids, grid)
+    if kind in {"half", "whole"}:
+        # GDAL takes the noise of degrees as it is; without it the rule is the same.
+        local = [shapely.Polygon(ring) for ring in rings]
+        expected = rasterize(zip(local, ids, strict=True), (side, side), dtype="uint32")
     for chunks in (97, 500):
         store = tmp_path / f"{chunks}.zarr"
         zr.build(zones, store, grid=grid, key="zone_id", chunks=chunks)

@@ -34,6 +34,7 @@ from zoneraster._store import (
     load_spec,
     open_finished,
     open_snapshot,
+    plan_is_whole,
     refuse_changed,
     require_spec,
     require_zone_table,
@@ -113,8 +114,12 @@ def _is_closed(blobs: Blobs, spec: Spec) -> bool:
 def _warn_unfinished(location: Location, blobs: Blobs, spec: Spec) -> None:
     """Say how far a build is, where it is not finished."""
     # Few requests where it is.
-    if holder_of(location, PLANNING) is not None or not _is_closed(blobs, spec):
-        warn(status(location).warning or f"{location} has just been finished: open it again")
+    if holder_of(location, PLANNING) is None and _is_closed(blobs, spec):
+        return
+    if not plan_is_whole(blobs, spec.plan):
+        warn(f"{location} is not planned to the end: build again with the same zones")
+        return
+    warn(status(location).warning or f"{location} has just been finished: open it again")
 
 
 def _sample(chunks: Sequence[BatchChunk], share: float) -> list[BatchChunk]:

@@ -40,12 +40,12 @@ class PlanSummary:
         off the grid, zones that got the pixel under their representative point.
     wide : tuple of keys
         Zones with a part that spans more than 180 degrees of their own reference system.
-    partly : tuple of (key, str)
-        Zones on the grid that reach beyond it, and on which sides: "west, north".
     notes : tuple of str
         Sentences on what was guessed, assumed or left out as the zones were read.
     cut : tuple of keys
         Zones that went beyond a pole or 180 degrees by less than 1e-4 degree, and were cut there.
+    partly : tuple of (key, str)
+        Zones on the grid that reach beyond it, and on which sides: "west, north".
     operation : str
         How PROJ brought the zones to the reference system of the grid, and how exactly; empty where
         they had it.

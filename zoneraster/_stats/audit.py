@@ -98,7 +98,7 @@ def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first
     if layout.are_claimed:
         _, owned = pixels_of_zones(zones, layout.fine, are_claimed=False)
         union = int(partial.pixels[first].sum()) - partial.shared
-        if owned.sum() != union:
+        if owned.size and owned.sum() != union:
             raise ClosureError(
                 f"zones have {union:,} pixels, the build has found {owned.sum():,}; run zoneraster "
                 "verify"

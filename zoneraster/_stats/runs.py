@@ -151,7 +151,11 @@ class StoredZones:
 
     def claimed(self, table: pa.Table, merged_by: tuple[str, ...]) -> StoredZones:
         """The zones with all that they claim; the same where none claims what another owns."""
-        if not self.is_planned or not pc.any(pc.greater(table["contested"], 0)).as_py():
+        if not self.is_planned:
+            return self
+        # A build that is all burned and not finished has counted nothing yet.
+        known = "contested" in table.column_names
+        if known and not pc.any(pc.greater(table["contested"], 0)).as_py():
             return self
         digest = hashlib.blake2b(one_of_each(table, merged_by).tobytes(), digest_size=8)
         return replace(self, are_claimed=True, merged_by=merged_by, merging=digest.hexdigest())

@@ -89,12 +89,9 @@ class Sums(NamedTuple):
 
 
 def _record(
-    name: str,
-    formula: str,
-    column: Callable[[Sums, Group], Numbers],
-    needs: str = "",
+    name: str, formula: str, column: Callable[[Sums, Group], Numbers], needs: str = "",
     kind: str = "value",
-) -> Statistic[Sums]:
+) -> Statistic[Sums]:  # fmt: skip
     """A statistic with one column."""
     return Statistic(name, formula, lambda sums, group: {"": column(sums, group)}, needs, kind)
 
@@ -116,25 +113,15 @@ STATISTICS: dict[str, Statistic[Sums]] = {
         _record("mean", "sum x_i / n", lambda s, g: s.per_value(s.sums())),
         _record("min", "least x_i", lambda s, g: s.told(s.lowest), "extremes"),
         _record("max", "largest x_i", lambda s, g: s.told(s.highest), "extremes"),
-        _record(
-            "range",
-            "max - min",
-            lambda s, g: s.told(s.highest.astype(float) - s.lowest),
-            "extremes",
-        ),
-        _record(
-            "var", "sum (x_i - mean)² / n", lambda s, g: s.per_value(s.m2), "squares", "square"
-        ),
+        _record("range", "max - min", lambda s, g: s.told(s.highest.astype(float) - s.lowest),
+                "extremes"),
+        _record("var", "sum (x_i - mean)² / n", lambda s, g: s.per_value(s.m2), "squares",
+                "square"),
         _record("std", "√var", lambda s, g: np.sqrt(s.per_value(s.m2)), "squares"),
         _record("area", "sum a_i", lambda s, g: s.area / g.unit, "areas", "area"),
         _record("pixel_area", "sum of all N areas", lambda s, g: g.area / g.unit, kind="area"),
-        _record(
-            "area_sum",
-            "sum a_i x_i",
-            lambda s, g: s.area_total / g.rate_unit,
-            "areas",
-            "area_total",
-        ),
+        _record("area_sum", "sum a_i x_i", lambda s, g: s.area_total / g.rate_unit, "areas",
+                "area_total"),
         _record(
             "area_mean",
             "sum a_i x_i / sum a_i",
@@ -142,7 +129,7 @@ STATISTICS: dict[str, Statistic[Sums]] = {
             "areas",
         ),
     )
-}
+}  # fmt: skip
 # What can be told without values: all pixels are counted, and all their areas added.
 OF_PIXELS: dict[str, Callable[[Group], Numbers]] = {
     "pixels": lambda g: g.pixels,
