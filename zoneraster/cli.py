@@ -120,7 +120,7 @@ def _plan_options(command: Command) -> Command:
         click.option("--crs", help="CRS of the grid.  [default: EPSG:4326]"),
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
-        click.option("--key", help="Column that names the zones; zone_id, else rows."),
+        click.option("--key", help="Column or ids (fid) that name zones; else rows from 0."),
         _choice("--overlap", "last", "first", "error", text="Who gets what several zones claim."),
         click.option("--priority", help="Numeric column; the higher is painted later."),
         click.option(

@@ -226,6 +226,14 @@ def test_topojson_and_esri_json_are_read_by_their_own_drivers(tmp_path: Path, na
     assert squares_of(zones)
 
 
+def test_a_topology_with_an_object_that_is_null_is_refused(tmp_path: Path) -> None:
+    said = json.loads(json.dumps(TOPOLOGY))
+    said["objects"]["zones"]["geometries"][1] = {"type": None, "properties": {"gid": 2}}
+    (tmp_path / "zones.json").write_text(json.dumps(said))
+    with says("zones.json has 3 objects, GDAL reads 2 of them: leave out those"):
+        read_zones(tmp_path / "zones.json", GRID, assume_crs=4326)
+
+
 def test_sequences_of_features_are_read_whole(tmp_path: Path) -> None:
     path = write_geojson(tmp_path / "zones.geojson", [5, 6, 7], is_sequence=True)
     text = path.read_text()

@@ -183,14 +183,15 @@ def build(
     Parameters
     ----------
     zones : path, GeoDataFrame or dask-geopandas frame
-        Anything that pyogrio or GeoParquet reads.
+        GeoParquet, GeoPackage, Shapefile (also zipped), FlatGeobuf, GeoJSON and its sequences,
+        TopoJSON, Esri JSON.
     store : path or URL
         A new or empty place, or a store to resume or update.
     grid : Grid, optional
         Needed for a new store.
     key : str, optional
-        Column that names the zones. By default `zone_id`, and where there is no such column the
-        row, counted from 1.
+        Column that names the zones, or what the ids of features are called ("fid", "id" of
+        GeoJSON). By default the index of a frame, and the rows of a file, counted from 0.
     overlap : {"last", "first", "error"}
         Which zone gets a pixel that several claim: the last or first of the table, or nobody.
     priority : str, optional
@@ -204,14 +205,15 @@ def build(
     executor, workers
         See `zoneraster.executors.run_tasks`.
     on_invalid : {"error", "skip", "repair"}
-        What happens to rows that cannot be burned.
+        What happens to rows that cannot be burned: refused; left out, listed and counted as 0; or
+        repaired where that is possible.
     integrity : {"receipt", "crc32c"}
         "crc32c" adds Zarr's checksum codec, so that every zarr reader notices a flipped bit (GDAL
         up to 3.12 cannot read it).
     assume_crs : optional
-        Reference system of zones that declare none.
+        Reference system of zones that declare none, or one that says nothing.
     layer : str, optional
-        Layer of a file with several.
+        Layer of a file with several, or the file of a zip with several.
     check : bool, optional
         See `run`.
     storage_options : mapping, optional

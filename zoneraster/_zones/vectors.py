@@ -161,6 +161,8 @@ def from_json(label: str, path: str, layer: str | None, wanted: str | None) -> S
         driver = _json_driver(readable)
         found = from_ogr(label, f"{driver}:{readable}", layer, wanted)
         found = replace(utf8_text(found), notes=(*notes, *found.notes))
+        if driver == "TopoJSON":
+            _refuse_null_objects(label, readable, layer, len(found.wkb))
         if driver not in ("GEOJSON", "GeoJSONSeq"):
             return found
         if driver == "GeoJSONSeq":
@@ -244,6 +246,18 @@ def _refuse_lost(label: str, path: str, n: int) -> None:
         raise ZonesError(
             f"{label} has {records:,} records, GDAL reads {n:,} of them: look for one that is no "
             "whole feature on a line of its own"
+        )
+
+
+def _refuse_null_objects(label: str, path: str, layer: str | None, n: int) -> None:
+    """Raise where GDAL has passed over objects of a topology; it does so where they are null."""
+    objects = json.loads(Path(path).read_text(encoding="utf-8"))["objects"]
+    chosen = [one for name, one in objects.items() if layer in (None, name)]
+    held = sum(len(one.get("geometries", [one])) for one in chosen)
+    if held != n:
+        raise ZonesError(
+            f"{label} has {held:,} objects, GDAL reads {n:,} of them: leave out those whose "
+            "geometry is null"
         )
 
 
