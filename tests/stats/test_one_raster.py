@@ -239,8 +239,8 @@ def write_tif(case: Case, path: Path) -> None:
     turn = slice(None, None, -1) if case.is_flipped else slice(None)
     code = "EPSG:" + case.lattice.crs.to_authority()[1]
     crs = {
-        # GDAL does not write an offset alone beside heights.
-        "compound": code if case.scale == 1 else f"{code}+5773",
+        # GDAL writes neither scale nor offset beside heights.
+        "compound": f"{code}+5773" if (case.scale, case.offset) == (1, 0) else code,
         "mapping wkt1": case.lattice.crs.to_wkt("WKT1_GDAL"),
         "wkt2": case.lattice.crs.to_wkt(),
     }.get(case.spelling, code)

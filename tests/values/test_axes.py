@@ -90,8 +90,11 @@ def test_dimensions_that_nothing_tells_can_be_named(tmp_path: Path) -> None:
     with pytest.raises(ValuesError, match=r"Raster\(..., dims=\('y', 'x'\)\)"):
         open_raster(raster)
     assert open_raster(Raster(raster, dims=("a", "b"))).grid == GRID
-    with pytest.raises(ValuesError, match=r"dims=\('a', 'c'\) are not among .*'a', 'b'"):
+    with pytest.raises(ValuesError, match=r"dims=\('a', 'c'\) are not two of .*'a', 'b'"):
         open_raster(Raster(raster, dims=("a", "c")))
+    for dims in (("a",), ("a", "a"), "ab"):
+        with pytest.raises(ValuesError, match="are not two of the dimensions"):
+            open_raster(Raster(raster, dims=dims))  # type: ignore[arg-type]
     raster.to_dataset().to_zarr(tmp_path / "a.zarr", consolidated=False)
     assert open_raster(Raster(tmp_path / "a.zarr", dims=("a", "b"))).grid == GRID
 
@@ -136,6 +139,17 @@ def test_packed_coordinates_are_unpacked_wherever_they_come_from(
         assert open_raster(source).grid == grid
     computed = opened["v"].assign_coords({n: opened[n].variable for n in ("lat", "lon")}) + 0
     assert open_raster(computed).grid == grid
+
+
+@pytest.mark.parametrize("scale", ["x", [], np.array([0.1])])
+def test_a_scale_of_coordinates_is_one_number(scale: Any) -> None:
+    numbers = np.round(GRID.x_centres() * 10).astype("i2")
+    raster = array(x=(numbers, {"scale_factor": scale}))
+    if isinstance(scale, np.ndarray):
+        assert grid_like(raster) == GRID
+    else:
+        with pytest.raises(GridError, match=r"'lon' declares .*, no numbers: correct it"):
+            grid_like(raster)
 
 
 def test_scale_and_offset_that_computed_coordinates_kept_are_ignored_and_named() -> None:

@@ -91,11 +91,10 @@ def spatial_dims(
     ``units`` of their coordinates, in this order, or names, in lower case or upper case.
     """
     if asked is not None:
-        return asked if {*asked} <= {*dims} else None
-    written = said.get("spatial:dimensions")
-    if written is not None and {*written} <= {*dims}:
-        y, x = written
-        return str(y), str(x)
+        return _pair(asked, dims)
+    written = _pair(said.get("spatial:dimensions", ()), dims)
+    if written is not None:
+        return written
     coordinates = {dim: coordinate_of(dataset, dim) for dim in dims}
     attributes = {dim: one.attrs for dim, one in coordinates.items() if one is not None}
     roles: dict[str, str] = {}
@@ -108,6 +107,13 @@ def spatial_dims(
     if len({*roles.values()}) == 2:
         return roles["y"], roles["x"]
     return _dims_by_name(dims)
+
+
+def _pair(names: Any, dims: Sequence[Hashable]) -> Dims | None:
+    """Two names that are among dimensions; None for anything else. Any: an attribute, maybe."""
+    if not isinstance(names, tuple | list | np.ndarray) or len(names) != 2 or names[0] == names[1]:
+        return None
+    return (str(names[0]), str(names[1])) if {*names} <= {*dims} else None
 
 
 def _dims_by_name(dims: Sequence[Hashable]) -> Dims | None:
@@ -244,8 +250,13 @@ def _numbers(name: str, variable: xr.Variable) -> Floats:
             stacklevel=2,
         )
         return np.asarray(values, dtype=np.float64)
-    scale = 1.0 if said["scale_factor"] is None else float(said["scale_factor"])
-    offset = 0.0 if said["add_offset"] is None else float(said["add_offset"])
+    try:
+        scale, offset = (
+            default if value is None else float(np.ravel(value)[0])
+            for value, default in zip(said.values(), (1.0, 0.0), strict=True)
+        )
+    except (TypeError, ValueError, IndexError) as err:
+        raise GridError(f"coordinate {name!r} declares {said}, no numbers: correct it") from err
     return values.astype(np.float64) * scale + offset
 
 

@@ -207,7 +207,7 @@ def locate(
 def no_dims(dims: Sequence[Hashable], asked: Dims | None) -> str:
     """What to say when rows and columns are not told."""
     if asked is not None:
-        return f"dims={tuple(asked)!r} are not among the dimensions {tuple(dims)}"
+        return f"dims={asked!r} are not two of the dimensions {tuple(dims)}"
     return (
         f"cannot tell rows from columns in dimensions {tuple(dims)}: name them, "
         "Raster(..., dims=('y', 'x')), or rename them y and x"
