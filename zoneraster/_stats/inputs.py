@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from zoneraster._values import (
     as_raster,
     common_fineness,
     label_of,
-    method_of,
     open_raster,
     open_rasters,
     place,
@@ -51,8 +49,6 @@ class Rasters:
         Numbers of those that split the zones, and how.
     where : Predicate or None
         Over numbers of rasters.
-    grid : Grid
-        Of the store.
     """
 
     rasters: tuple[OpenRaster, ...]
@@ -61,19 +57,6 @@ class Rasters:
     measures: tuple[int, ...]
     keys: tuple[tuple[int, Key], ...]
     where: Predicate | None
-    grid: Grid
-
-    def assumed(self, number: int, opened: OpenRaster) -> dict[str, Any]:
-        """What is taken for granted of a measure, opened as it is: JSON, hence Any."""
-        placement, method = self.placements[number], method_of(self.rasters[number])
-        if method is not None:
-            match = f"resampled by {method!r}"
-        elif placement.factor > 1:
-            match = f"pixels {placement.factor} times as wide as the store's"
-        else:
-            match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
-        is_sparse = self.rasters[number].is_sparse
-        return {**opened.assumed(), "match": match, "is_sparse": is_sparse}
 
 
 # ---- measures ----------------------------------------------------------------------------------
@@ -183,7 +166,7 @@ def gather_rasters(
     rasters = tuple(one.opened for one in kept.rasters)
     for number in of_measures:
         _check_overlap(rasters[number], placements[number], grid, fine)
-    return Rasters(rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound, grid)
+    return Rasters(rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound)
 
 
 class _Kept:
