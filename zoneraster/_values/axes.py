@@ -92,7 +92,10 @@ def spatial_dims(
     """
     if asked is not None:
         return _pair(asked, dims)
-    written = _pair(said.get("spatial:dimensions", ()), dims)
+    declared = said.get("spatial:dimensions", ())
+    if not isinstance(declared, tuple | list | np.ndarray):
+        raise GridError(f"spatial:dimensions is {declared!r}, no two names: correct it")
+    written = _pair(declared, dims)
     if written is not None:
         return written
     coordinates = {dim: coordinate_of(dataset, dim) for dim in dims}
