@@ -94,7 +94,7 @@ def spatial_dims(
         return _pair(asked, dims)
     declared = said.get("spatial:dimensions", ())
     if not isinstance(declared, tuple | list | np.ndarray):
-        raise GridError(f"spatial:dimensions is {declared!r}, no two names: correct it")
+        raise TypeError(f"spatial:dimensions is {declared!r}, no two names")
     written = _pair(declared, dims)
     if written is not None:
         return written
