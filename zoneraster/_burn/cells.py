@@ -253,11 +253,17 @@ def whole_cells(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _by_place(row, first, begin, stop):  # type: ignore[no-untyped-def]
+    """Stretches ``[begin, stop)`` in the order of rows and first columns."""
+    order = np.argsort(first[begin:stop], kind="mergesort")
+    return begin + order[np.argsort(row[begin:stop][order], kind="mergesort")]
+
+
+@kernel
 def _joined(out, begin, stop, m):  # type: ignore[no-untyped-def]
     """Write the union of a zone's stretches from place `m` on; returns where it ends."""
     row, first, end, number, _ = out
-    own = np.argsort(first[begin:stop], kind="mergesort")
-    own = begin + own[np.argsort(row[begin:stop][own], kind="mergesort")]
+    own = _by_place(row, first, begin, stop)
     rows, lefts, rights = row[own], first[own], end[own]
     last = m - 1
     for i in range(own.size):
@@ -308,8 +314,7 @@ def _sweep(cells, n, extent, parity, cover, zone, out, m):  # type: ignore[no-un
 def _united(out, begin, m):  # type: ignore[no-untyped-def]
     """Stretches from `begin` on, of several parts of a zone, with those that overlap added up."""
     row, first, end, number, fraction = out
-    own = np.argsort(first[begin:m], kind="mergesort")
-    own = begin + own[np.argsort(row[begin:m][own], kind="mergesort")]
+    own = _by_place(row, first, begin, m)
     made, n = _no_stretches(), 0
     i = 0
     while i < own.size:

@@ -209,19 +209,16 @@ def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ign
             if value[j] > 0:
                 after[j - own0] = head[value[j] - 1]
                 head[value[j] - 1] = j
-        for i in range(m):
-            s = starts[i] & 0xFFFFFFFF
-            starts[i] = (np.int64(zone[s]) << 32) | s
         n_before, i = n, 0
-        # By zone, and by first column within one.
-        order = np.argsort(first[starts[:m] & 0xFFFFFFFF], kind="mergesort")
-        order = order[np.argsort(starts[:m][order] >> 32, kind="mergesort")]
+        # By zone, and as they are sorted already, by first column, within one.
+        by_zone = starts[:m] & 0xFFFFFFFF
+        by_zone = by_zone[np.argsort(zone[by_zone], kind="mergesort")]
         while i < m:
-            s = starts[order[i]] & 0xFFFFFFFF
+            s = by_zone[i]
             z, x, stop = zone[s], first[s], end[s]
             i += 1
             while i < m:
-                s = starts[order[i]] & 0xFFFFFFFF
+                s = by_zone[i]
                 if zone[s] != z or first[s] > stop:
                     break
                 stop = max(stop, end[s])
