@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -103,11 +104,13 @@ def cells(
     return pa.RecordBatchReader.from_batches(_SCHEMA, _batches(plan, asked))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """What of a chunk is wanted."""
+    """What of a chunk is wanted: by which rule, where, and of which zones (ids)."""
 
-    def __init__(self, pixels: str, window: Window | None, zones: Ints | None) -> None:
-        self.pixels, self.window, self.zones = pixels, window, zones
+    pixels: str
+    window: Window | None
+    zones: Ints | None
 
     def of(self, found: ChunkCells) -> ChunkCells:
         """The stretches that are wanted, cut to the window."""

@@ -157,8 +157,8 @@ class StoredZones:
         known = "contested" in table.column_names
         if known and not pc.any(pc.greater(table["contested"], 0)).as_py():
             return self
-        digest = hashlib.blake2b(one_of_each(table, merged_by).tobytes(), digest_size=8)
-        return replace(self, are_claimed=True, merged_by=merged_by, merging=digest.hexdigest())
+        merging = _digest_of(one_of_each(table, merged_by))
+        return replace(self, are_claimed=True, merged_by=merged_by, merging=merging)
 
     def open(self) -> ZoneRuns:
         """Runs from the manifest, or of the decoded pixels."""
@@ -177,6 +177,10 @@ class StoredZones:
     def said(self) -> tuple[object, ...]:
         """Whether zones are claimed, and which of them count as one."""
         return (self.are_claimed, self.merging)
+
+
+def _digest_of(ones: Ints) -> str:
+    return hashlib.blake2b(ones.tobytes(), digest_size=8).hexdigest()
 
 
 @functools.lru_cache(maxsize=2)
@@ -323,12 +327,12 @@ class PlannedRuns:
     def _ones(self) -> tuple[Ints, Ints]:
         """Ids of all zones, ascending, and those under which they count."""
         table, _ = self._source.table()
-        source = self._source.claimed(table, self._source.merged_by)
-        if source.merging != self._source.merging:
-            raise StoreError(f"the zone table of {source.location} has changed: run again")
+        ones = one_of_each(table, self._source.merged_by)
+        if _digest_of(ones) != self._source.merging:
+            raise StoreError(f"the zone table of {self._source.location} has changed: run again")
         ids = table["zone_id"].to_numpy().astype(np.int64)
         order = np.argsort(ids)
-        return ids[order], one_of_each(table, source.merged_by)[order]
+        return ids[order], ones[order]
 
     def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
         name = self._names[batch]
