@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +18,7 @@ from pyproj import CRS
 
 from zoneraster._grid import SNAP_PIXELS, STEP_TOLERANCE, exact, simplest, simplest_between
 from zoneraster.arrays import Floats
-from zoneraster.errors import GridError, ZonerasterWarning
+from zoneraster.errors import GridError, warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -246,11 +245,9 @@ def _numbers(name: str, variable: xr.Variable) -> Floats:
         # Not rounded anew: float32 are the numbers they are.
         return np.asarray(values, dtype=np.float64)
     if values.dtype.kind == "f" and not variable.encoding:
-        warnings.warn(
+        warn(
             f"coordinate {name!r} holds {values.dtype} and declares {said}, which it has from what "
-            "it was computed from: ignored",
-            ZonerasterWarning,
-            stacklevel=2,
+            "it was computed from: ignored"
         )
         return np.asarray(values, dtype=np.float64)
     try:
@@ -292,11 +289,9 @@ def _by_bounds(
             f"{said!r} (first {values[0]:.9g}, within {low[0]:.9g} to {high[0]:.9g}): correct "
             "one of them, or drop the bounds"
         )
-    warnings.warn(
+    warn(
         f"coordinate {name!r} has the {'lower' if fits(low) else 'upper'} edges of its bounds "
-        f"{said!r}: the centres are those of the bounds",
-        ZonerasterWarning,
-        stacklevel=2,
+        f"{said!r}: the centres are those of the bounds"
     )
     return middle, width
 
@@ -314,11 +309,9 @@ def _unit_factor(name: str, attributes: Attributes, crs: CRS) -> float:
     axis = crs.axis_info[0] if crs.axis_info else None
     kind, size = _parsed_unit(str(said))
     if axis is None or kind is None:
-        warnings.warn(
+        warn(
             f"coordinate {name!r} has units {said!r}, which say nothing here: taken for those of "
-            f"the CRS ({axis.unit_name if axis else 'none'})",
-            ZonerasterWarning,
-            stacklevel=2,
+            f"the CRS ({axis.unit_name if axis else 'none'})"
         )
         return 1.0
     own = "angle" if crs.is_geographic else "length"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +24,7 @@ from zoneraster._values.axes import (
     centres_of,
     spatial_dims,
 )
-from zoneraster.errors import GridError, ZonerasterWarning
+from zoneraster.errors import GridError, warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -312,11 +311,7 @@ def _crs_by_names(dataset: xr.Dataset, dims: Dims, left_behind: str | None) -> s
             raise GridError(f"the raster has no CRS, {told}, or Raster(..., crs='EPSG:4326')")
         raise GridError("the raster has no CRS: write one, e.g. obj.rio.write_crs('EPSG:4326')")
     if left_behind is not None:
-        warnings.warn(
-            f"{dims[0]} and {dims[1]} are taken for EPSG:4326, as {told}",
-            ZonerasterWarning,
-            stacklevel=2,
-        )
+        warn(f"{dims[0]} and {dims[1]} are taken for EPSG:4326, as {told}")
     return "EPSG:4326"
 
 
