@@ -21,6 +21,9 @@ from zoneraster._grid import MAX_PIXEL_COORDINATE, Grid, crs_name
 from zoneraster.arrays import Floats
 from zoneraster.errors import ZonesError
 
+# What PROJ says of x before y: a step of its own, and from 9.8 on this.
+_IN_ORDER = " (with axis order normalized for visualization)"
+
 
 @dataclass(frozen=True, slots=True)
 class Projection:
@@ -118,21 +121,29 @@ def _chosen(group: TransformerGroup, area: AreaOfInterest | None) -> Transformer
     fit: list[tuple[float, float, int, Transformer]] = []
     for one in group.transformers:
         made_for: Any = one.area_of_use  # Any: typed as if it were always there
-        if area is None or made_for is None or one.accuracy < 0:
+        accuracy = _accuracy(one)
+        if area is None or made_for is None or accuracy < 0:
             continue
         west, south, east, north = made_for.bounds
         is_inside = west <= area.west_lon_degree <= area.east_lon_degree <= east
         if is_inside and south <= area.south_lat_degree and area.north_lat_degree <= north:
-            fit.append((one.accuracy, (east - west) * (north - south), len(fit), one))
+            fit.append((accuracy, (east - west) * (north - south), len(fit), one))
     return min(fit)[-1] if fit else group.transformers[0]
+
+
+def _accuracy(one: Transformer) -> float:
+    """Accuracy of an operation in metres, -1 where PROJ does not know it."""
+    # A projection alone is exact; from PROJ 9.8 on it has no accuracy once its axes are in order.
+    steps = one.operations or ()
+    is_exact = bool(steps) and all(step.type_name == "Conversion" for step in steps)
+    return 0.0 if is_exact and one.accuracy < 0 else float(one.accuracy)
 
 
 def _name(chosen: Transformer) -> str:
     """Steps of an operation and its accuracy."""
-    steps = (chosen.description or "").split(" + ")
-    named = [step for step in steps if not step.startswith("axis order change")]
-    # A projection alone is exact; of "unknown" ones PROJ does not know, and says 0 or -1.
-    accuracy = chosen.accuracy
+    said = (chosen.description or "").removesuffix(_IN_ORDER)
+    named = [step for step in said.split(" + ") if not step.startswith("axis order change")]
+    accuracy = _accuracy(chosen)
     told = "accuracy unknown" if accuracy < 0 else f"accuracy {accuracy:g} m"
     return f"{' + '.join(named) or 'the same places'}, {told}"
 
