@@ -65,15 +65,18 @@ def test_plan_build_status_verify_info_and_plot_work_on_one_store(zones: Path) -
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_warnings_are_lines_on_stderr_and_json_stays_json(tmp_path: Path) -> None:
+def test_warnings_are_lines_on_stderr_and_json_stays_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     zones = geopandas.GeoDataFrame({"fid": [1, 2]}, geometry=[box(1, 1, 2, 2)] * 2, crs=4326)
     zones.to_parquet(tmp_path / "zones.parquet")
-    arguments = ("build", tmp_path / "zones.parquet", tmp_path / "a", *GRID_OPTIONS)
+    arguments = ["build", f"{tmp_path / 'zones.parquet'}", f"{tmp_path / 'a'}", *GRID_OPTIONS]
     lines = ["  ! 1 zone without a pixel: 0", "  ! 2 zones with contested pixels"]
-    for more in ((), ("--json",)):
-        result = zoneraster(*arguments, *more)
-        assert [line for line in lines if line in result.stderr] == lines
-    assert len(json.loads(result.stdout)["warnings"]) == 2
+    for more in ([], ["--json"]):
+        main([*arguments, *more], standalone_mode=False)
+        written = capsys.readouterr()
+        assert [line for line in lines if line in written.err] == lines
+    assert len(json.loads(written.out)["warnings"]) == 2
 
 
 @pytest.mark.slow

@@ -111,7 +111,7 @@ def test_a_missing_extra_is_one_line_and_exit_code_2(
     monkeypatch.setattr(demo, "run_demo", without_matplotlib)
     result = CliRunner().invoke(cli.main, ["demo", str(tmp_path)])
     assert result.exit_code == 2
-    assert result.stderr == (
+    assert result.output == (
         "zoneraster: drawing needs matplotlib: pip install 'zoneraster[plot]'\n"
     )
 

@@ -31,7 +31,8 @@ class Hostile:
     """Whatever Arrow asks of it goes wrong."""
 
     def __getattr__(self, name: str) -> Any:
-        raise KeyError(name)
+        # Older versions of NumPy look for names of their own and expect AttributeError.
+        raise AttributeError(name) if name.startswith("__array") else KeyError(name)
 
 
 LEFT_OUT = {

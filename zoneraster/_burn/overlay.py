@@ -25,11 +25,28 @@ def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _sort_starts(s0, m, first, end, starts):  # type: ignore[no-untyped-def]
-    """Keys of a row's spans, (column, position), by first column; whether none of them overlap."""
+def _sort_starts(s0, m, first, starts):  # type: ignore[no-untyped-def]
+    """Keys of a row's spans, (column, position), by first column."""
     for i in range(m):
         starts[i] = (np.int64(first[s0 + i]) << 32) | (s0 + i)
     sort_stretch(starts, 0, m)
+
+
+@inlined
+def _sort_ends(a, b, end, starts, ends):  # type: ignore[no-untyped-def]
+    """The same of spans ``[a, b)`` by end column."""
+    in_order = True
+    for i in range(a, b):
+        s = starts[i] & 0xFFFFFFFF
+        ends[i] = (np.int64(end[s]) << 32) | s
+        in_order &= i == a or ends[i] > ends[i - 1]
+    if not in_order:
+        sort_stretch(ends, a, b)
+
+
+@inlined
+def _are_apart(m, end, starts):  # type: ignore[no-untyped-def]
+    """Whether none of a row's spans overlap."""
     apart = True
     for i in range(1, m):
         apart &= end[starts[i - 1] & 0xFFFFFFFF] <= starts[i] >> 32
@@ -37,15 +54,13 @@ def _sort_starts(s0, m, first, end, starts):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _sort_ends(m, end, starts, ends):  # type: ignore[no-untyped-def]
-    """The same by end column."""
-    in_order = True
-    for i in range(m):
-        s = starts[i] & 0xFFFFFFFF
-        ends[i] = (np.int64(end[s]) << 32) | s
-        in_order &= i == 0 or ends[i] > ends[i - 1]
-    if not in_order:
-        sort_stretch(ends, 0, m)
+def _group_end(a, m, end, starts):  # type: ignore[no-untyped-def]
+    """Where the spans stop that overlap span `a`, or one of those that do, or one of those ..."""
+    b, stop = a + 1, np.int64(end[starts[a] & 0xFFFFFFFF])
+    while b < m and starts[b] >> 32 < stop:
+        stop = max(stop, np.int64(end[starts[b] & 0xFFFFFFFF]))
+        b += 1
+    return b
 
 
 @kernel
@@ -74,7 +89,8 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
 
     Notes
     -----
-    Each row is swept once over the columns at which spans start or end. Between two of these the
+    A row falls into groups of spans that overlap; most are one span, which needs no more. Others
+    are swept once over the columns at which their spans start or end. Between two of these the
     zones that are active are known; a zone is counted when its last span ends, its contested pixels
     as the growth of `shared`, the pixels so far in which two zones or more were active. The owner
     is the highest active zone, and is looked for only when the last one has left, so that the cost
@@ -102,60 +118,60 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
         if r >= row_ptr.size - 1:
             continue
         m = row_ptr[r + 1] - row_ptr[r]
+        _sort_starts(row_ptr[r], m, first, starts)
         x = np.int64(0)
-        if _sort_starts(row_ptr[r], m, first, end, starts):
-            for i in range(m):
+        i = 0
+        while i < m:
+            if starts[i] >> 32 > x:
+                n = _begin_run(start, value, n, run_ptr[r], x, 0)
+                x = starts[i] >> 32
+            stop_at = _group_end(i, m, end, starts)
+            if stop_at == i + 1:
                 s, z = starts[i] & 0xFFFFFFFF, zone[starts[i] & 0xFFFFFFFF]
-                if first[s] > x:
-                    n = _begin_run(start, value, n, run_ptr[r], x, 0)
+                n = _begin_run(start, value, n, run_ptr[r], x, z + 1)
                 x = np.int64(end[s])
                 claimed[z] += x - first[s]
                 owned[z] += x - first[s]
                 area[z] += (x - first[s]) * row_area[r]
-                n = _begin_run(start, value, n, run_ptr[r], first[s], z + 1)
-            if x < width:
-                n = _begin_run(start, value, n, run_ptr[r], x, 0)
-            continue
-        _sort_ends(m, end, starts, ends)
-        i = e = n_active = 0
-        shared = np.int64(0)
-        owner = np.int32(-1)
-        while e < m:
-            if n_active == 0 and starts[i] >> 32 > x:
-                n = _begin_run(start, value, n, run_ptr[r], x, 0)
-                x = starts[i] >> 32
-            while i < m and starts[i] >> 32 == x:
-                z = zone[starts[i] & 0xFFFFFFFF]
-                if depth[z] == 0:
-                    active[n_active], place[z] = z, n_active
-                    since[z], shared_then[z] = x, shared
-                    n_active += 1
-                depth[z] += 1
-                owner = max(owner, z)
-                i += 1
-            stop = ends[e] >> 32
-            if i < m:
-                stop = min(stop, starts[i] >> 32)
-            if n_active > 1:
-                shared += stop - x
-            owned[owner] += stop - x
-            area[owner] += (stop - x) * row_area[r]
-            n = _begin_run(start, value, n, run_ptr[r], x, owner + 1)
-            x = stop
-            while e < m and ends[e] >> 32 == x:
-                z = zone[ends[e] & 0xFFFFFFFF]
-                depth[z] -= 1
-                if depth[z] == 0:
-                    claimed[z] += x - since[z]
-                    contested[z] += shared - shared_then[z]
-                    n_active -= 1
-                    last = active[n_active]
-                    active[place[z]], place[last] = last, place[z]
-                e += 1
-            if depth[owner] == 0:
-                owner = np.int32(-1)
-                for j in range(n_active):
-                    owner = max(owner, active[j])
+                i = stop_at
+                continue
+            _sort_ends(i, stop_at, end, starts, ends)
+            e, n_active = i, 0
+            shared = np.int64(0)
+            owner = np.int32(-1)
+            while e < stop_at:
+                while i < stop_at and starts[i] >> 32 == x:
+                    z = zone[starts[i] & 0xFFFFFFFF]
+                    if depth[z] == 0:
+                        active[n_active], place[z] = z, n_active
+                        since[z], shared_then[z] = x, shared
+                        n_active += 1
+                    depth[z] += 1
+                    owner = max(owner, z)
+                    i += 1
+                stop = ends[e] >> 32
+                if i < stop_at:
+                    stop = min(stop, starts[i] >> 32)
+                if n_active > 1:
+                    shared += stop - x
+                owned[owner] += stop - x
+                area[owner] += (stop - x) * row_area[r]
+                n = _begin_run(start, value, n, run_ptr[r], x, owner + 1)
+                x = stop
+                while e < stop_at and ends[e] >> 32 == x:
+                    z = zone[ends[e] & 0xFFFFFFFF]
+                    depth[z] -= 1
+                    if depth[z] == 0:
+                        claimed[z] += x - since[z]
+                        contested[z] += shared - shared_then[z]
+                        n_active -= 1
+                        last = active[n_active]
+                        active[place[z]], place[last] = last, place[z]
+                    e += 1
+                if depth[owner] == 0:
+                    owner = np.int32(-1)
+                    for j in range(n_active):
+                        owner = max(owner, active[j])
         if x < width:
             n = _begin_run(start, value, n, run_ptr[r], x, 0)
     run_ptr[height] = n
@@ -202,7 +218,8 @@ def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ign
     n = n_planes = 0
     for r in range(row_ptr.size - 1):
         s0, m = row_ptr[r], row_ptr[r + 1] - row_ptr[r]
-        if _sort_starts(s0, m, first, end, starts):
+        _sort_starts(s0, m, first, starts)
+        if _are_apart(m, end, starts):
             continue
         own0, own1 = run_ptr[r], run_ptr[r + 1]
         for j in range(own1 - 1, own0 - 1, -1):
@@ -335,7 +352,8 @@ def contested_pairs(row_ptr, first, end, zone, n_zones, most):  # type: ignore[n
     n = 0
     for r in range(row_ptr.size - 1):
         m = row_ptr[r + 1] - row_ptr[r]
-        if _sort_starts(row_ptr[r], m, first, end, starts):
+        _sort_starts(row_ptr[r], m, first, starts)
+        if _are_apart(m, end, starts):
             continue
         n_active = 0
         for i in range(m):

@@ -164,6 +164,11 @@ def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.D
     opened = xr.open_dataset(
         stored, engine="store", chunks=None, cache=False, mask_and_scale=False, decode_times=False
     )
+    if stored.zarr_group.metadata.zarr_format == 3:
+        # xarray before 2026.7 drops it.
+        for name, one in opened.data_vars.items():
+            if "fill_value" not in one.encoding:
+                one.encoding["fill_value"] = stored.zarr_group[name].fill_value
     # Data may be "days since" too, as alerts are: these are numbers to reduce.
     decoded = {name: _decoded(name, one.variable) for name, one in opened.coords.items()}
     return opened.assign_coords(decoded)
