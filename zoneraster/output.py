@@ -138,13 +138,29 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
     if audit["excluded"]:
         lines.append(f"  excluded    {audit['excluded']:>18,} of those in zones")
     for name, counts in audit["measures"].items():
-        said = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-        lines.append(f"  {name}: {said}")
+        numbers = ("valid", "nodata", "outside")
+        said = ", ".join(f"{counts[what]:,} {what}" for what in numbers)
+        if counts["not_stored"]:
+            said += f", {counts['not_stored']:,} in chunks that are not stored"
+        lines += [f"  {name}: {said}", f"    taken for granted: {_assumed_text(counts['assumed'])}"]
     for name, counts in audit["keys"].items():
         said = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
         if said:
             lines.append(f"  ! key {name}: {said}")
     return "\n".join(lines)
+
+
+def _assumed_text(assumed: dict[str, Any]) -> str:  # Any: JSON
+    """What is taken for granted of a raster, as one line."""
+    nodata = ", ".join(map(str, assumed["nodata"])) or "none"
+    said = [f"nodata {nodata}"]
+    if (assumed["scale"], assumed["offset"]) != (1.0, 0.0):
+        said.append(f"scale {assumed['scale']:g}, offset {assumed['offset']:g}")
+    if "valid_range" in assumed:
+        said.append("valid {} to {}".format(*assumed["valid_range"]))
+    if "fill_value" in assumed:
+        said.append(f"fill value {assumed['fill_value']}")
+    return "; ".join([*said, assumed["crs"], assumed["match"]])
 
 
 def stats_json(table: pd.DataFrame) -> dict[str, Any]:  # Any: JSON

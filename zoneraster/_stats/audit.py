@@ -12,7 +12,7 @@ from zoneraster._stats.keys import BELOW_CODE, NODATA_CODE, UNKNOWN_CODE, UNLIST
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import Layout
 from zoneraster.arrays import Bools, Ints
-from zoneraster.errors import ClosureError
+from zoneraster.errors import ClosureError, number_of
 
 
 def _is_unknown(partial: Partial) -> Bools:
@@ -55,9 +55,11 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         measure.name: {
             "valid": int(partial.valid(m).sum()),
             "nodata": kept * n_lanes - int(partial.valid(m).sum()),
-            "outside": outside * n_lanes,
+            "outside": int(partial.outside[:, m].sum()),
+            "not_stored": partial.not_stored[m] if measure.assumed.get("is_sparse") else None,
+            "assumed": {k: v for k, v in measure.assumed.items() if k != "is_sparse"},
         }
-        for m, (measure, outside) in enumerate(zip(layout.measures, partial.outside, strict=True))
+        for m, measure in enumerate(layout.measures)
     }
     audit["keys"] = {
         name: {
@@ -69,6 +71,24 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         for k, name in enumerate(layout.keys)
     }  # fmt: skip
     return audit
+
+
+def ends_inside(partial: Partial, layout: Layout) -> list[str]:
+    """A warning for each measure whose raster ends inside of zones."""
+    found = []
+    first = (partial.index[:, 0] == 0) & ~is_excluded(partial.index)
+    ids, number = np.unique(partial.index[first, 1], return_inverse=True)
+    pixels = np.bincount(number, partial.pixels[first], ids.size)
+    for m, measure in enumerate(layout.measures):
+        outside = np.bincount(number, partial.outside[first, m], ids.size)
+        n, n_whole = int((outside > 0).sum()), int(((outside > 0) & (outside == pixels)).sum())
+        if n:
+            rest = f", all pixels of {n_whole:,} of them" if n_whole else ""
+            found.append(
+                f"{measure.name} does not reach {int(outside.sum()):,} pixels of "
+                f"{number_of(n, 'zone')}{rest}; they count as nodata: {measure.reach}"
+            )
+    return found
 
 
 def pixels_of_zones(zones: pa.Table, fine: int, *, are_claimed: bool) -> tuple[Ints, Ints]:

@@ -18,11 +18,18 @@ _Ranges: TypeAlias = tuple[tuple[int, int], ...]
 _Block: TypeAlias = tuple[int, tuple[int, int]]
 
 
+NotStored: TypeAlias = list[tuple[int, Window]]
+
+
 class Held(NamedTuple):
-    """What was read of a raster for a cell: (lanes, rows, cols), and where the cell lies in it."""
+    """What was read of a raster for a cell: (lanes, rows, cols), and where the cell lies in it.
+
+    And the lattice windows of it that were never written, each with a number of lanes.
+    """
 
     pixels: Block
     place: Place
+    not_stored: NotStored
 
 
 class Blocks:
@@ -42,7 +49,7 @@ class Blocks:
         self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
         self._chunk_uses = Counter(cell.chunk for cell in cells)
         # By raster and number of the block, then by the ranges of the lanes.
-        self._blocks: dict[_Block, dict[_Ranges, Block]] = {}
+        self._blocks: dict[_Block, dict[_Ranges, tuple[Block, NotStored]]] = {}
         self._planes: dict[tuple[int, int], Planes] = {}
 
     def planes(self, cell: Cell) -> Planes:
@@ -61,12 +68,17 @@ class Blocks:
         known = self._blocks.setdefault((number, block), {})
         key = tuple((s.start, s.stop) for s in lanes)
         if key not in known:
-            pixels = self._task.rasters[number].read(lanes, window)
-            known[key] = pixels.reshape(-1, *window.shape)
+            raster = self._task.rasters[number]
+            pixels = raster.read(lanes, window)
+            is_measure = number in self._task.request.measures
+            absent = raster.not_stored(lanes, window, pixels) if is_measure else []
+            found = [(n, placement.lattice_of(part)) for n, part in absent]
+            known[key] = pixels.reshape(-1, *window.shape), found
         k = placement.factor
         row = cell.window.row0 - placement.row - window.row0 * k
         col = cell.window.col0 - placement.col - window.col0 * k
-        return Held(known[key], (row, col, k))
+        pixels, absent = known[key]
+        return Held(pixels, (row, col, k), absent)
 
     def forget(self, cell: Cell, number: int, lanes: Lanes) -> None:
         """Drop some lanes of a block early, where no other cell needs them."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from zoneraster._build import zones_off_the_grid
-from zoneraster._grid import Grid
+from zoneraster._grid import Grid, is_in_degrees
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
     AREA_UNITS,
@@ -237,7 +237,9 @@ def _layout(
         factor = rasters.placements[number].factor
         method, dtype = method_of(rasters.rasters[number]), rasters.rasters[number].dtype
         check_units(wanted.names, raster.name, raster.units, factor=factor, method=method)
-        infos.append(Measure(raster.name, dtype, rate_unit(raster.units) or unit, raster.units))
+        rate = rate_unit(raster.units) or unit
+        assumed, reach = rasters.assumed(number, raster), _reach(raster.grid, rasters.grid)
+        infos.append(Measure(raster.name, dtype, rate, raster.units, assumed, reach))
     dims = dict(zip(measures[0][0].dims, measures[0][0].coords, strict=True)) if measures else {}
     names = [*dims, *by]
     if len(set(names)) != len(names):
@@ -246,6 +248,17 @@ def _layout(
     return Layout(
         wanted, tuple(infos), keys, dims, unit, columns.roll_up, columns.attributes, rasters.fine
     )
+
+
+def _reach(raster: Grid, store: Grid) -> str:
+    """What a raster covers and what the store, and why these may differ."""
+    (west, _, east, _), said = raster.bounds, f"it covers {raster.bounds}, the store {store.bounds}"
+    if is_in_degrees(raster.crs) and west >= -1 and east > 181 and store.bounds[0] < -1:
+        said += (
+            "; its longitudes seem to go from 0 to 360: array.assign_coords(lon=(array.lon + 180) "
+            "% 360 - 180).sortby('lon') brings them to -180 to 180"
+        )
+    return said
 
 
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table

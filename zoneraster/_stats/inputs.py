@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from zoneraster._values import (
     as_raster,
     common_fineness,
     label_of,
+    method_of,
     open_raster,
     open_rasters,
     place,
@@ -49,6 +51,8 @@ class Rasters:
         Numbers of those that split the zones, and how.
     where : Predicate or None
         Over numbers of rasters.
+    grid : Grid
+        Of the store.
     """
 
     rasters: tuple[OpenRaster, ...]
@@ -57,6 +61,19 @@ class Rasters:
     measures: tuple[int, ...]
     keys: tuple[tuple[int, Key], ...]
     where: Predicate | None
+    grid: Grid
+
+    def assumed(self, number: int, opened: OpenRaster) -> dict[str, Any]:
+        """What is taken for granted of a measure, opened as it is: JSON, hence Any."""
+        placement, method = self.placements[number], method_of(self.rasters[number])
+        if method is not None:
+            match = f"resampled by {method!r}"
+        elif placement.factor > 1:
+            match = f"pixels {placement.factor} times as wide as the store's"
+        else:
+            match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
+        is_sparse = self.rasters[number].is_sparse
+        return {**opened.assumed(), "match": match, "is_sparse": is_sparse}
 
 
 # ---- measures ----------------------------------------------------------------------------------
@@ -166,7 +183,7 @@ def gather_rasters(
     rasters = tuple(one.opened for one in kept.rasters)
     for number in of_measures:
         _check_overlap(rasters[number], placements[number], grid, fine)
-    return Rasters(rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound)
+    return Rasters(rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound, grid)
 
 
 class _Kept:

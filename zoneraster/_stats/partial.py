@@ -30,7 +30,7 @@ from zoneraster.errors import CorruptStoreError
 
 # Families of each measure.
 Families: TypeAlias = tuple[tuple[Family, ...], ...]
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +48,10 @@ class Partial:
         Accumulators of each measure's families.
     read, no_zone : int
         Lattice pixels of the cells, and those without a zone.
-    outside : tuple of int
-        For each measure, pixels of zones that the raster does not cover.
+    outside : (rows, measures) int64
+        Pixels of the group that a raster does not reach.
+    not_stored : tuple of int
+        For each measure, pixels of zones in chunks of the raster that were never written.
     shared : int
         Pixels of zones beyond those read: a pixel that n zones claim, n - 1 times.
     """
@@ -58,9 +60,10 @@ class Partial:
     pixels: Ints
     area: Floats
     counted: tuple[tuple[Rows, ...], ...]
+    outside: Ints
     read: int = 0
     no_zone: int = 0
-    outside: tuple[int, ...] = ()
+    not_stored: tuple[int, ...] = ()
     shared: int = 0
 
     @property
@@ -75,7 +78,7 @@ class Partial:
         arrays = [
             a for c in columns for a in ((c.ptr, *c.values) if isinstance(c, Lists) else (c,))
         ]
-        return sum(a.nbytes for a in (self.index, self.pixels, self.area, *arrays))
+        return sum(a.nbytes for a in (self.index, self.pixels, self.area, self.outside, *arrays))
 
     def valid(self, measure: int) -> Ints:
         """Pixels of each row with a value of a measure: the moments, which come first, know."""
@@ -90,6 +93,7 @@ class Partial:
             index=self.index[rows],
             pixels=self.pixels[rows],
             area=self.area[rows] if self.area.size else self.area,
+            outside=self.outside[rows],
             counted=tuple(tuple(take_rows(own, rows) for own in m) for m in self.counted),
         )
 
@@ -102,7 +106,8 @@ def blank(index: Ints, families: Families, *, with_area: bool) -> Partial:
         np.zeros(n, np.int64),
         np.zeros(n if with_area else 0),
         tuple(tuple(family.blank(n) for family in own) for own in families),
-        outside=(0,) * len(families),
+        np.zeros((n, len(families)), np.int64),
+        not_stored=(0,) * len(families),
     )
 
 
@@ -115,6 +120,7 @@ def joined(partials: Sequence[Partial]) -> Partial:
         index=np.concatenate([p.index for p in partials]),
         pixels=np.concatenate([p.pixels for p in partials]),
         area=np.concatenate([p.area for p in partials]),
+        outside=np.concatenate([p.outside for p in partials]),
         counted=tuple(
             tuple(join_rows(parts) for parts in zip(*own, strict=True))
             for own in zip(*(p.counted for p in partials), strict=True)
@@ -135,7 +141,9 @@ def fold(partials: Sequence[Partial], families: Families) -> Partial:
     groups, number = group_numbers(rows.index)
     n = groups.shape[0]
     pixels, area = np.zeros(n, np.int64), np.zeros(n if rows.area.size else 0)
+    outside = np.zeros((n, rows.outside.shape[1]), np.int64)
     np.add.at(pixels, number, rows.pixels)
+    np.add.at(outside, number, rows.outside)
     if rows.area.size:
         np.add.at(area, number, rows.area)
     return Partial(
@@ -149,9 +157,10 @@ def fold(partials: Sequence[Partial], families: Families) -> Partial:
             )
             for own, columns in zip(families, rows.counted, strict=True)
         ),
+        outside,
         sum(p.read for p in partials),
         sum(p.no_zone for p in partials),
-        tuple(map(sum, zip(*(p.outside for p in partials), strict=True))),
+        tuple(map(sum, zip(*(p.not_stored for p in partials), strict=True))),
         sum(p.shared for p in partials),
     )
 
@@ -164,6 +173,7 @@ def encode_partial(partial: Partial) -> bytes:
     index = {f"index{k}": column for k, column in enumerate(partial.index.T)}
     columns: dict[str, pa.Array] = {name: pa.array(column) for name, column in index.items()}
     columns["pixels"] = pa.array(partial.pixels)
+    columns |= {f"outside{m}": pa.array(column) for m, column in enumerate(partial.outside.T)}
     if partial.area.size == partial.n_rows:
         columns["area"] = pa.array(partial.area)
     for m, own in enumerate(partial.counted):
@@ -171,8 +181,8 @@ def encode_partial(partial: Partial) -> bytes:
             for name, column in rows.items():
                 columns |= _encoded(f"m{m}.{f}.{name}", column)
     said = {
-        "read": partial.read, "no_zone": partial.no_zone, "outside": partial.outside,
-        "shared": partial.shared,
+        "read": partial.read, "no_zone": partial.no_zone,
+        "not_stored": partial.not_stored, "shared": partial.shared,
         "columns": [[[[name, len(c.values) if isinstance(c, Lists) else 0]
                       for name, c in rows.items()] for rows in own] for own in partial.counted],
     }  # fmt: skip
@@ -214,6 +224,7 @@ def decode_partial(key: str, data: bytes) -> Partial:
         said = json.loads(metadata[b"zoneraster:totals"])
         columns = {name: table[name].combine_chunks() for name in table.column_names}
         index = [name for name in columns if name.startswith("index")]
+        outside = [_numbers(columns[f"outside{m}"]) for m in range(len(said["columns"]))]
         return Partial(
             np.stack([_numbers(columns[name]) for name in index], axis=1),
             _numbers(columns["pixels"]),
@@ -225,9 +236,10 @@ def decode_partial(key: str, data: bytes) -> Partial:
                 )
                 for m, own in enumerate(said["columns"])
             ),
+            np.array(outside, np.int64).reshape(len(outside), -1).T,
             said["read"],
             said["no_zone"],
-            tuple(said["outside"]),
+            tuple(said["not_stored"]),
             said["shared"],
         )
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as err:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,18 @@ class Measure:
         Unit of areas in area sums.
     units : str or None
         Of its values.
+    assumed : mapping
+        What is taken for granted of its raster, for the audit: JSON, hence Any.
+    reach : str
+        What the raster covers, and what the store, for people.
     """
 
     name: str
     dtype: np.dtype[Any]
     rate_unit: str
     units: str | None = None
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    reach: str = ""
 
 
 @dataclass(frozen=True, slots=True)

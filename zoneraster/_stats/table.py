@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from zoneraster._stats.audit import check_closure
+from zoneraster._stats.audit import check_closure, ends_inside
 from zoneraster._stats.families import (
     AREA_UNITS,
     OF_PIXELS,
@@ -24,7 +24,7 @@ from zoneraster._stats.labelled import with_labels
 from zoneraster._stats.partial import Families, Partial
 from zoneraster._stats.request import Layout
 from zoneraster.arrays import Ints
-from zoneraster.errors import ValuesError, name_some
+from zoneraster.errors import ValuesError, name_some, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,7 @@ def make_table(
         When a zone has more or fewer pixels than the build counted.
     """
     audit = check_closure(partial, layout, zones)
+    warn(*ends_inside(partial, layout))
     partial = groups.merged(partial, families)
     columns, units = _columns(partial, layout, families)
     frame = _frame(partial, groups.owners, layout, columns)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from zoneraster._build import ChunkRuns
-from zoneraster._grid import row_areas
+from zoneraster._grid import Window, row_areas
 from zoneraster._stats.audit import pixels_of_zones
 from zoneraster._stats.bands import Cutter
 from zoneraster._stats.blocks import Blocks
@@ -46,7 +46,9 @@ class _Pixels:
 
     of_slot: Ints
     area: Floats
-    outside: list[int]
+    # Of each measure: pixels of each slot that it does not reach, and all in chunks not stored.
+    outside: list[Ints]
+    not_stored: list[int]
     read: int = 0
     no_zone: int = 0
     shared: int = 0
@@ -54,7 +56,8 @@ class _Pixels:
     @classmethod
     def none(cls, request: Request) -> _Pixels:
         """Nothing met."""
-        return cls(np.zeros(0, np.int64), np.zeros(0), [0] * len(request.measures))
+        none, n = np.zeros(0, np.int64), len(request.measures)
+        return cls(none, np.zeros(0), [none] * n, [0] * n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +166,38 @@ def _count_pixels(counting: _Counting, cell: Cell, band: Band, *, is_covered: bo
     else:
         pixels.no_zone += no_zone
     for m, number in enumerate(request.measures):
-        if cell.blocks[number] is None:
-            pixels.outside[m] += active
+        if cell.blocks[number] is None and active:
+            if slots.n > pixels.outside[m].size:
+                pixels.outside[m] = _padded(pixels.outside[m], pixels.of_slot.size)
+            slot, _, length = _active_runs(band, cell.window.width, slots.skip)
+            np.add.at(pixels.outside[m], slot, length)
     return bool(active)
+
+
+def _active_runs(
+    band: Band, width: int, skip: Bools, cols: tuple[int, int] | None = None
+) -> tuple[Ints, Ints, Ints]:
+    """Slot, row and length of the runs that are counted, or of their parts in some columns."""
+    rows = np.diff(band.ptr)
+    stop = np.append(band.begin[1:], width)
+    stop[band.ptr[1:][rows > 0] - 1] = width
+    first, last = (0, width) if cols is None else cols
+    length = np.minimum(stop, last) - np.maximum(band.begin, first)
+    kept = (band.slot >= 0) & (length > 0)
+    kept[kept] = ~skip[band.slot[kept]]
+    row = np.repeat(np.arange(rows.size), rows)
+    return band.slot[kept], row[kept], length[kept].astype(np.int64)
+
+
+def _n_within(band: Band, cell: Cell, window: Window, skip: Bools) -> int:
+    """Counted pixels of a band in a window of the lattice."""
+    part = window.intersect(cell.window)
+    if part is None:
+        return 0
+    part = part.within(cell.window)
+    _, row, length = _active_runs(band, cell.window.width, skip, (part.col0, part.col1))
+    row = row + band.row
+    return int(length[(row >= part.row0) & (row < part.row1)].sum())
 
 
 def _areas(request: Request, cell: Cell) -> Floats:
@@ -184,6 +216,9 @@ def _add_values(counting: _Counting, cell: Cell, bands: Sequence[Band], *, is_la
             held = counting.blocks.get(cell, number, lanes)
             if held is None:
                 continue
+            for n_lanes, window in held.not_stored:
+                n = sum(_n_within(band, cell, window, counting.slots.skip) for band in bands)
+                counting.pixels.not_stored[m] += n * n_lanes
             for lane, pixels in zip(lane_numbers.tolist(), held.pixels, strict=True):
                 values = Values(
                     raster.label, lane, bands, cell.window.width, pixels, held.place,
@@ -219,9 +254,10 @@ def _partial_of(counting: _Counting) -> Partial:
             tuple(family.rows(into, own_leaves) for family, into in zip(own, done, strict=True))
             for own, done in zip(request.families, counting.accumulators, strict=True)
         ),
+        np.tile(_of_leaves(pixels.outside, leaves), (request.n_lanes, 1)),
         pixels.read,
         pixels.no_zone,
-        tuple(pixels.outside),
+        tuple(pixels.not_stored),
         pixels.shared,
     )
     # Slots come in the order in which they appeared; rows are sorted.
@@ -260,6 +296,13 @@ def _pixels_of_zones(source: ZoneSource, fine: int) -> tuple[Ints, Ints]:
     ids, n = pixels_of_zones(source.table()[0], fine, are_claimed=source.are_claimed)
     order = np.argsort(ids)
     return ids[order], n[order]
+
+
+def _of_leaves(columns: Sequence[Ints], leaves: Ints) -> Ints:
+    """Some slots of each of some columns, 0 where a column is shorter: (leaves, columns)."""
+    size = int(leaves.max(initial=-1)) + 1
+    whole = [_padded(column, max(size, column.size))[leaves] for column in columns]
+    return np.array(whole, np.int64).reshape(len(whole), leaves.size).T
 
 
 def _padded(values: Numbers, size: int) -> Numbers:

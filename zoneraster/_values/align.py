@@ -228,6 +228,14 @@ class Placement:
         rows, cols = blocks_under(moved, (self.factor, self.factor))
         return Window(rows.start, rows.stop, cols.start, cols.stop)
 
+    def lattice_of(self, window: Window) -> Window:
+        """The lattice under a window of its pixels."""
+        rows, cols, k = self.row, self.col, self.factor
+        return Window(
+            rows + window.row0 * k, rows + window.row1 * k,
+            cols + window.col0 * k, cols + window.col1 * k,
+        )  # fmt: skip
+
     def block_of(self, window: Window) -> tuple[int, int]:
         """Number, in both directions, of the unit that holds a cell."""
         # In a task every cell asks, so nothing is made that is not needed.

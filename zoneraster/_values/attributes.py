@@ -51,6 +51,8 @@ class Said:
         What stored integers are to be taken for: with a sign, or without one.
     remarks : tuple of str
         What is assumed or ignored, for warnings.
+    fill : number or None
+        What chunks of a Zarr array hold that were never written.
     """
 
     nodata: tuple[Number, ...] = ()
@@ -60,6 +62,7 @@ class Said:
     high: Number | Fraction | None = None
     dtype: DType | None = None
     remarks: tuple[str, ...] = ()
+    fill: Number | None = None
 
 
 def said_of(
@@ -103,7 +106,15 @@ def said_of(
     if asked.raw:
         scale, offset = 1.0, 0.0
     low, high = _turned(low, viewed), _turned(high, viewed)
-    return Said(tuple(turned), scale, offset, low, high, viewed, tuple(reader.remarks))
+    remarks, fill = tuple(reader.remarks), _fill_of(attributes, encoding)
+    return Said(tuple(turned), scale, offset, low, high, viewed, remarks, fill)
+
+
+def _fill_of(attributes: Attributes, encoding: Attributes) -> Number | None:
+    """The fill value of a Zarr array: xarray has it in format 2 as an attribute."""
+    is_v2 = "compressors" in encoding and "serializer" not in encoding
+    fill = plain_number(attributes.get("_FillValue") if is_v2 else encoding.get("fill_value"))
+    return fill if isinstance(fill, int | float) else None
 
 
 @dataclass(slots=True)

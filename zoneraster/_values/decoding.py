@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,6 +40,8 @@ class Decoding:
         Ranges, both ends included, of stored numbers that mean "no value" too.
     turned : numpy.dtype or None
         What stored integers are taken for: with a sign, or without one.
+    said : Said or None
+        What it was made of, for the audit.
     """
 
     stored: DType
@@ -48,6 +50,7 @@ class Decoding:
     offset: float = 0.0
     missing: tuple[tuple[Number, Number], ...] = ()
     turned: DType | None = None
+    said: Said | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_scaled(self) -> bool:
@@ -160,6 +163,7 @@ def decoding_of(said: Said, dtype: DType, label: str) -> Decoding:
         said.offset,
         tuple(ends for ends in missing if nodata[:1] != [ends[0]] or ends[0] != ends[1]),
         said.dtype,
+        said,
     )
 
 

@@ -13,12 +13,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from zoneraster._grid import Grid, Window, blocks_of
-from zoneraster._values.decoding import Block, Decoding, DType
+from zoneraster._values.attributes import Said
+from zoneraster._values.decoding import Block, Decoding, DType, usable_nodata
 from zoneraster.errors import StoreError, ValuesError, ZonerasterError, cure_of
 
 Lanes: TypeAlias = tuple[slice, ...]
@@ -78,6 +79,17 @@ class Pixels(Protocol):
 
     def identity(self, window: Window) -> bytes | None:
         """What changes with the content of a window; None when only its pixels tell."""
+
+
+@runtime_checkable
+class SparsePixels(Pixels, Protocol):
+    """Pixels in chunks of which some may never have been written."""
+
+    def not_stored(self, lanes: Lanes, window: Window, block: Block) -> list[tuple[int, Window]]:
+        """Parts of a window, which was read as `block`, that lie in chunks that are not stored.
+
+        Each with the number of lanes that it stands for.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +185,43 @@ class OpenRaster:
         """
         block = self._read(lanes, window)
         return self.decoding.values(block[..., ::-1, :] if self.is_flipped else block, self.label)
+
+    def not_stored(self, lanes: Lanes, window: Window, block: Block) -> list[tuple[int, Window]]:
+        """Parts of a window, which was read as `block`, that lie in chunks that are not stored.
+
+        Each with the number of lanes that it stands for; none where `is_sparse` is False.
+        """
+        if not isinstance(self.pixels, SparsePixels):
+            return []
+        stored = block[..., ::-1, :] if self.is_flipped else block
+        cure = "check the path and that you may read it"
+        with foreign_errors(self.label, f"cannot tell what of {window} is stored", cure):
+            found = self.pixels.not_stored(lanes, self._stored(window), stored)
+        return [(n, self._stored(part)) for n, part in found]
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is known which of its chunks were never written."""
+        return isinstance(self.pixels, SparsePixels)
+
+    def assumed(self) -> dict[str, Any]:
+        """What is taken for granted of its numbers and its place, for the audit: JSON, hence Any.
+
+        Nodata values are those that its pixels can hold, as they are stored.
+        """
+        said, stored = self.decoding.said or Said(), self.decoding.stored
+        authority = self.grid.crs.to_authority()
+        found: dict[str, Any] = {
+            "nodata": [v for v in said.nodata if usable_nodata(v, stored) is not None],
+            "scale": self.decoding.scale,
+            "offset": self.decoding.offset,
+            "crs": ":".join(authority) if authority else self.grid.crs.name,
+        }
+        if (said.low, said.high) != (None, None):
+            found["valid_range"] = [None if v is None else float(v) for v in (said.low, said.high)]
+        if said.fill is not None:
+            found["fill_value"] = said.fill
+        return found
 
     def _read(self, lanes: Lanes, window: Window) -> Block:
         """Stored pixels of a window."""

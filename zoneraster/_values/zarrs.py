@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import uuid
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from zoneraster._grid import Window, blocks_of
 from zoneraster._values.arrays import Axes, chosen_variables, raster_of
@@ -234,6 +237,29 @@ class ZarrPixels:
         left = [name for name in names if name not in fixed]
         return block.transpose([left.index(name) for name in self.axes.kept])
 
+    def not_stored(self, lanes: Lanes, window: Window, block: Block) -> list[tuple[int, Window]]:
+        """Parts of a window in chunks that are not stored: those of one value are asked for."""
+        variable = self._opened()
+        keys = dict(zip(self.axes.kept, (*lanes, *window.slices), strict=True))
+        keys |= {name: slice(at, at + 1) for name, at in self.axes.fixed}
+        names = [str(name) for name in variable.sizes]
+        spans = [keys[name].indices(variable.sizes[name])[:2] for name in names]
+        chunks = _chunks_under(_metadata(self.location, self.variable, self.opening), spans)
+        order = [names.index(name) for name in self.axes.kept]
+        found = []
+        for key, parts in chunks or ():
+            part = block[tuple(parts[i] for i in order)]
+            first = part.flat[0]
+            is_one = part[..., -1, -1].flat[-1] == first or first != first
+            if not is_one or not (np.all(part == first) or np.all(part != part)):
+                continue
+            if get_or_none(self.location.blobs(), f"{self.variable}/{key}") is None:
+                *along, rows, cols = (parts[i] for i in order)
+                within = Window(rows.start, rows.stop, cols.start, cols.stop)
+                n_lanes = math.prod(lane.stop - lane.start for lane in along)
+                found.append((n_lanes, within.moved(window.row0, window.col0)))
+        return found
+
     def narrowed(self, window: Window) -> ZarrPixels:
         """The path is all there is to ship."""
         return self
@@ -277,8 +303,25 @@ def _open_chunks(
     return blobs, parse_metadata(get_or_none(blobs, f"{variable}/zarr.json"))
 
 
+@functools.lru_cache(maxsize=64)
+def _metadata(location: Location, variable: str, opening: str) -> dict[str, Any]:
+    """Metadata of a Zarr array, of format 2 or 3: JSON, hence Any."""
+    blobs = location.blobs()
+    nodes = (get_or_none(blobs, f"{variable}/{name}") for name in ("zarr.json", ".zarray"))
+    said: dict[str, Any] = json.loads(next((node for node in nodes if node is not None), b"{}"))
+    return said
+
+
 def _chunk_keys(metadata: Mapping[str, Any], spans: list[tuple[int, int]]) -> Iterator[str] | None:
-    """Keys, below the array, of all chunks that hold a part of some ranges.
+    """Keys, below the array, of all chunks that hold a part of some ranges; None as below."""
+    chunks = _chunks_under(metadata, spans)
+    return None if chunks is None else (key for key, _ in chunks)
+
+
+def _chunks_under(
+    metadata: Mapping[str, Any], spans: list[tuple[int, int]]
+) -> Iterator[tuple[str, tuple[slice, ...]]] | None:
+    """Keys, below the array, of all chunks that hold a part of some ranges, and which part.
 
     Parameters
     ----------
@@ -289,8 +332,8 @@ def _chunk_keys(metadata: Mapping[str, Any], spans: list[tuple[int, int]]) -> It
 
     Returns
     -------
-    iterator of str, or None
-        None for layouts unknown here.
+    iterator of (str, slices), or None
+        Slices count from where the ranges begin. None for layouts unknown here.
     """
     prefix: list[str] = []
     if metadata.get("zarr_format") == 2:
@@ -306,7 +349,15 @@ def _chunk_keys(metadata: Mapping[str, Any], spans: list[tuple[int, int]]) -> It
         return None
     ranges = [blocks_of(*span, side) for span, side in zip(spans, sides, strict=True)]
     indices = itertools.product(*ranges)
-    return (separator.join([*prefix, *map(str, index)]) for index in indices)
+
+    def part(index: tuple[int, ...]) -> tuple[slice, ...]:
+        whole = zip(index, spans, sides, strict=True)
+        return tuple(
+            slice(max(i * side, start) - start, min((i + 1) * side, stop) - start)
+            for i, (start, stop), side in whole
+        )
+
+    return ((separator.join([*prefix, *map(str, index)]), part(index)) for index in indices)
 
 
 @functools.lru_cache(maxsize=16)
