@@ -236,7 +236,7 @@ def decode_partial(key: str, data: bytes) -> Partial:
                 )
                 for m, own in enumerate(said["columns"])
             ),
-            np.array(outside, np.int64).reshape(len(outside), -1).T,
+            np.array(outside, np.int64).reshape(len(outside), table.num_rows).T,
             said["read"],
             said["no_zone"],
             tuple(said["not_stored"]),

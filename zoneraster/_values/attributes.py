@@ -52,7 +52,8 @@ class Said:
     remarks : tuple of str
         What is assumed or ignored, for warnings.
     fill : number or None
-        What chunks of a Zarr array hold that were never written.
+        What chunks of a Zarr array hold that were never written; None for NaN too, which is no
+        value anyway.
     """
 
     nodata: tuple[Number, ...] = ()
@@ -114,7 +115,7 @@ def _fill_of(attributes: Attributes, encoding: Attributes) -> Number | None:
     """The fill value of a Zarr array: xarray has it in format 2 as an attribute."""
     is_v2 = "compressors" in encoding and "serializer" not in encoding
     fill = plain_number(attributes.get("_FillValue") if is_v2 else encoding.get("fill_value"))
-    return fill if isinstance(fill, int | float) else None
+    return fill if isinstance(fill, int | float) and fill == fill else None
 
 
 @dataclass(slots=True)
