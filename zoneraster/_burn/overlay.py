@@ -353,8 +353,6 @@ def contested_pairs(row_ptr, first, end, zone, n_zones, most):  # type: ignore[n
     for r in range(row_ptr.size - 1):
         m = row_ptr[r + 1] - row_ptr[r]
         _sort_starts(row_ptr[r], m, first, starts)
-        if _are_apart(m, end, starts):
-            continue
         n_active = 0
         for i in range(m):
             s = starts[i] & 0xFFFFFFFF
