@@ -138,11 +138,13 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
     if audit["excluded"]:
         lines.append(f"  excluded    {audit['excluded']:>18,} of those in zones")
     for name, counts in audit["measures"].items():
-        numbers = ("valid", "nodata", "outside")
-        said = ", ".join(f"{counts[what]:,} {what}" for what in numbers)
-        if counts["not_stored"]:
-            said += f", {counts['not_stored']:,} in chunks that are not stored"
-        lines += [f"  {name}: {said}", f"    taken for granted: {_assumed_text(counts['assumed'])}"]
+        numbers, assumed = [f"{n:,} {what}" for what, n in counts.items()], audit["assumed"][name]
+        if assumed["not_stored"]:
+            numbers.append(f"{assumed['not_stored']:,} in chunks that are not stored")
+        lines += [
+            f"  {name}: {', '.join(numbers)}",
+            f"    taken for granted: {_assumed_text(assumed)}",
+        ]
     for name, counts in audit["keys"].items():
         said = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
         if said:

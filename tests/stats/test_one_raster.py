@@ -235,6 +235,13 @@ def _coordinate(
     return {name: xr.Variable(name, centres, said), **extra}
 
 
+def nodata_of_tif(case: Case) -> float | None:
+    """The one that stands in a file: rasterio has a float for 64-bit integers, and cuts it."""
+    first = next(iter(case.nodata), None)
+    is_cut = first is not None and case.dtype.endswith("int64") and abs(first) >= 2**53
+    return None if is_cut else first
+
+
 def write_tif(case: Case, path: Path) -> None:
     turn = slice(None, None, -1) if case.is_flipped else slice(None)
     code = "EPSG:" + case.lattice.crs.to_authority()[1]
@@ -246,7 +253,7 @@ def write_tif(case: Case, path: Path) -> None:
     }.get(case.spelling, code)
     with rasterio.open(
         path, "w", driver="GTiff", height=HEIGHT, width=WIDTH, count=1, dtype=case.dtype, crs=crs,
-        transform=_transform(case), nodata=next(iter(case.nodata), None),
+        transform=_transform(case), nodata=nodata_of_tif(case),
     ) as file:  # fmt: skip
         file.write(case.pixels()[turn], 1)
         file.scales, file.offsets = [case.scale], [case.offset]
@@ -323,7 +330,9 @@ def says_less(case: Case, what: str) -> bool:
 
 
 def asked_of(case: Case) -> list[float]:
-    """Nodata that stands in no file: GeoTIFF has one."""
+    """Nodata that stands in no file: GeoTIFF has one at most."""
+    if case.form == "tif" and nodata_of_tif(case) is None:
+        return list(case.nodata)
     has_more = len(case.nodata) > 1 and (case.is_asked or case.form == "tif")
     return list(case.nodata) if has_more else []
 

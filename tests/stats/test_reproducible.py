@@ -81,8 +81,8 @@ def table_bytes(table: pd.DataFrame) -> bytes:
     Without what depends on how the values are stored, and is not known of arrays.
     """
     table, sink = table.copy(), io.BytesIO()
-    for counts in table.attrs["audit"]["measures"].values():
-        del counts["not_stored"]
+    for assumed in table.attrs["audit"]["assumed"].values():
+        del assumed["not_stored"]
     table.to_parquet(sink)
     return sink.getvalue()
 

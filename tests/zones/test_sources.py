@@ -32,6 +32,7 @@ from tests.zones.samples import (
 )
 from zoneraster._zones.paths import file_digest, source_digest
 from zoneraster._zones.read import read_zones
+from zoneraster._zones.wkb import objects_of
 from zoneraster.errors import ZonesError
 
 # pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
@@ -212,6 +213,18 @@ def test_geometry_nested_too_deep_for_geos_is_refused_or_named_in_every_format(
     (tmp_path / "zones.geojson").write_text(feature)
     with says("zones.geojson"):
         read_zones(tmp_path / "zones.geojson", GRID)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".gpkg", ".geojson", ".fgb", ".shp"])
+def test_a_row_without_geometry_damages_no_other(tmp_path: Path, suffix: str) -> None:
+    shapes = [*shapely.box([0, 2], 0, [1, 3], 1), None, *shapely.box([4, 6], 0, [5, 7], 2)]
+    whole, path = frame(shapes), tmp_path / f"zones{suffix}"
+    # The index of a FlatGeobuf has no place for it.
+    options = {"SPATIAL_INDEX": "NO"} if suffix == ".fgb" else {}
+    whole.to_parquet(path) if suffix == ".parquet" else whole.to_file(path, **options)
+    zones = read_zones(path, GRID, key="gid", on_invalid="skip")
+    assert zones.table["gid"].to_pylist() == [1, 2, 4, 5]
+    assert shapely.area(objects_of(zones.wkb)).tolist() == [1, 1, 2, 2]
 
 
 @pytest.mark.slow

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
 from pyproj import CRS
 
+import zoneraster as zr
 from tests.zones.samples import (
     BOWTIE,
     GRID,
@@ -25,6 +27,7 @@ from tests.zones.samples import (
 )
 from zoneraster._grid.grid import Grid
 from zoneraster._zones.read import read_zones, zone_rings
+from zoneraster._zones.wkb import walk_wkb, wkb_of
 
 # pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Non closed ring")
@@ -75,6 +78,16 @@ def test_random_bytes_are_read_or_named(tmp_path: Path) -> None:
     u, v = metres.to_pixels(*shapely.get_coordinates(flat).T)
     assert np.array_equal(rings.u, u)
     assert np.array_equal(rings.v, v)
+
+
+def test_rows_that_do_not_follow_each_other_are_refused() -> None:
+    wkb = wkb_of(shapely.box(np.arange(3), 0, np.arange(3) + 1, 1))
+    offsets = np.frombuffer(wkb.buffers()[1], np.int64)
+    assert offsets.tolist() == [0, 93, 186, 279]
+    buffers = [None, pa.py_buffer(np.array([0, 93, 0, 93])), wkb.buffers()[2]]
+    broken = pa.Array.from_buffers(pa.large_binary(), 3, buffers)
+    with pytest.raises(zr.ZonesError, match="offsets do not ascend"):
+        walk_wkb(broken)
 
 
 def test_empty_rings_and_parts_have_no_place(tmp_path: Path) -> None:

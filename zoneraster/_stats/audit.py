@@ -56,9 +56,12 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
             "valid": int(partial.valid(m).sum()),
             "nodata": kept * n_lanes - int(partial.valid(m).sum()),
             "outside": int(partial.outside[:, m].sum()),
-            "not_stored": partial.not_stored[m] if measure.assumed.get("is_sparse") else None,
-            "assumed": {k: v for k, v in measure.assumed.items() if k != "is_sparse"},
         }
+        for m, measure in enumerate(layout.measures)
+    }
+    audit["assumed"] = {
+        measure.name: dict(measure.assumed)
+        | ({} if measure.assumed["not_stored"] is None else {"not_stored": partial.not_stored[m]})
         for m, measure in enumerate(layout.measures)
     }
     audit["keys"] = {

@@ -72,8 +72,9 @@ class Rasters:
             match = f"pixels {placement.factor} times as wide as the store's"
         else:
             match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
-        is_sparse = self.rasters[number].is_sparse
-        return {**opened.assumed(), "match": match, "is_sparse": is_sparse}
+        # Counted where it is known which chunks there are.
+        not_stored = 0 if self.rasters[number].is_sparse else None
+        return {**opened.assumed(), "match": match, "not_stored": not_stored}
 
 
 # ---- measures ----------------------------------------------------------------------------------

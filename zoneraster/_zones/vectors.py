@@ -27,6 +27,7 @@ from zoneraster._zones.columns import (
 )
 from zoneraster._zones.geoparquet import combined
 from zoneraster._zones.sources import Source, with_crs
+from zoneraster._zones.wkb import bytes_of
 from zoneraster.arrays import Ints
 from zoneraster.errors import ZonesError
 
@@ -71,7 +72,8 @@ def from_ogr(
         if not layers:
             raise ZonesError(f"{label} has no layer with geometries: zones must be polygons")
         name = layer or layers[0]
-        meta, table = pyogrio.read_arrow(dataset, layer=name, encoding=encoding)
+        with _every_null_geometry_read():
+            meta, table = pyogrio.read_arrow(dataset, layer=name, encoding=encoding)
         geometry = meta["geometry_name"] or "wkb_geometry"
         wkb, notes = _linear(label, dataset, name, combined(table[geometry]))
         ids = {}
@@ -90,6 +92,20 @@ def from_ogr(
     found = Source(label, table, wkb, None, notes=notes, feature_ids=ids)
     found = kept_columns(found, zip(table.column_names, table.columns, strict=True))
     return with_crs(found, meta["crs"])
+
+
+@contextlib.contextmanager
+def _every_null_geometry_read() -> Iterator[None]:
+    """FlatGeobuf row by row: what GDAL 3.12 reads at once is damaged where geometries are null."""
+    import pyogrio  # noqa: PLC0415
+
+    name = "OGR_FLATGEOBUF_STREAM_BASE_IMPL"
+    before = pyogrio.get_gdal_config_option(name)
+    pyogrio.set_gdal_config_options({name: "YES"})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({name: before})
 
 
 def _linear(
@@ -113,9 +129,7 @@ def _linear(
 
 def _kinds(wkb: pa.LargeBinaryArray) -> Ints:
     """Type of the geometry of each row without its dimensions; 0 where none can be read."""
-    _, offsets, buffer = wkb.buffers()
-    ends = np.frombuffer(offsets, np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
-    content = np.frombuffer(buffer or b"", np.uint8)
+    content, ends = bytes_of(wkb)
     kinds = np.zeros(len(wkb), np.int64)
     long = np.flatnonzero(np.diff(ends) >= 5)
     head = content[ends[long][:, None] + np.arange(5)].astype(np.int64)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
 from zoneraster._burn import kernel
 from zoneraster.arrays import Bools, Floats, Ints, Objects
+from zoneraster.errors import ZonesError
 
 # What is found in a row's WKB; a positive code is the type of something that is not a polygon.
 FINE, NULL, EMPTY, BROKEN, SHORT_RING, NOT_FINITE, SRID = 0, -1, -2, -3, -4, -5, -6
@@ -73,9 +75,7 @@ def walk_wkb(wkb: pa.LargeBinaryArray, *, drop_short: bool = False) -> Walk:
     drop_short : bool
         Pass over rings of less than three vertices, and over the holes of a shell that has no more.
     """
-    _, offsets, buffer = wkb.buffers()
-    ends = np.frombuffer(offsets, np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
-    content = np.frombuffer(buffer or b"", np.uint8)
+    content, ends = bytes_of(wkb)
     is_null = wkb.is_null().to_numpy(zero_copy_only=False)
     n, n_bytes = len(wkb), int(ends[-1] - ends[0])
     # Room for the most that so many bytes can hold; what is not written to costs no memory.
@@ -95,6 +95,25 @@ def walk_wkb(wkb: pa.LargeBinaryArray, *, drop_short: bool = False) -> Walk:
         part_zone=part_zone[:parts],
     )
     return Walk(found[:, 0], found[:, 1], is_plain, ragged)
+
+
+def bytes_of(wkb: pa.LargeBinaryArray) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Bytes of all rows, and where each begins and the last one ends.
+
+    Raises
+    ------
+    ZonesError
+        When rows do not follow each other, as some readers leave them.
+    """
+    _, offsets, buffer = wkb.buffers()
+    ends = np.frombuffer(offsets, np.int64)[wkb.offset : wkb.offset + len(wkb) + 1]
+    content = np.frombuffer(buffer or b"", np.uint8)
+    if ends[0] < 0 or ends[-1] > content.size or (np.diff(ends) < 0).any():
+        raise ZonesError(
+            "the geometries were read into damaged memory, their offsets do not ascend: write them "
+            "to GeoParquet with another library, and please report this"
+        )
+    return content, ends
 
 
 def wkb_of(geometry: Objects) -> pa.LargeBinaryArray:
