@@ -15,6 +15,9 @@ Objects: TypeAlias = npt.NDArray[np.object_]
 # int64 or float64, as the values are.
 Numbers: TypeAlias = npt.NDArray[Any]
 
+# What is covered of pixels that are whole: nothing need be said.
+WHOLE: Floats = np.zeros(0)
+
 
 class Later:
     """A package that is imported when a name of it is first asked for.

@@ -154,6 +154,11 @@ def _run_options(command: Command) -> Command:
 
 
 _part_option = click.option("--part", callback=words.part_of, help="Part I/N of a job array.")
+_pixels_option = click.option(
+    "--pixels",
+    type=click.Choice(["centre", "touched", "fraction"]),
+    help="Which pixels a zone has.  [default: those that the store was burned by]",
+)
 _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -297,6 +302,7 @@ def plot(
 @click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
 @_choice("--zones", "claimed", "owned", text="Pixels of several zones: for each, or the owner.")
+@_pixels_option
 @click.option("--roll-up", multiple=True, help="Column of the zone table to merge zones by.")
 @click.option(
     "--attributes", callback=words.words_of, default="", help="Columns of the zone table."
@@ -338,11 +344,7 @@ def stats(
 @main.command()
 @_store_argument
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--pixels",
-    type=click.Choice(["centre", "touched", "fraction"]),
-    help="Which pixels a zone has.  [default: those that the store was burned by]",
-)
+@_pixels_option
 @click.option("--window", nargs=4, type=int, help="Rows and columns: ROW0 ROW1 COL0 COL1.")
 @click.option("--zones", callback=words.words_of, help="Keys, with commas: only these zones.")
 @_overwrite_option

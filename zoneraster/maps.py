@@ -118,7 +118,7 @@ def _sample_batch(
         if r0 == r1 or c0 == c1:
             continue
         own = cols[c0:c1] - window.col0
-        for run_ptr, start, zone_id in runs.planes((chunk.row, chunk.col)).painted:
+        for run_ptr, start, zone_id, _ in runs.planes((chunk.row, chunk.col)).painted:
             for r in range(r0, r1):
                 a, b = run_ptr[rows[r] - window.row0 : rows[r] - window.row0 + 2]
                 out[r, c0:c1] = zone_id[a:b][np.searchsorted(start[a:b], own, side="right") - 1]

@@ -135,10 +135,13 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
         f"  in zones    {audit['in_zones']:>18,}",
         f"  no zone     {audit['no_zone']:>18,}",
     ]
+    if "covered" in audit:
+        lines.append(f"  covered     {_pixels_text(audit['covered']):>18}")
     if audit["excluded"]:
-        lines.append(f"  excluded    {audit['excluded']:>18,} of those in zones")
+        lines.append(f"  excluded    {_pixels_text(audit['excluded']):>18} of those in zones")
     for name, counts in audit["measures"].items():
-        numbers, assumed = [f"{n:,} {what}" for what, n in counts.items()], audit["assumed"][name]
+        numbers = [f"{_pixels_text(n)} {what}" for what, n in counts.items()]
+        assumed = audit["assumed"][name]
         if assumed["not_stored"]:
             numbers.append(f"{assumed['not_stored']:,} in chunks that are not stored")
         lines += [
@@ -146,10 +149,15 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
             f"    taken for granted: {_assumed_text(assumed)}",
         ]
     for name, counts in audit["keys"].items():
-        said = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+        said = ", ".join(f"{_pixels_text(n)} {what}" for what, n in counts.items() if n)
         if said:
             lines.append(f"  ! key {name}: {said}")
     return "\n".join(lines)
+
+
+def _pixels_text(n: float) -> str:
+    """A number of pixels, or what of them is covered."""
+    return f"{n:,}" if isinstance(n, int) else f"{n:,.3f}"
 
 
 def _assumed_text(assumed: dict[str, Any]) -> str:  # Any: JSON

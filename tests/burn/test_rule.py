@@ -62,9 +62,10 @@ def lattices(draw: st.DrawFn) -> Grid:
     """A grid anywhere: in degrees, or in metres of a Mercator projection."""
     step, shape = Fraction(draw(st.sampled_from(STEPS))), (draw(st.integers(3, 9)),) * 2
     crs, sides = ("EPSG:4326", (170, 80)) if step < 1 else ("EPSG:3857", (10**7, 10**7))
-    west, north = (draw(st.integers(-side, side)) for side in sides)
-    shift = [draw(st.integers(0, 5000)) * step for _ in range(2)]
-    return Grid(crs, (step, 0, west + shift[0], 0, -step, north - shift[1]), shape)
+    corner = (draw(st.integers(-side, side)) for side in sides)
+    # Towards the middle, so that no grid reaches over a pole.
+    west, north = (at - (at > 0 or -1) * draw(st.integers(0, 5000)) * step for at in corner)
+    return Grid(crs, (step, 0, west, 0, -step, north), shape)
 
 
 def cells(grid: Grid, labels: np.ndarray, offset: Fraction) -> geopandas.GeoDataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zoneraster._stats import cut
+from zoneraster.arrays import WHOLE
 
 Table = tuple[Any, Any, int]
 
@@ -28,8 +29,8 @@ def painted(ptr: Any, begin: Any, slot: Any, width: int) -> np.ndarray:
 def slots_of(zones: np.ndarray) -> tuple[Any, Any, Any, Table]:
     """Runs and slots of a whole image."""
     height, width = zones.shape
-    found = cut.zone_runs(cut.runs_of_pixels(zones), (0, height, 0, width), 1, table())
-    return (*found[:3], found[3:])
+    found = cut.zone_runs(cut.runs_of_pixels(zones), WHOLE, (0, height, 0, width), 1, table())
+    return (*found[:3], found[4:])
 
 
 def random_zones(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

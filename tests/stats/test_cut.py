@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.stats.runs import painted, random_zones, slots_of, table
 from zoneraster._stats import cut
+from zoneraster.arrays import WHOLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # hashes wrap
 
@@ -27,7 +28,7 @@ def test_runs_of_a_window_are_those_of_the_image(seed: int, fine: int) -> None:
     row1 = int(rng.integers(row0 + 1, 6 * fine + 1))
     col1 = int(rng.integers(col0 + 1, 11 * fine + 1))
     window = (row0, row1, col0, col1)
-    *runs, _, entries, n = cut.zone_runs(cut.runs_of_pixels(zones), window, fine, table())
+    *runs, _, _, entries, n = cut.zone_runs(cut.runs_of_pixels(zones), WHOLE, window, fine, table())
     image = painted(*runs, col1 - col0)
     big = np.repeat(np.repeat(zones, fine, 0), fine, 1)[row0:row1, col0:col1]
     found = np.where(image < 0, 0, entries[np.maximum(image, 0), 1]) if n else np.zeros_like(big)
@@ -44,8 +45,8 @@ def test_refined_runs_pair_slots_with_codes(seed: int, k: int) -> None:
     labels = np.repeat(rng.integers(-2, 3, (9, 30)), rng.integers(1, 30, 30), axis=1).astype("i2")
     lut = rng.integers(7, 9, 5).astype(np.int64) if seed % 2 else NO_LUT
     origin = (int(rng.integers(0, 3)), int(rng.integers(0, 3)))
-    *runs, _, entries, n = cut.refine(
-        (ptr, begin, slot, 40), labels, (*origin, k), (lut, -2), NO_KEEP, found
+    *runs, _, _, entries, n = cut.refine(
+        (ptr, begin, slot, 40), WHOLE, labels, (*origin, k), (lut, -2), NO_KEEP, found
     )
     at = np.ix_((origin[0] + np.arange(6)) // k, (origin[1] + np.arange(40)) // k)
     codes = lut[labels[at].astype(int) + 2] if lut.size else labels[at]
@@ -65,7 +66,9 @@ def test_runs_with_a_code_to_keep_are_left_alone() -> None:
     ptr, begin, slot, found = slots_of(np.array([[1, 1, 1, 2, 2, 2]], np.uint32))
     labels = np.array([[0, 1, 0, 1, 0, 1]], np.uint8)
     keep = (int(found[1][0, 1]), -5)  # the code of the first zone
-    *runs, _, _, n = cut.refine((ptr, begin, slot, 6), labels, (0, 0, 1), (NO_LUT, 0), keep, found)
+    *runs, _, _, _, n = cut.refine(
+        (ptr, begin, slot, 6), WHOLE, labels, (0, 0, 1), (NO_LUT, 0), keep, found
+    )
     assert runs[1].tolist() == [0, 3, 4, 5]
     assert n == 4
 
@@ -83,6 +86,6 @@ def test_a_table_grows_and_keeps_its_numbers() -> None:
     assert n == 200
     assert entries[slot, 1].tolist() == zones.ravel().tolist()
     assert places.size >= 2 * n
-    again = cut.zone_runs(cut.runs_of_pixels(zones), (0, 2, 0, 100), 1, (places, entries, n))
-    assert again[5] == n
+    again = cut.zone_runs(cut.runs_of_pixels(zones), WHOLE, (0, 2, 0, 100), 1, (places, entries, n))
+    assert again[6] == n
     assert np.array_equal(again[2], slot)

@@ -362,7 +362,8 @@ def test_an_interrupted_call_says_what_is_safe(store: Path, tmp_path: Path) -> N
 
 def test_pixels_that_do_not_add_up_are_reported() -> None:
     one = np.array([1])
-    partial = Partial(np.array([[0, 1]]), one, one * 1.0, (), np.zeros((1, 0), np.int64), 3, 1)
+    none = np.zeros(0)
+    partial = Partial(np.array([[0, 1]]), one, none, one * 1.0, (), np.zeros((1, 0)), 3, 1)
     layout = Layout(parse_stats("count", has_values=False), (), {}, {}, "m2", (), (), 1)
     zones = pa.table({"zone_id": [1], "owned": [1]})
     with pytest.raises(

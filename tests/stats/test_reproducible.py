@@ -28,8 +28,10 @@ import zoneraster as zr
 from tests.samples import GRID, run_python, sample_zones
 from tests.stats.samples import sparing
 from zoneraster._grid.windows import Window, hull
+from zoneraster._stats.decoded import ArrayRuns
+from zoneraster._stats.planes import Planes
 from zoneraster._stats.request import StatsTask
-from zoneraster._stats.runs import ArrayRuns, Planes, find_zones
+from zoneraster._stats.runs import find_zones
 from zoneraster.blobs import LocalBlobs, Location
 
 Array = npt.NDArray[Any]

@@ -30,6 +30,7 @@ from zoneraster._grid import row_areas
 from zoneraster._store import (
     BatchChunk,
     ChunkReceipt,
+    PixelRule,
     Records,
     Snapshot,
     Spec,
@@ -37,7 +38,7 @@ from zoneraster._store import (
     ledger,
     shared_snapshot,
 )
-from zoneraster.arrays import Floats, Ints
+from zoneraster.arrays import WHOLE, Floats, Ints
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 from zoneraster.lock import Fence
@@ -111,11 +112,15 @@ class TaskResult:
 
 
 class ChunkRuns(NamedTuple):
-    """Runs of a chunk, row by row: (height + 1,) pointers, first columns, zone ids (0: none)."""
+    """Runs of a chunk, row by row: (height + 1,) pointers, first columns, zone ids (0: none).
+
+    And what is covered of the pixels of each run; without entries all of it.
+    """
 
     run_ptr: Ints
     start: npt.NDArray[np.int32]
     zone_id: Ints
+    share: Floats = WHOLE
 
 
 class ChunkCells(NamedTuple):
@@ -162,11 +167,20 @@ def _local_zones(records: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
 
 
 # Any: what `burn.spans` returns, untyped like all kernels.
-def _spans(spec: Spec, records: Records, number: npt.NDArray[np.int64], row: int, col: int) -> Any:
-    """Spans of a chunk."""
-    window = spec.chunking.chunk_window(row, col)
+def _spans(
+    spec: Spec, records: Records, number: Ints, place: tuple[int, int], rule: PixelRule
+) -> Any:
+    """Spans of a chunk, by a rule whose pixels are in a zone or not."""
+    window = spec.chunking.chunk_window(*place)
     corner = (window.row0, window.col0, window.height, window.width)
-    return make_spans(number, *records[3:], corner, spec.all_touched)
+    return make_spans(number, *records[3:], corner, rule == "touched")
+
+
+def _stretches(spec: Spec, records: Records, number: Ints, place: tuple[int, int]) -> Any:
+    """Stretches of a chunk with what is covered of their pixels: row, first, end, zone, share."""
+    window = spec.chunking.chunk_window(*place)
+    corner = (window.row0, window.col0, window.height, window.width)
+    return make_cells(number, *records[3:], corner)
 
 
 def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
@@ -188,7 +202,7 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         area = float(areas.sum()) * window.width
         return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),))
     zone_id, number = _local_zones(records)
-    found = _spans(spec, records, number, row, col)
+    found = _spans(spec, records, number, (row, col), spec.own_rule)
     run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
         *found, zone_id.size, *spec.chunks, areas
     )
@@ -303,7 +317,9 @@ def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:
     return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
 
 
-def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, pixels: str) -> ChunkCells:
+def chunk_cells(
+    ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRule
+) -> ChunkCells:
     """Stretches of pixels of all zones of a chunk.
 
     Parameters
@@ -312,27 +328,21 @@ def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, pixels: str) -
     batch : Records
         Of the chunk's batch.
     chunk : BatchChunk
-    pixels : {"centre", "touched", "fraction"}
+    rule : {"centre", "touched", "fraction"}
 
     Raises
     ------
     CorruptStoreError
         For places that no grid has.
     """
-    own = chunk.records_in(batch)
-    if not (np.abs(own.edges) <= FAR).all():
-        raise CorruptStoreError(
-            f"the manifest of chunk {chunk.row}/{chunk.col} has places that no plan has: build "
-            "again with the same zones"
-        )
+    own = _near_records(batch, chunk)
     zone_id, number = _local_zones(own)
-    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
-    corner = (window.row0, window.col0, window.height, window.width)
-    if pixels == "fraction":
-        row, first, end, zone, fraction = make_cells(number, *own[3:], corner)
+    window, place = ctx.spec.chunking.chunk_window(chunk.row, chunk.col), (chunk.row, chunk.col)
+    if rule == "fraction":
+        found = _stretches(ctx.spec, own, number, place)
     else:
-        spans = make_spans(number, *own[3:], corner, pixels == "touched")
-        row, first, end, zone, fraction = whole_cells(*spans)
+        found = whole_cells(*_spans(ctx.spec, own, number, place, rule))
+    row, first, end, zone, fraction = found
     return ChunkCells(
         zone_id[zone],
         row.astype(np.int64) + window.row0,
@@ -342,11 +352,23 @@ def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, pixels: str) -
     )
 
 
+def _near_records(batch: Records, chunk: BatchChunk) -> Records:
+    """Records of a chunk, with places that a grid has: fractions need them all."""
+    own = chunk.records_in(batch)
+    if not (np.abs(own.edges) <= FAR).all():
+        raise CorruptStoreError(
+            f"the manifest of chunk {chunk.row}/{chunk.col} has places that no plan has: build "
+            "again with the same zones"
+        )
+    return own
+
+
 def chunk_runs(
     ctx: Snapshot,
     batch: Records,
     chunk: BatchChunk,
     merged: Callable[[Ints], Ints] | None = None,
+    rule: PixelRule | None = None,
 ) -> list[ChunkRuns]:
     """Runs of a chunk burned again, and those of what zones claim and do not own.
 
@@ -358,33 +380,77 @@ def chunk_runs(
     chunk : BatchChunk
     merged : callable, optional
         From zone ids to those under which zones count as one. Without it only the array is wanted.
+    rule : {"centre", "touched", "fraction"}, optional
+        Which pixels zones have; by default those of the array.
 
     Returns
     -------
     list of ChunkRuns
-        The array, then as many planes as a pixel is claimed by others at most.
+        The array, or what zones cover together, then as many planes as a pixel is claimed by others
+        at most.
     """
+    if rule == "fraction":
+        assert merged is not None
+        return _shared_runs(ctx, _near_records(batch, chunk), (chunk.row, chunk.col), merged)
     own = chunk.records_in(batch)
     zone_id, number = _local_zones(own)
-    window, (height, width) = ctx.spec.chunking.chunk_window(chunk.row, chunk.col), ctx.spec.chunks
-    areas = row_areas(ctx.spec.grid, window.row0, window.row1)
-    row_ptr, first, end, zone = _spans(ctx.spec, own, number, chunk.row, chunk.col)
-    run_ptr, start, value, _, _, contested, _ = overlay_spans(
-        row_ptr, first, end, zone, zone_id.size, height, width, areas
-    )
-    if merged is not None:
-        zone_id, one = np.unique(merged(zone_id), return_inverse=True)
-        value = np.concatenate([[0], one + 1]).astype(np.int32)[value]
-        zone = one.astype(np.int32)[zone]
-    ids = np.concatenate([[0], zone_id])
-    found = [ChunkRuns(run_ptr, start, ids[value])]
-    if merged is None or not contested.any():
+    spans = _spans(ctx.spec, own, number, (chunk.row, chunk.col), rule or ctx.spec.own_rule)
+    runs, contested = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
+    if merged is None:
+        return [_named(runs, zone_id)]
+    run_ptr, start, value = runs
+    zone_id, one = np.unique(merged(zone_id), return_inverse=True)
+    value = np.concatenate([[0], one + 1]).astype(np.int32)[value]
+    row_ptr, first, end, zone = spans
+    spans = (row_ptr, first, end, one.astype(np.int32)[zone])
+    return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
+
+
+def _shared_runs(
+    ctx: Snapshot, records: Records, place: tuple[int, int], merged: Callable[[Ints], Ints]
+) -> list[ChunkRuns]:
+    """`chunk_runs` by covered parts: each stretch of pixels is laid over others as zones are."""
+    zone_id, one = np.unique(merged(records.zone_id.astype(np.int64)), return_inverse=True)
+    if (np.diff(one) < 0).any():
+        # Parts of zones that count as one are added up where they follow each other.
+        order = np.argsort(one, kind="stable")
+        records, one = records.take(order), one[order]
+    row, first, end, zone, share = _stretches(ctx.spec, records, one, place)
+    order = np.argsort(row, kind="stable")
+    height = ctx.spec.chunking.chunk_window(*place).height
+    row_ptr = np.searchsorted(row[order], np.arange(height + 1))
+    spans = (row_ptr, first[order], end[order], order.astype(np.int32))
+    runs, contested = _overlaid(ctx.spec, spans, row.size, place[0])
+    return _planes(ctx.spec, spans, runs, contested, zone_id[zone], share)
+
+
+def _overlaid(spec: Spec, spans: Any, n_zones: int, chunk_row: int) -> tuple[Any, bool]:
+    """Runs of the last of overlapping spans, and whether some overlap."""
+    window = spec.chunking.chunk_window(chunk_row, 0)
+    areas = row_areas(spec.grid, window.row0, window.row1)
+    run_ptr, start, value, _, _, contested, _ = overlay_spans(*spans, n_zones, *spec.chunks, areas)
+    return (run_ptr, start, value), bool(contested.any())
+
+
+def _planes(
+    spec: Spec, spans: Any, runs: Any, is_contested: bool, zone_id: Ints, share: Floats = WHOLE
+) -> list[ChunkRuns]:  # Any: as kernels take and return it
+    """Runs as they are, and what they leave of the spans."""
+    height, width = spec.chunks
+    found = [_named(runs, zone_id, share)]
+    if not is_contested:
         return found
-    n, run_ptr, start, value = covered_spans(
-        row_ptr, first, end, zone, (run_ptr, start, value), zone_id.size, width
-    )
+    n, run_ptr, start, value = covered_spans(*spans, runs, zone_id.size, width)
     for plane in range(n):
         ptr = run_ptr[plane * height : (plane + 1) * height + 1]
-        own_runs = slice(ptr[0], ptr[-1])
-        found.append(ChunkRuns(ptr - ptr[0], start[own_runs], ids[value[own_runs]]))
+        own = slice(ptr[0], ptr[-1])
+        found.append(_named((ptr - ptr[0], start[own], value[own]), zone_id, share))
     return found
+
+
+def _named(runs: Any, zone_id: Ints, share: Floats = WHOLE) -> ChunkRuns:  # Any: as above
+    """Runs with ids, and shares where there are some, for local numbers."""
+    run_ptr, start, value = runs
+    ids = np.concatenate([[0], zone_id])
+    covered = np.concatenate([[0.0], share])[value] if share.size else WHOLE
+    return ChunkRuns(run_ptr, start, ids[value], covered)

@@ -19,5 +19,5 @@ from zoneraster._stats.labelled import finite as finite
 from zoneraster._stats.labelled import write_csv as write_csv
 from zoneraster._stats.labelled import write_parquet as write_parquet
 from zoneraster._stats.labelled import write_zarr as write_zarr
+from zoneraster._stats.planes import ZoneRuns as ZoneRuns
 from zoneraster._stats.runs import StoredZones as StoredZones
-from zoneraster._stats.runs import ZoneRuns as ZoneRuns

@@ -38,24 +38,31 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
             f"{in_zones:,} pixels in zones, {partial.shared:,} of them once more, and "
             f"{partial.no_zone:,} without make {partial.read:,} read: please report this"
         )
-    _compare_with_build(partial, layout, zones, first)
+    if layout.rule is None:
+        _compare_with_build(partial, layout, zones, first)
+    amount = partial.amount
+    number = float if layout.is_weighted else int
     audit: dict[str, Any] = {
         "pixels_read": partial.read,
         "no_zone": partial.no_zone,
         "in_zones": in_zones - partial.shared,
         "zones": "claimed" if layout.are_claimed else "owned",
         "shared": partial.shared,
-        "excluded": int(partial.pixels[first & excluded].sum()),
-        "excluded_without_value": int(partial.pixels[first & _is_unknown(partial)].sum()),
+        "excluded": number(amount[first & excluded].sum()),
+        "excluded_without_value": number(amount[first & _is_unknown(partial)].sum()),
         "pixels_per_store_pixel": layout.fine**2,
     }
-    kept = int(partial.pixels[first & ~excluded].sum())
+    if layout.rule is not None:
+        audit["pixels"] = layout.rule
+    if layout.is_weighted:
+        audit["covered"] = number(amount[first].sum())
+    kept = number(amount[first & ~excluded].sum())
     n_lanes = layout.n_lanes
     audit["measures"] = {
         measure.name: {
-            "valid": int(partial.valid(m).sum()),
-            "nodata": kept * n_lanes - int(partial.valid(m).sum()),
-            "outside": int(partial.outside[:, m].sum()),
+            "valid": number(partial.valid(m).sum()),
+            "nodata": kept * n_lanes - number(partial.valid(m).sum()),
+            "outside": number(partial.outside[:, m].sum()),
         }
         for m, measure in enumerate(layout.measures)
     }
@@ -66,7 +73,7 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
     }
     audit["keys"] = {
         name: {
-            what: int(partial.pixels[first & (partial.index[:, 2 + k] == code)].sum())
+            what: number(amount[first & (partial.index[:, 2 + k] == code)].sum())
             for what, code in (
                 ("nodata", NODATA_CODE), ("unlisted", UNLISTED_CODE), ("below", BELOW_CODE)
             )
@@ -81,14 +88,14 @@ def ends_inside(partial: Partial, layout: Layout) -> list[str]:
     found = []
     first = (partial.index[:, 0] == 0) & ~is_excluded(partial.index)
     ids, number = np.unique(partial.index[first, 1], return_inverse=True)
-    pixels = np.bincount(number, partial.pixels[first], ids.size)
+    pixels = np.bincount(number, partial.amount[first], ids.size)
     for m, measure in enumerate(layout.measures):
         outside = np.bincount(number, partial.outside[first, m], ids.size)
         n, n_whole = int((outside > 0).sum()), int(((outside > 0) & (outside == pixels)).sum())
         if n:
             rest = f", all pixels of {n_whole:,} of them" if n_whole else ""
             found.append(
-                f"{measure.name} does not reach {int(outside.sum()):,} pixels of "
+                f"{measure.name} does not reach {round(outside.sum(), 3):,.15g} pixels of "
                 f"{number_of(n, 'zone')}{rest}; they count as nodata: {measure.reach}"
             )
     return found

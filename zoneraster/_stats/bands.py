@@ -69,12 +69,13 @@ class Cutter:
             window.row0 - chunk.row0, window.row1 - chunk.row0,
             window.col0 - chunk.col0, window.col1 - chunk.col0,
         )  # fmt: skip
-        found = cut.zone_runs(tuple(runs), inside, request.fine, self._slots.table)
-        ptr, begin, slot = self._slots.take(found)
+        chunk_runs = (runs.run_ptr, runs.start, runs.zone_id)
+        found = cut.zone_runs(chunk_runs, runs.share, inside, request.fine, self._slots.table)
+        ptr, begin, slot, share = self._slots.take(found)
         if request.only is not None:
             # Without a zone: nothing is read for their sake.
             slot = np.where(self._slots.is_of(request.only)[slot], slot, cut.NO_SLOT)
-        return Band(0, ptr, begin, slot.astype(np.int32, copy=False))
+        return Band(0, ptr, begin, slot.astype(np.int32, copy=False), share)
 
     def bands(self, cell: Cell, runs: ChunkRuns) -> Iterator[Band]:
         """Rows of a cell, cut; the whole cell where nothing cuts it."""
@@ -87,7 +88,7 @@ class Cutter:
         for row in range(0, height, step):
             ptr = whole.ptr[row : row + step + 1]
             a, b = ptr[0], ptr[-1]
-            band = Band(row, ptr - a, whole.begin[a:b], whole.slot[a:b])
+            band = Band(row, ptr - a, whole.begin[a:b], whole.slot[a:b], whole.share[a:b])
             if (band.slot >= 0).any():
                 if request.where is not None:
                     band = self._choose(cell, band, request.where)
@@ -165,7 +166,8 @@ class Cutter:
     ) -> Band:
         """Cut runs where the code of a label changes."""
         keep = (EXCLUDED_CODE, UNKNOWN_CODE)
-        found = cut.refine((*band[1:], width), labels, place, codes, keep, self._slots.table)
+        runs, table = (*band[1:4], width), self._slots.table
+        found = cut.refine(runs, band.share, labels, place, codes, keep, table)
         return Band(band.row, *self._slots.take(found))
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from zoneraster._grid import Window, hull
 from zoneraster._stats.families import Place
+from zoneraster._stats.planes import Planes
 from zoneraster._stats.request import StatsTask
-from zoneraster._stats.runs import Planes
 from zoneraster._stats.tiles import Cell
 from zoneraster._values import Block, Lanes
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+
 from zoneraster._build import zones_off_the_grid
 from zoneraster._grid import Grid, is_in_degrees
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
@@ -23,11 +25,12 @@ from zoneraster._stats.groups import Groups
 from zoneraster._stats.inputs import Rasters, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._stats.loop import Loop
+from zoneraster._stats.planes import ZoneSource
 from zoneraster._stats.request import Layout, Measure, Request, Tasks
-from zoneraster._stats.runs import ZoneSource, find_zones
+from zoneraster._stats.runs import find_zones
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
-from zoneraster._store import asked_column
+from zoneraster._store import PixelRule, asked_column
 from zoneraster._values import (
     OpenRaster,
     Predicate,
@@ -40,7 +43,7 @@ from zoneraster._values import (
 from zoneraster._zones import given_name
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import OptionError, ValuesError, warn
+from zoneraster.errors import OptionError, ValuesError, number_of, warn
 from zoneraster.executors import ExecutorLike, Progress, check_executor
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ def zonal_stats(
     *,
     stats: Sequence[str | Stat] | str | Stat | None = None,
     zones: Literal["claimed", "owned"] = "claimed",
+    pixels: PixelRule | None = None,
     by: Mapping[str, RasterLike | Key] | None = None,
     area: str | None = None,
     where: Predicate | None = None,
@@ -93,6 +97,10 @@ def zonal_stats(
         Which pixels a zone has where zones of a store lie over each other: all in it, so that a
         pixel counts for each of them; or those that it owns in the array. Zones that `roll_up`
         merges count a pixel once in both.
+    pixels : {"centre", "touched", "fraction"}, optional
+        Which pixels a zone has: those whose centre it holds, those that it touches, or all that it
+        covers a part of, which then count by that part: sums, means, areas, quantiles and classes
+        are weighted, and counts are covered pixels. By default those that the store was burned by.
     by : mapping of name to Raster or Key, optional
         Rasters that split the zones by their labels, see `labels` and `thresholds`.
     area : {"m2", "ha", "km2"}, optional
@@ -158,6 +166,11 @@ def zonal_stats(
             stats = (*stats, "area")
     if zones not in {"claimed", "owned"}:
         raise OptionError(f"zones must be 'claimed' or 'owned', not {zones!r}")
+    if zones == "owned" and pixels is not None:
+        raise OptionError(
+            "zones='owned' has the pixels of the array as it was burned: leave out "
+            f"pixels={pixels!r}"
+        )
     wanted = parse_stats(stats, has_values=values is not None)
     unit = _area_unit(area, wanted)
     if resample is not None:
@@ -169,13 +182,16 @@ def zonal_stats(
     names = _Names.of(roll_up, attributes)
     source = find_zones(location)
     table, key = source.table()
+    if pixels is not None:
+        source = source.ruled(pixels)
     if zones == "claimed":
         source = source.claimed(table, names.known(table))
     runs = source.open()
     measures = [] if values is None else open_measures(values)
     rasters = gather_rasters(runs.grid, runs.chunks, measures, by or {}, where, resample)
     layout = _layout(wanted, measures, rasters, by or {}, unit, names)
-    layout = replace(layout, are_claimed=source.are_claimed)
+    layout = replace(layout, are_claimed=source.are_claimed, rule=source.rule)
+    _check_weighted(layout, table)
     _check_columns(table, layout, key)
     request, tasks = _plan(source, rasters, layout, exact=exact)
     groups = Groups.of(layout, table, key)
@@ -261,6 +277,22 @@ def _reach(raster: Grid, store: Grid) -> str:
     return said
 
 
+def _check_weighted(layout: Layout, table: Any) -> None:  # Any: an Arrow table
+    """Refuse what knows nothing of covered parts, and say where they are added up."""
+    if layout.is_weighted and layout.wanted.custom:
+        raise ValuesError(
+            f"statistic {layout.wanted.custom[0].name!r} is of your own and gets whole pixels: "
+            "leave out pixels='fraction', or ask for zr.cells(store, pixels='fraction')"
+        )
+    if layout.is_weighted and layout.roll_up and "contested" in table.column_names:
+        n = int(np.count_nonzero(table["contested"].to_numpy()))
+        if n:
+            warn(
+                f"{number_of(n, 'zone')} lie over others: in pixels that several zones of one "
+                "group cover in part, their parts are added, up to the whole pixel"
+            )
+
+
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table
     """Refuse names that are not in the zone table before any pixel is read."""
     for name in (*layout.roll_up, *layout.attributes):
@@ -293,7 +325,9 @@ def _plan(
     few = sum(tasks.work.values()) * layout.n_lanes <= _FEW_PIXELS
     merges = bool(layout.roll_up) or any(key.cumulative for key in layout.keys.values())
     families = [
-        layout.wanted.families(measure.dtype, few=few, merges=merges, exact=exact)
+        layout.wanted.families(
+            measure.dtype, few=few, merges=merges, exact=exact, is_weighted=layout.is_weighted
+        )
         for measure in layout.measures
     ]
     request = Request(

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from zoneraster._build import ChunkCells, chunk_cells
 from zoneraster._grid import Window
-from zoneraster._store import Snapshot, open_finished, read_zone_table
+from zoneraster._store import PixelRule, Snapshot, open_finished, read_zone_table
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import OptionError, StoreError, ZonesError, name_some
+from zoneraster.errors import ZonesError, name_some
 
-PixelRule = Literal["centre", "touched", "fraction"]
-_RULES = ("centre", "touched", "fraction")
 _SCHEMA = pa.schema(
     [
         ("zone_id", pa.uint32()),
@@ -82,22 +79,11 @@ def cells(
     4        1    2     3     4     0.125
     """
     location = Location.of(store, storage_options)
-    if pixels is not None and pixels not in _RULES:
-        raise OptionError(f"pixels must be one of {', '.join(_RULES)}, not {pixels!r}")
     plan = open_finished(location, cure="finish the build first")
-    own = "touched" if plan.spec.all_touched else "centre"
-    if plan.spec.rule < 2 and pixels not in {None, own}:
-        raise StoreError(
-            f"{location} was planned by an older version, which kept only the edges that "
-            f"pixels={own!r} needs: build it again with the same zones"
-        )
-    if plan.spec.min_pixels and pixels == "fraction":
-        raise StoreError(
-            f"{location} was built with min_pixels={plan.spec.min_pixels}, which gives a whole "
-            "pixel to zones without a centre: build a store without it for their fractions"
-        )
+    rule = pixels or plan.spec.own_rule
+    plan.spec.check_rule(location, rule)
     asked = _Asked(
-        pixels or own,
+        rule,
         None if window is None else window if isinstance(window, Window) else Window(*window),
         None if zones is None else _ids_of(location, zones),
     )
@@ -108,7 +94,7 @@ def cells(
 class _Asked:
     """What of a chunk is wanted: by which rule, where, and of which zones (ids)."""
 
-    pixels: str
+    pixels: PixelRule
     window: Window | None
     zones: Ints | None
 

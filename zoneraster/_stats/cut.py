@@ -5,7 +5,9 @@ meets. Runs are stretches of a row that belong to one slot (-1 where there is no
 and predicates only cut the runs finer; the families then count the values below each run.
 
 Kernels take runs as (ptr, begin, slot, width): pointers of the rows, first columns and slots of the
-runs, columns of the cell; and tables of pairs as (places, entries, n), see `ensure_room`.
+runs, columns of the cell; and tables of pairs as (places, entries, n), see `ensure_room`. Where a
+run may be of pixels that a zone covers a part of, `share` has that part for each run; without
+entries all are whole.
 
 Columns count from the left edge of a cell. A raster whose pixels are ``k`` lattice pixels wide is
 read at ``(origin + r) // k, (origin + c) // k``, where the origin is the cell's corner seen from
@@ -85,13 +87,14 @@ def ensure_room(places, entries, n, more):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def zone_runs(chunk, window, fine, table):  # type: ignore[no-untyped-def]
+def zone_runs(chunk, share, window, fine, table):  # type: ignore[no-untyped-def]
     """Runs of a cell with the slots of their zones, from the runs of a chunk.
 
     Parameters
     ----------
     chunk : (run_ptr (height + 1,) int64, start (m,) int32, zone (m,) int64)
         Runs of the chunk, 0 where there is no zone.
+    share : (m,) or (0,) float64
     window : (row0, row1, col0, col1) int
         The cell on the lattice, counted from the chunk's corner.
     fine : int
@@ -105,6 +108,7 @@ def zone_runs(chunk, window, fine, table):  # type: ignore[no-untyped-def]
     begin : (k,) int32
     slot : (k,) int32
         `NO_SLOT` where there is no zone.
+    share : (k,) or (0,) float64
     places, entries, n
     """
     run_ptr, start, zone = chunk
@@ -115,6 +119,7 @@ def zone_runs(chunk, window, fine, table):  # type: ignore[no-untyped-def]
         room += run_ptr[r // fine + 1] - run_ptr[r // fine]
     ptr = np.zeros(row1 - row0 + 1, np.int64)
     begin, slot = np.empty(room, np.int32), np.empty(room, np.int32)
+    found = np.empty(room if share.size else 0, np.float64)
     m = 0
     for r in range(row0, row1):
         a, b = run_ptr[r // fine], run_ptr[r // fine + 1]
@@ -131,9 +136,11 @@ def zone_runs(chunk, window, fine, table):  # type: ignore[no-untyped-def]
                 number = find(-1, zone[i], places, entries, n)
                 n = max(n, number + 1)
             begin[m], slot[m] = max(first - col0, 0), number
+            if share.size:
+                found[m] = share[i]
             m += 1
         ptr[r - row0 + 1] = m
-    return ptr, begin[:m], slot[:m], places, entries, n
+    return ptr, begin[:m], slot[:m], found[:m], places, entries, n
 
 
 @kernel
@@ -212,13 +219,14 @@ def _equal_ahead(row, first, stop):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-def]
+def refine(runs, share, labels, place, codes, keep, table):  # type: ignore[no-untyped-def]
     """Cut runs where the label of a key changes; new slots are pairs (old slot, code).
 
     Parameters
     ----------
     runs : (ptr, begin, slot, width)
         Of some rows of a cell.
+    share : (k,) or (0,) float64
     labels : (h, w) any integer
         Pixels of the key, or codes.
     place : (row origin, column origin, k) int
@@ -232,7 +240,7 @@ def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-
 
     Returns
     -------
-    ptr, begin, slot, places, entries, n
+    ptr, begin, slot, share, places, entries, n
     """
     ptr, begin, slot, width = runs
     lut, lowest = codes
@@ -242,6 +250,7 @@ def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-
     new_ptr = np.zeros(rows + 1, np.int64)
     room = max(begin.size, 1024)
     new_begin, new_slot = np.empty(room, np.int32), np.empty(room, np.int32)
+    new_share = np.empty(room if share.size else 0, np.float64)
     m = 0
     for r in range(rows):
         if m + width > new_begin.size:
@@ -249,6 +258,10 @@ def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-
             bigger_begin, bigger_slot = np.empty(more, np.int32), np.empty(more, np.int32)
             bigger_begin[:m], bigger_slot[:m] = new_begin[:m], new_slot[:m]
             new_begin, new_slot = bigger_begin, bigger_slot
+            if share.size:
+                bigger_share = np.empty(more, np.float64)
+                bigger_share[:m] = new_share[:m]
+                new_share = bigger_share
         places, entries = ensure_room(places, entries, n, width)
         row = labels[(row_origin + r) // k]
         row_start = m
@@ -258,8 +271,11 @@ def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-
             parent = slot[i]
             if parent < 0 or entries[parent, 1] == keep[0] or entries[parent, 1] == keep[1]:
                 new_begin[m], new_slot[m] = c, parent
+                if share.size:
+                    new_share[m] = share[i]
                 m += 1
                 continue
+            part = share[i] if share.size else 1.0
             while c < stop:
                 j = (col_origin + c) // k
                 code = _code_of(row[j], lut, lowest)
@@ -275,26 +291,30 @@ def refine(runs, labels, place, codes, keep, table):  # type: ignore[no-untyped-
                     end = min(stop, (j + 1) * k - col_origin)
                 number = find(parent, code, places, entries, n)
                 n = max(n, number + 1)
-                if m == row_start or new_slot[m - 1] != number:
+                is_other = m == row_start or new_slot[m - 1] != number
+                if is_other or (share.size and new_share[m - 1] != part):
                     new_begin[m], new_slot[m] = c, number
+                    if share.size:
+                        new_share[m] = part
                     m += 1
                 c = end
         new_ptr[r + 1] = m
-    return new_ptr, new_begin[:m], new_slot[:m], places, entries, n
+    return new_ptr, new_begin[:m], new_slot[:m], new_share[:m], places, entries, n
 
 
 @kernel
-def count_pixels(runs, row_area, skip, pixels, area):  # type: ignore[no-untyped-def]
-    """Add the pixels of each slot, and their area.
+def count_pixels(runs, share, row_area, skip, pixels, covered, area):  # type: ignore[no-untyped-def]
+    """Add the pixels of each slot, what of them is covered, and their area.
 
     Parameters
     ----------
     runs : (ptr, begin, slot, width)
         Of some rows.
+    share : (k,) or (0,) float64
     row_area : (rows,) float64
     skip : (slots,) bool
-    pixels : (slots,) int64, area : (slots,) float64
-        Added to in place; no area where it has no entries.
+    pixels : (slots,) int64, covered, area : (slots,) float64
+        Added to in place; no area where it has no entries, nothing covered where there is no share.
 
     Returns
     -------
@@ -309,9 +329,12 @@ def count_pixels(runs, row_area, skip, pixels, area):  # type: ignore[no-untyped
             if slot[i] < 0:
                 no_zone += stop - begin[i]
             else:
-                pixels[slot[i]] += stop - begin[i]
+                n = stop - begin[i]
+                pixels[slot[i]] += n
                 if not skip[slot[i]]:
-                    active += stop - begin[i]
+                    active += n
+                if share.size:
+                    covered[slot[i]] += n * share[i]
                 if area.size:
-                    area[slot[i]] += row_area[r] * (stop - begin[i])
+                    area[slot[i]] += row_area[r] * (n * share[i] if share.size else n)
     return no_zone, active

@@ -73,6 +73,7 @@ class Groups:
     n_lanes: int
     merges_zones: bool
     with_area: bool
+    is_weighted: bool
 
     @classmethod
     def of(cls, layout: Layout, zones: pa.Table, key: str) -> Groups:
@@ -102,6 +103,7 @@ class Groups:
             n_lanes=layout.n_lanes,
             merges_zones=bool(layout.roll_up),
             with_area=layout.with_area,
+            is_weighted=layout.is_weighted,
         )
 
     def knowing(self, zone: Ints) -> Groups:
@@ -183,7 +185,7 @@ class Groups:
         """Add rows for owners without a pixel."""
         lane, owner = np.divmod(np.arange(self.owners.n * self.n_lanes), self.owners.n)
         index = np.stack([lane, owner], axis=1).astype(np.int64)
-        more = blank(index, families, with_area=self.with_area)
+        more = blank(index, families, with_area=self.with_area, is_weighted=self.is_weighted)
         return fold([partial, more], families)
 
 

@@ -41,15 +41,16 @@ class Partial:
     ----------
     index : (rows, 2 + keys) int64
         Lane, zone id and the code of each key.
-    pixels, area : (rows,) int64, float64
-        All pixels of the group, with a value or not; where that is wanted also their area in square
-        metres.
+    pixels : (rows,) int64
+        All pixels of the group, with a value or not.
+    covered, area : (rows,) float64, or empty
+        What zones cover of them, in pixels, and their area in square metres, where that is wanted.
     counted : tuple of tuple of Rows
         Accumulators of each measure's families.
     read, no_zone : int
         Lattice pixels of the cells, and those without a zone.
-    outside : (rows, measures) int64
-        Pixels of the group that a raster does not reach.
+    outside : (rows, measures) float64
+        Pixels of the group, or what of them is covered, that a raster does not reach.
     not_stored : tuple of int
         For each measure, pixels of zones in chunks of the raster that were never written.
     shared : int
@@ -58,9 +59,10 @@ class Partial:
 
     index: Ints
     pixels: Ints
+    covered: Floats
     area: Floats
     counted: tuple[tuple[Rows, ...], ...]
-    outside: Ints
+    outside: Floats
     read: int = 0
     no_zone: int = 0
     not_stored: tuple[int, ...] = ()
@@ -78,10 +80,18 @@ class Partial:
         arrays = [
             a for c in columns for a in ((c.ptr, *c.values) if isinstance(c, Lists) else (c,))
         ]
-        return sum(a.nbytes for a in (self.index, self.pixels, self.area, self.outside, *arrays))
+        return sum(
+            a.nbytes
+            for a in (self.index, self.pixels, self.covered, self.area, self.outside, *arrays)
+        )
 
-    def valid(self, measure: int) -> Ints:
-        """Pixels of each row with a value of a measure: the moments, which come first, know."""
+    @property
+    def amount(self) -> Numbers:
+        """Pixels of each row, or what of them is covered."""
+        return self.covered if self.covered.size else self.pixels
+
+    def valid(self, measure: int) -> Numbers:
+        """Of `amount`, what has a value of a measure: the moments, which come first, know."""
         n = self.counted[measure][0]["n"]
         assert not isinstance(n, Lists)
         return n
@@ -92,21 +102,25 @@ class Partial:
             self,
             index=self.index[rows],
             pixels=self.pixels[rows],
+            covered=self.covered[rows] if self.covered.size else self.covered,
             area=self.area[rows] if self.area.size else self.area,
             outside=self.outside[rows],
             counted=tuple(tuple(take_rows(own, rows) for own in m) for m in self.counted),
         )
 
 
-def blank(index: Ints, families: Families, *, with_area: bool) -> Partial:
+def blank(
+    index: Ints, families: Families, *, with_area: bool, is_weighted: bool = False
+) -> Partial:
     """Rows of groups without a pixel."""
     n = index.shape[0]
     return Partial(
         index,
         np.zeros(n, np.int64),
+        np.zeros(n if is_weighted else 0),
         np.zeros(n if with_area else 0),
         tuple(tuple(family.blank(n) for family in own) for own in families),
-        np.zeros((n, len(families)), np.int64),
+        np.zeros((n, len(families))),
         not_stored=(0,) * len(families),
     )
 
@@ -119,6 +133,7 @@ def joined(partials: Sequence[Partial]) -> Partial:
         partials[0],
         index=np.concatenate([p.index for p in partials]),
         pixels=np.concatenate([p.pixels for p in partials]),
+        covered=np.concatenate([p.covered for p in partials]),
         area=np.concatenate([p.area for p in partials]),
         outside=np.concatenate([p.outside for p in partials]),
         counted=tuple(
@@ -140,15 +155,17 @@ def fold(partials: Sequence[Partial], families: Families) -> Partial:
     rows = joined(partials)
     groups, number = group_numbers(rows.index)
     n = groups.shape[0]
-    pixels, area = np.zeros(n, np.int64), np.zeros(n if rows.area.size else 0)
-    outside = np.zeros((n, rows.outside.shape[1]), np.int64)
+    pixels, outside = np.zeros(n, np.int64), np.zeros((n, rows.outside.shape[1]))
+    covered, area = (np.zeros(n if own.size else 0) for own in (rows.covered, rows.area))
     np.add.at(pixels, number, rows.pixels)
     np.add.at(outside, number, rows.outside)
-    if rows.area.size:
-        np.add.at(area, number, rows.area)
+    for own, total in ((rows.covered, covered), (rows.area, area)):
+        if own.size:
+            np.add.at(total, number, own)
     return Partial(
         groups,
         pixels,
+        covered,
         area,
         tuple(
             tuple(
@@ -174,8 +191,9 @@ def encode_partial(partial: Partial) -> bytes:
     columns: dict[str, pa.Array] = {name: pa.array(column) for name, column in index.items()}
     columns["pixels"] = pa.array(partial.pixels)
     columns |= {f"outside{m}": pa.array(column) for m, column in enumerate(partial.outside.T)}
-    if partial.area.size == partial.n_rows:
-        columns["area"] = pa.array(partial.area)
+    for name, added in (("covered", partial.covered), ("area", partial.area)):
+        if added.size == partial.n_rows:
+            columns[name] = pa.array(added)
     for m, own in enumerate(partial.counted):
         for f, rows in enumerate(own):
             for name, column in rows.items():
@@ -228,6 +246,7 @@ def decode_partial(key: str, data: bytes) -> Partial:
         return Partial(
             np.stack([_numbers(columns[name]) for name in index], axis=1),
             _numbers(columns["pixels"]),
+            _numbers(columns["covered"]) if "covered" in columns else np.zeros(0),
             _numbers(columns["area"]) if "area" in columns else np.zeros(0),
             tuple(
                 tuple(
@@ -236,7 +255,7 @@ def decode_partial(key: str, data: bytes) -> Partial:
                 )
                 for m, own in enumerate(said["columns"])
             ),
-            np.array(outside, np.int64).reshape(len(outside), table.num_rows).T,
+            np.array(outside, np.float64).reshape(len(outside), table.num_rows).T,
             said["read"],
             said["no_zone"],
             tuple(said["not_stored"]),

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from zoneraster._grid import Grid, Window
 from zoneraster._stats.families import Family, Wanted, kind_of, name_with_unit, unit_of
 from zoneraster._stats.keys import Key
-from zoneraster._stats.runs import ZoneSource
+from zoneraster._stats.planes import ZoneSource
 from zoneraster._stats.tiles import Part, Tiling
+from zoneraster._store import PixelRule
 from zoneraster._values import OpenRaster, Placement, Predicate, pixels_under
 from zoneraster.arrays import Ints
 
@@ -64,6 +65,8 @@ class Layout:
         Lattice pixels along a pixel of the store.
     are_claimed : bool
         Zones have all pixels that they claim, also those that others own.
+    rule : {"centre", "touched", "fraction"}, optional
+        By which rule zones have pixels, where it is another than that of the array.
     """
 
     wanted: Wanted
@@ -75,6 +78,12 @@ class Layout:
     attributes: tuple[str, ...]
     fine: int
     are_claimed: bool = False
+    rule: PixelRule | None = None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Pixels count by what is covered of them."""
+        return self.rule == "fraction"
 
     @property
     def with_area(self) -> bool:
@@ -148,6 +157,11 @@ class Request:
     def n_lanes(self) -> int:
         """Combinations of the coordinates of extra dimensions."""
         return int(np.prod(self.dims, dtype=np.int64))
+
+    @property
+    def is_weighted(self) -> bool:
+        """Pixels count by what is covered of them."""
+        return self.zones.rule == "fraction"
 
 
 @dataclass(frozen=True, slots=True)

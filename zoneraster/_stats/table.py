@@ -124,12 +124,12 @@ def _columns(
     units: dict[str, str] = {}
     columns: Columns = {}
     if not layout.measures:
-        group = Group(partial.pixels, partial.area, unit, unit)
+        group = Group(partial.amount, partial.area, unit, unit)
         for name in layout.wanted.names:
             column, said = layout.column_of(name, None)
             _add(columns, units, column, OF_PIXELS[name](group), said)
     for m, measure in enumerate(layout.measures):
-        group = Group(partial.pixels, partial.area, unit, AREA_UNITS[measure.rate_unit])
+        group = Group(partial.amount, partial.area, unit, AREA_UNITS[measure.rate_unit])
         for name in layout.wanted.names:
             column, said = layout.column_of(name, measure)
             for suffix, values in _finished(name, families[m], partial.counted[m], group).items():

@@ -25,8 +25,8 @@ from zoneraster._stats.cut import count_pixels
 from zoneraster._stats.families import Band, Leaves, Values, sorted_rows
 from zoneraster._stats.keys import NODATA_CODE, UNLISTED_CODE, Key
 from zoneraster._stats.partial import Partial
+from zoneraster._stats.planes import ZoneSource
 from zoneraster._stats.request import Request, StatsTask
-from zoneraster._stats.runs import ZoneSource
 from zoneraster._stats.slots import Slots
 from zoneraster._stats.tiles import Cell, cells_of
 from zoneraster._values import Lanes
@@ -39,15 +39,16 @@ _WAITING_RUNS = 2**21
 
 @dataclass(slots=True)
 class _Pixels:
-    """Pixels that a task has met: of each slot, their areas, without a zone, below no raster.
+    """Pixels that a task has met: of each slot, what is covered of them, areas, without a zone.
 
     Those that several zones claim are `read` once, and `shared` by each further zone.
     """
 
     of_slot: Ints
+    covered: Floats
     area: Floats
     # Of each measure: pixels of each slot that it does not reach, and all in chunks not stored.
-    outside: list[Ints]
+    outside: list[Floats]
     not_stored: list[int]
     read: int = 0
     no_zone: int = 0
@@ -56,8 +57,8 @@ class _Pixels:
     @classmethod
     def none(cls, request: Request) -> _Pixels:
         """Nothing met."""
-        none, n = np.zeros(0, np.int64), len(request.measures)
-        return cls(none, np.zeros(0), [none] * n, [0] * n)
+        none, n = np.zeros(0), len(request.measures)
+        return cls(np.zeros(0, np.int64), none, none, [none] * n, [0] * n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +156,15 @@ def _count_pixels(counting: _Counting, cell: Cell, band: Band, *, is_covered: bo
     if slots.n > pixels.of_slot.size:
         room = max(slots.n, 2 * pixels.of_slot.size)
         pixels.of_slot = _padded(pixels.of_slot, room)
+        if request.is_weighted:
+            pixels.covered = _padded(pixels.covered, room)
         if request.with_area:
             pixels.area = _padded(pixels.area, room)
     areas = _areas(request, cell)[band.row : band.row + band.ptr.size - 1]
     no_zone, active = count_pixels(
-        (*band[1:], cell.window.width), areas, slots.skip, pixels.of_slot, pixels.area
-    )
+        (*band[1:4], cell.window.width), band.share, areas, slots.skip,
+        pixels.of_slot, pixels.covered, pixels.area,
+    )  # fmt: skip
     if is_covered:
         pixels.shared += areas.size * cell.window.width - no_zone
     else:
@@ -169,15 +173,15 @@ def _count_pixels(counting: _Counting, cell: Cell, band: Band, *, is_covered: bo
         if cell.blocks[number] is None and active:
             if slots.n > pixels.outside[m].size:
                 pixels.outside[m] = _padded(pixels.outside[m], pixels.of_slot.size)
-            slot, _, length = _active_runs(band, cell.window.width, slots.skip)
-            np.add.at(pixels.outside[m], slot, length)
+            slot, _, length, share = _active_runs(band, cell.window.width, slots.skip)
+            np.add.at(pixels.outside[m], slot, length * share if share.size else length)
     return bool(active)
 
 
 def _active_runs(
     band: Band, width: int, skip: Bools, cols: tuple[int, int] | None = None
-) -> tuple[Ints, Ints, Ints]:
-    """Slot, row and length of the runs that are counted, or of their parts in some columns."""
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """Slot, row, length, share of the runs that are counted, or of their parts in some columns."""
     rows = np.diff(band.ptr)
     stop = np.append(band.begin[1:], width)
     stop[band.ptr[1:][rows > 0] - 1] = width
@@ -186,7 +190,8 @@ def _active_runs(
     kept = (band.slot >= 0) & (length > 0)
     kept[kept] = ~skip[band.slot[kept]]
     row = np.repeat(np.arange(rows.size), rows)
-    return band.slot[kept], row[kept], length[kept].astype(np.int64)
+    share = band.share[kept] if band.share.size else band.share
+    return band.slot[kept], row[kept], length[kept].astype(np.int64), share
 
 
 def _n_within(band: Band, cell: Cell, window: Window, skip: Bools) -> int:
@@ -195,7 +200,7 @@ def _n_within(band: Band, cell: Cell, window: Window, skip: Bools) -> int:
     if part is None:
         return 0
     part = part.within(cell.window)
-    _, row, length = _active_runs(band, cell.window.width, skip, (part.col0, part.col1))
+    _, row, length, _ = _active_runs(band, cell.window.width, skip, (part.col0, part.col1))
     row = row + band.row
     return int(length[(row >= part.row0) & (row < part.row1)].sum())
 
@@ -249,7 +254,8 @@ def _partial_of(counting: _Counting) -> Partial:
     partial = Partial(
         np.column_stack([lane, np.tile(groups, (request.n_lanes, 1))]).astype(np.int64),
         np.tile(pixels.of_slot[leaves], request.n_lanes),
-        np.tile(pixels.area[leaves], request.n_lanes) if pixels.area.size else pixels.area,
+        _tiled(pixels.covered, leaves, request.n_lanes),
+        _tiled(pixels.area, leaves, request.n_lanes),
         tuple(
             tuple(family.rows(into, own_leaves) for family, into in zip(own, done, strict=True))
             for own, done in zip(request.families, counting.accumulators, strict=True)
@@ -289,20 +295,25 @@ def _is_whole(counting: _Counting) -> Bools:
 def _pixels_of_zones(source: ZoneSource, fine: int) -> tuple[Ints, Ints]:
     """Ids of all zones, ascending, and their lattice pixels as the build counted them.
 
-    Nothing of zones that count as one.
+    Nothing of zones that count as one, or have others than in the array.
     """
-    if source.merged_by:
+    if source.merged_by or source.rule:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     ids, n = pixels_of_zones(source.table()[0], fine, are_claimed=source.are_claimed)
     order = np.argsort(ids)
     return ids[order], n[order]
 
 
-def _of_leaves(columns: Sequence[Ints], leaves: Ints) -> Ints:
+def _of_leaves(columns: Sequence[Floats], leaves: Ints) -> Floats:
     """Some slots of each of some columns, 0 where a column is shorter: (leaves, columns)."""
     size = int(leaves.max(initial=-1)) + 1
     whole = [_padded(column, max(size, column.size))[leaves] for column in columns]
-    return np.array(whole, np.int64).reshape(len(whole), leaves.size).T
+    return np.array(whole, np.float64).reshape(len(whole), leaves.size).T
+
+
+def _tiled(column: Floats, leaves: Ints, n_lanes: int) -> Floats:
+    """Some slots of a column, for each lane; nothing where it has nothing."""
+    return np.tile(column[leaves], n_lanes) if column.size else column
 
 
 def _padded(values: Numbers, size: int) -> Numbers:

@@ -44,6 +44,7 @@ from zoneraster._store.spec import MANIFEST_KEY as MANIFEST_KEY
 from zoneraster._store.spec import PLAN_KEY as PLAN_KEY
 from zoneraster._store.spec import REPORT_KEY as REPORT_KEY
 from zoneraster._store.spec import SPEC_KEY as SPEC_KEY
+from zoneraster._store.spec import PixelRule as PixelRule
 from zoneraster._store.spec import Spec as Spec
 from zoneraster._store.spec import check_same as check_same
 from zoneraster._store.spec import has_plan as has_plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,15 @@ class Records(NamedTuple):
         return Records(
             self.chunk_row[s], self.chunk_col[s], self.zone_id[s], self.full[s],
             e - e[0], self.edges[e[0] : e[-1]], t - t[0], self.toggles[t[0] : t[-1]],
+        )  # fmt: skip
+
+    def take(self, order: Ints) -> Records:
+        """Records in another order."""
+        edge_ptr, edges = _taken(self.edge_ptr, self.edges, order)
+        toggle_ptr, toggles = _taken(self.toggle_ptr, self.toggles, order)
+        return Records(
+            self.chunk_row[order], self.chunk_col[order], self.zone_id[order], self.full[order],
+            edge_ptr, edges, toggle_ptr, toggles,
         )  # fmt: skip
 
     def has_toggles_within(self, height: int) -> bool:
@@ -99,3 +108,10 @@ def chunk_fingerprint(spec_hash: bytes, records: Records) -> bytes:
     digest.update(np.ascontiguousarray(records.edges).data)
     digest.update(np.ascontiguousarray(records.toggles).data)
     return digest.digest()
+
+
+def _taken(ptr: Ints, values: Any, order: Ints) -> tuple[Ints, Any]:  # Any: as the values are
+    """Lists in another order."""
+    sizes = np.diff(ptr)[order]
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    return ends, values[np.repeat(ptr[order] - ends[:-1], sizes) + np.arange(ends[-1])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from pyproj import CRS
@@ -16,6 +16,7 @@ from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import (
     CorruptStoreError,
     GridError,
+    OptionError,
     StoreBusyError,
     StoreError,
     StoreMismatchError,
@@ -34,6 +35,10 @@ FORMAT_VERSION = 1
 # Numbers of 8 bytes that Blosc takes at once.
 MAX_COORDINATES = (2**31 - 17) // 8
 OVERLAPS = ("last", "first", "error")
+# Which pixels a zone has: those whose centre it holds, those that it touches, or all that it covers
+# a part of, with the part.
+PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
+RULES = get_args(PixelRule)
 DTYPES = ("uint8", "uint16", "uint32")
 # Chunks along one side of a batch; a spec has at most so many bytes.
 MAX_BATCH, MAX_BYTES = 64, 2**24
@@ -86,6 +91,31 @@ class Spec:
     plan: str = ""
     inputs: str = ""
     rule: int = BURN_RULE
+
+    @property
+    def own_rule(self) -> PixelRule:
+        """Which pixels a zone claims in the array."""
+        return "touched" if self.all_touched else "centre"
+
+    def check_rule(self, location: object, rule: PixelRule) -> None:
+        """Refuse a rule by which the plan cannot be burned.
+
+        Raises
+        ------
+        OptionError, StoreError
+        """
+        if rule not in RULES:
+            raise OptionError(f"pixels must be one of {', '.join(RULES)}, not {rule!r}")
+        if self.rule < 2 and rule != self.own_rule:
+            raise StoreError(
+                f"{location} was planned by an older version, which kept only the edges that "
+                f"pixels={self.own_rule!r} needs: build it again with the same zones"
+            )
+        if self.min_pixels and rule == "fraction":
+            raise StoreError(
+                f"{location} was built with min_pixels={self.min_pixels}, which gives a whole "
+                "pixel to zones without a centre: build a store without it for their fractions"
+            )
 
     def __post_init__(self) -> None:
         if max(self.grid.shape) > MAX_COORDINATES:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tests.stats.runs import random_zones, slots_of
 from zoneraster._stats import cut
 from zoneraster._stats.families.custom import gather
-from zoneraster._stats.families.moments import Moments, accumulate, fold_rows
+from zoneraster._stats.families.folding import accumulate, fold_rows
+from zoneraster._stats.families.moments import Moments
+from zoneraster.arrays import WHOLE
 
 few = settings(max_examples=25)
 
@@ -49,11 +51,11 @@ def test_values_are_accumulated_by_slot(seed: int, k: int, dtype: str) -> None:
     into = accumulators(n, float if is_float else np.int64)
     areas = rng.random(6)
     runs = (ptr, begin, slot, 40)
-    accumulate(runs, values, (1, 2, k), nodata, limits, areas, into)
+    accumulate(runs, None, values, (1, 2, k), nodata, limits, areas, into)
     big = values[np.ix_((1 + np.arange(6)) // k, (2 + np.arange(40)) // k)]
     valid = (big == big) & ~((big == 3) & nodata[1])
     pixels, area = np.zeros(n, np.int64), np.zeros(n)
-    no_zone, active = cut.count_pixels(runs, areas, np.zeros(n, bool), pixels, area)
+    no_zone, active = cut.count_pixels(runs, WHOLE, areas, np.zeros(n, bool), pixels, WHOLE, area)
     assert no_zone == (zones == 0).sum()
     assert active == (zones > 0).sum()
     area_of = np.broadcast_to(areas[:, None], zones.shape)
@@ -87,10 +89,10 @@ def test_what_is_not_wanted_and_skipped_slots_are_left_alone() -> None:
     limits = (np.float64(0), np.inf, -np.inf)
     values = np.array([[1.0, 2.0, 4.0, 8.0]])
     runs = (ptr, begin, slot, 4)
-    accumulate(runs, values, (0, 0, 1), (0.0, False), limits, np.ones(1), into)
+    accumulate(runs, None, values, (0, 0, 1), (0.0, False), limits, np.ones(1), into)
     assert (n.tolist(), total.tolist()) == ([2, 0], [3.0, 0.0])
     pixels = np.zeros(2, np.int64)
-    assert cut.count_pixels(runs, np.ones(1), skip, pixels, none) == (0, 2)
+    assert cut.count_pixels(runs, none, np.ones(1), skip, pixels, none, none) == (0, 2)
     assert pixels.tolist() == [2, 2]
 
 
@@ -123,7 +125,7 @@ def test_what_a_sum_loses_is_kept_run_by_run(column: list[float]) -> None:
     runs = (np.arange(5), np.zeros(4, np.int32), np.zeros(4, np.int64), 1)
     skip, n, total, lost, *_ = into = accumulators(1, float)
     limits = (np.float64(0), np.inf, -np.inf)
-    accumulate(runs, values, (0, 0, 1), (0.0, False), limits, np.ones(4), into)
+    accumulate(runs, None, values, (0, 0, 1), (0.0, False), limits, np.ones(4), into)
     assert not skip.any()
     assert (n[0], total[0] + lost[0]) == (4, 2.0)
 

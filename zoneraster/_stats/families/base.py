@@ -16,7 +16,7 @@ its accumulators up as `rows`: named columns with one entry per group.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from zoneraster._burn import inlined
 from zoneraster._stats.families.rows import Rows
-from zoneraster.arrays import Bools, Floats, Ints, Numbers
+from zoneraster.arrays import WHOLE, Bools, Floats, Ints, Numbers
 
 Block: TypeAlias = npt.NDArray[Any]  # Any: of every dtype
 Place: TypeAlias = tuple[int, int, int]
@@ -34,18 +34,26 @@ T = TypeVar("T")
 
 
 class Band(NamedTuple):
-    """Rows of a cell as runs of slots (see `cut`): first row, pointers, first columns, slots."""
+    """Rows of a cell as runs of slots (see `cut`): first row, pointers, first columns, slots.
+
+    And what is covered of the pixels of each run; without entries all of it.
+    """
 
     row: int
     ptr: Ints
     begin: npt.NDArray[np.int32]
     slot: npt.NDArray[np.int32]
+    share: Floats = WHOLE
 
 
 class Piece(NamedTuple):
-    """What a kernel takes of a band: its runs, and where they lie in what was read."""
+    """What a kernel takes of a band: its runs, and where they lie in what was read.
+
+    `share` is None where all pixels are whole: kernels are compiled for one or the other.
+    """
 
     runs: tuple[Ints, npt.NDArray[np.int32], npt.NDArray[np.int32], int]
+    share: Floats | None
     place: Place
     row_area: Floats
 
@@ -101,13 +109,18 @@ class Values:
         kind = self.pixels.dtype.type
         return kind(0 if self.nodata is None else self.nodata), self.nodata is not None
 
+    def below(self, bands: Sequence[Band]) -> Values:
+        """Those below other runs of the same rows."""
+        return replace(self, bands=bands)
+
     def pieces(self) -> Iterator[Piece]:
         """Band after band."""
         row, col, k = self.place
         for band in self.bands:
             rows = slice(band.row, band.row + band.ptr.size - 1)
             runs = (band.ptr, band.begin, band.slot, self.width)
-            yield Piece(runs, (row + band.row, col, k), self.row_area[rows])
+            share = band.share if band.share.size else None
+            yield Piece(runs, share, (row + band.row, col, k), self.row_area[rows])
 
 
 class Leaves(NamedTuple):
@@ -132,7 +145,7 @@ class Group(NamedTuple):
 
     Parameters
     ----------
-    pixels : (rows,) int64
+    pixels : (rows,) int64, or float64 of covered parts
         With a value or not.
     area : (rows,) float64, square metres
         Empty where nobody asked for it.
@@ -140,7 +153,7 @@ class Group(NamedTuple):
         Square metres of the unit of areas, and of the unit of area sums.
     """
 
-    pixels: Ints
+    pixels: Numbers
     area: Floats
     unit: float
     rate_unit: float

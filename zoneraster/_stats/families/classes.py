@@ -56,18 +56,22 @@ def _per_value(
     def finish(counted: Counted, _: Group) -> Columns:
         counts, n = counted.counts, total_of(counted.counts)
         codes, column = np.unique(counts.values[0], return_inverse=True)
-        if codes.size > _MAX_COLUMNS:
-            raise ValuesError(
-                f"a {name} of {codes.size:,} different values is too wide: group by the raster "
-                "instead, by={'value': ...}, or ask for quantiles"
-            )
+        named = names_of_values(name, codes, counted.dtype)
         table = np.zeros((n.size, codes.size), np.int64)
         table[counts.row, column] = counts.values[1]
-        values = value_of(codes, counted.dtype).tolist()
-        names = (f"_{_name_of(value, counted.dtype)}" for value in values)
-        return dict(zip(names, shares(table, n).T, strict=True))
+        return dict(zip(named, shares(table, n).T, strict=True))
 
     return Statistic(name, formula, finish)
+
+
+def names_of_values(name: str, codes: Ints, dtype: np.dtype[Any]) -> list[str]:
+    """What follows the name of a statistic for each value; refuses too many of them."""
+    if codes.size > _MAX_COLUMNS:
+        raise ValuesError(
+            f"a {name} of {codes.size:,} different values is too wide: group by the raster "
+            "instead, by={'value': ...}, or ask for quantiles"
+        )
+    return [f"_{_name_of(value, dtype)}" for value in value_of(codes, dtype).tolist()]
 
 
 def _name_of(value: float, dtype: np.dtype[Any]) -> str:

@@ -14,6 +14,7 @@ from zoneraster._stats.families.classes import Classes
 from zoneraster._stats.families.custom import Custom, Stat
 from zoneraster._stats.families.moments import Moments
 from zoneraster._stats.families.order import order_family, quantile_of
+from zoneraster._stats.families.parts import Parts
 from zoneraster.errors import ValuesError
 
 DEFAULT = ("count", "sum", "mean")
@@ -41,6 +42,7 @@ class Wanted:
         few: bool = False,
         merges: bool = False,
         exact: bool = True,
+        is_weighted: bool = False,
     ) -> tuple[Family, ...]:
         """Families that count for these statistics; the moments, which count values, come first.
 
@@ -54,10 +56,15 @@ class Wanted:
             Rows of the table may count several groups.
         exact : bool
             Quantiles of floats are exact.
+        is_weighted : bool
+            Pixels count by what is covered of them.
         """
-        found: list[Family] = [Moments.of(self.names, dtype)]
+        found: list[Family] = [Moments.of(self.names, dtype, is_weighted=is_weighted)]
         quantiles = tuple(q for q in map(quantile_of, self.names) if q is not None)
-        if any(name in classes.STATISTICS for name in self.names):
+        has_classes = any(name in classes.STATISTICS for name in self.names)
+        if is_weighted and (has_classes or quantiles):
+            found.append(Parts(dtype))
+        elif has_classes:
             found.append(Classes(dtype))
         elif quantiles:
             found.append(order_family(quantiles, dtype, few=few, merges=merges, exact=exact))

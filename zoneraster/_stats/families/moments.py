@@ -1,8 +1,9 @@
 """Moments: counts, sums, means, extremes, variances and areas, in one loop over the pixels.
 
 Formulas stand in the records below and in docs/explanation/statistics.md: with values ``x_i`` of
-the ``n`` valid pixels of a group and their areas ``a_i``, of ``N`` pixels in all. Most of the work
-is done in registers, once per pixel, and the accumulators are touched once per run.
+the ``n`` valid pixels of a group and their areas ``a_i``, of ``N`` pixels in all. Where pixels
+count by what is covered of them, by ``f_i``, each sum is one of ``f_i`` times that, and ``n`` and
+``N`` are sums of ``f_i``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoneraster._burn import inlined, kernel
 from zoneraster._stats.families.base import (
     Columns,
     Group,
@@ -21,8 +21,8 @@ from zoneraster._stats.families.base import (
     OnePass,
     Statistic,
     Values,
-    is_valid,
 )
+from zoneraster._stats.families.folding import accumulate, fold_rows
 from zoneraster._stats.families.rows import Rows
 from zoneraster.arrays import Bools, Floats, Ints, Numbers
 from zoneraster.errors import ValuesError
@@ -33,11 +33,12 @@ _LOW_BITS = 32
 class Sums(NamedTuple):
     """Accumulators of some rows or slots.
 
-    `total` and `lost` are a float sum and what rounding took from it, or for integers the lower 32
-    bits of an exact sum and the rest. What no statistic needs has no entries.
+    `n` counts pixels, or adds up their covered parts, by which all else is weighted then. `total`
+    and `lost` are a float sum and what rounding took from it, or for integers the lower 32 bits of
+    an exact sum and the rest. What no statistic needs has no entries.
     """
 
-    n: Ints
+    n: Numbers
     total: Numbers
     lost: Numbers
     lowest: Numbers
@@ -153,16 +154,22 @@ class Moments(OnePass):
         Which of `NEEDS`, sorted.
     is_integer : bool
         Values are integers, and their sums exact.
+    is_weighted : bool
+        Pixels count by what is covered of them.
     """
 
     needs: tuple[str, ...]
     is_integer: bool
+    is_weighted: bool = False
 
     @classmethod
-    def of(cls, names: Sequence[str], dtype: np.dtype[Any]) -> Moments:
+    def of(
+        cls, names: Sequence[str], dtype: np.dtype[Any], *, is_weighted: bool = False
+    ) -> Moments:
         """What some statistics need of values of a dtype."""
         needs = {STATISTICS[name].needs for name in names if name in STATISTICS} - {""}
-        return cls(tuple(sorted(needs)), dtype.kind in "iu")
+        is_integer = dtype.kind in "iu" and not is_weighted
+        return cls(tuple(sorted(needs)), is_integer, is_weighted)
 
     def _empty(self, n: int) -> Sums:
         """Accumulators that nothing was added to."""
@@ -173,7 +180,8 @@ class Moments(OnePass):
             n if name in self.needs else 0 for name in ("extremes", "squares", "areas")
         )
         return Sums(
-            np.zeros(n, np.int64), np.zeros(n, kind), np.zeros(n, kind),
+            np.zeros(n, np.float64 if self.is_weighted else np.int64),
+            np.zeros(n, kind), np.zeros(n, kind),
             np.full(extremes, high, kind), np.full(extremes, low, kind),
             np.zeros(squares), np.zeros(squares), np.zeros(areas), np.zeros(areas),
         )  # fmt: skip
@@ -197,7 +205,7 @@ class Moments(OnePass):
         sums = into[values.lane] = self._grown(into[values.lane], values.n_slots)
         for piece in values.pieces():
             accumulate(
-                piece.runs, values.pixels, piece.place, values.mask,
+                piece.runs, piece.share, values.pixels, piece.place, values.mask,
                 _limits_of(values.pixels.dtype), piece.row_area, (values.skip, *sums),
             )  # fmt: skip
         sums.carry()
@@ -242,7 +250,7 @@ class Moments(OnePass):
 
     def said(self) -> tuple[object, ...]:
         """Which accumulators there are."""
-        return ("moments", self.needs)
+        return ("moments", self.needs, *(["weighted"] if self.is_weighted else []))
 
 
 def _limits_of(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
@@ -265,232 +273,3 @@ def _refuse_overflow(values: Values) -> None:
             f"{values.label}: integers up to {largest:,} may overflow in sums: store them as "
             "float64, or give their nodata value"
         )
-
-
-# ---- kernels -----------------------------------------------------------------------------------
-
-
-@inlined
-def _sum(row, a, b, zero):  # type: ignore[no-untyped-def]
-    """Sum of a stretch of a row.
-
-    Eight independent sums let the processor add without waiting; their order is fixed, so that the
-    result is the same on every machine.
-    """
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-    i = a
-    while i + 8 <= b:
-        s0, s1, s2, s3 = s0 + row[i], s1 + row[i + 1], s2 + row[i + 2], s3 + row[i + 3]
-        s4, s5, s6, s7 = s4 + row[i + 4], s5 + row[i + 5], s6 + row[i + 6], s7 + row[i + 7]
-        i += 8
-    s = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-    while i < b:
-        s += row[i]
-        i += 1
-    return s
-
-
-@inlined
-def _sum_valid(row, a, b, nodata, has_nodata, zero):  # type: ignore[no-untyped-def]
-    """`_sum` of the valid pixels."""
-    s0 = s1 = s2 = s3 = zero
-    i = a
-    while i + 4 <= b:
-        x0, x1, x2, x3 = row[i], row[i + 1], row[i + 2], row[i + 3]
-        s0 += x0 if is_valid(x0, nodata, has_nodata) else zero
-        s1 += x1 if is_valid(x1, nodata, has_nodata) else zero
-        s2 += x2 if is_valid(x2, nodata, has_nodata) else zero
-        s3 += x3 if is_valid(x3, nodata, has_nodata) else zero
-        i += 4
-    s = (s0 + s1) + (s2 + s3)
-    while i < b:
-        s += row[i] if is_valid(row[i], nodata, has_nodata) else zero
-        i += 1
-    return s
-
-
-@inlined
-def _fold_run(row, a, b, mask, limits):  # type: ignore[no-untyped-def]
-    """Count, sum, minimum and maximum of the valid pixels of a stretch of a row.
-
-    First as if all were valid, in loops that the compiler turns into vectors. A sum that is NaN, or
-    extremes on both sides of the nodata value, send the stretch through loops that ask each pixel.
-    """
-    nodata, has_nodata = mask
-    zero, high, low = limits
-    s = _sum(row, a, b, zero)
-    lowest, highest = high, low
-    for i in range(a, b):
-        x = row[i]
-        lowest = x if x < lowest else lowest
-        highest = x if x > highest else highest
-    if s == s and not (has_nodata and lowest <= nodata <= highest):
-        return b - a, s, lowest, highest
-    n = 0
-    for i in range(a, b):
-        n += is_valid(row[i], nodata, has_nodata)
-    if n == 0:
-        return 0, zero, high, low
-    s = _sum_valid(row, a, b, nodata, has_nodata, zero)
-    lowest, highest = high, low
-    for i in range(a, b):
-        x = row[i]
-        valid = is_valid(x, nodata, has_nodata)
-        lowest = x if valid & (x < lowest) else lowest
-        highest = x if valid & (x > highest) else highest
-    return n, s, lowest, highest
-
-
-@inlined
-def _fold_wide(row, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-def]
-    """`_fold_run` where a pixel of the raster is `k` columns wide."""
-    nodata, has_nodata = mask
-    zero, high, low = limits
-    n, s, lowest, highest = 0, zero, high, low
-    c = a
-    while c < b:
-        j = (origin + c) // k
-        end = min(b, (j + 1) * k - origin)
-        x = row[j]
-        if is_valid(x, nodata, has_nodata):
-            n += end - c
-            s += x * (zero + (end - c))
-            lowest, highest = min(x, lowest), max(x, highest)
-        c = end
-    return n, s, lowest, highest
-
-
-@inlined
-def _squares(row, a, b, origin, k, nodata, has_nodata, mean):  # type: ignore[no-untyped-def]
-    """Sum of the squared deviations of valid pixels from `mean`."""
-    if k > 1:
-        q = 0.0
-        c = a
-        while c < b:
-            j = (origin + c) // k
-            end = min(b, (j + 1) * k - origin)
-            if is_valid(row[j], nodata, has_nodata):
-                d = row[j] - mean
-                q += d * d * (end - c)
-            c = end
-        return q
-    q0 = q1 = q2 = q3 = 0.0
-    i, stop = origin + a, origin + b
-    while i + 4 <= stop:
-        x0, x1, x2, x3 = row[i], row[i + 1], row[i + 2], row[i + 3]
-        d0, d1, d2, d3 = x0 - mean, x1 - mean, x2 - mean, x3 - mean
-        q0 += d0 * d0 if is_valid(x0, nodata, has_nodata) else 0.0
-        q1 += d1 * d1 if is_valid(x1, nodata, has_nodata) else 0.0
-        q2 += d2 * d2 if is_valid(x2, nodata, has_nodata) else 0.0
-        q3 += d3 * d3 if is_valid(x3, nodata, has_nodata) else 0.0
-        i += 4
-    while i < stop:
-        d = row[i] - mean
-        q0 += d * d if is_valid(row[i], nodata, has_nodata) else 0.0
-        i += 1
-    return (q0 + q1) + (q2 + q3)
-
-
-@kernel
-def accumulate(runs, values, place, nodata, limits, row_area, into):  # type: ignore[no-untyped-def]
-    """Add the values of some rows of a cell to the accumulators of their slots.
-
-    Parameters
-    ----------
-    runs : (ptr, begin, slot, width)
-        See `cut`; slots whose `skip` is set are left out.
-    values : (h, w) any number
-    place : (row origin, column origin, k) int
-    nodata : (value of the dtype of `values`, bool)
-        The bool says whether the value counts.
-    limits : (zero, high, low)
-        0 as int64 or float64, the type of sums; the largest and smallest values of the dtype.
-    row_area : (rows,) float64
-    into : (skip, n, total, lost, lowest, highest, mean, m2, area, area_total)
-        Accumulators per slot, added to in place; those without entries are not wanted. `total` and
-        `lost` are a float sum with the part that rounding took away (Neumaier, 1974), or an exact
-        integer and nothing.
-
-    Notes
-    -----
-    Mean and squared deviations are taken run by run and merged by Chan, Golub and LeVeque (1979):
-    ``M = M1 + M2 + (m2 - m1)**2 * n1 * n2 / (n1 + n2)``.
-    """
-    ptr, begin, slot, width = runs
-    skip, n, total, lost, lowest, highest, mean, m2, area, area_total = into
-    row_origin, col_origin, k = place
-    extremes, squares, areas = lowest.size > 0, m2.size > 0, area.size > 0
-    for r in range(ptr.size - 1):
-        row = values[(row_origin + r) // k]
-        for i in range(ptr[r], ptr[r + 1]):
-            g = slot[i]
-            if g < 0 or skip[g]:
-                continue
-            a = np.int64(begin[i])
-            b = np.int64(begin[i + 1]) if i + 1 < ptr[r + 1] else np.int64(width)
-            if k == 1:
-                count, s, x0, x1 = _fold_run(row, col_origin + a, col_origin + b, nodata, limits)
-            else:
-                count, s, x0, x1 = _fold_wide(row, a, b, col_origin, k, nodata, limits)
-            if count == 0:
-                continue
-            if squares:
-                m = s / count
-                q = _squares(row, a, b, col_origin, k, nodata[0], nodata[1], m)
-                d = m - mean[g]
-                both = n[g] + count
-                mean[g] += d * count / both
-                m2[g] += q + d * d * (np.float64(n[g]) * count / both)
-            n[g] += count
-            t = total[g] + s
-            if abs(total[g]) >= abs(s):
-                lost[g] += (total[g] - t) + s
-            else:
-                lost[g] += (s - t) + total[g]
-            total[g] = t
-            if extremes:
-                lowest[g], highest[g] = min(lowest[g], x0), max(highest[g], x1)
-            if areas:
-                area[g] += row_area[r] * count
-                area_total[g] += row_area[r] * s
-
-
-@kernel
-def fold_rows(group, rows, out):  # type: ignore[no-untyped-def]
-    """Merge rows of accumulators into groups, one after the other.
-
-    Parameters
-    ----------
-    group : (rows,) int64
-        Group of each row.
-    rows : (n, total, ...), each (rows,), or empty where not wanted
-        Accumulators, see `accumulate`; `lost` of an integer sum is its upper part.
-    out : the same, (groups,), zero or the identity; written in place
-        An empty group takes its first row as it is.
-    """
-    n, total, lost, lowest, highest, mean, m2, area, area_total = rows
-    (o_n, o_total, o_lost, o_lowest, o_highest, o_mean, o_m2, o_area, o_area_total) = out
-    extremes, squares, areas = lowest.size > 0, m2.size > 0, area.size > 0
-    for i in range(group.size):
-        g = group[i]
-        if n[i] == 0:
-            continue
-        both = o_n[g] + n[i]
-        if squares and o_n[g] == 0:
-            o_mean[g], o_m2[g] = mean[i], m2[i]
-        elif squares:
-            d = mean[i] - o_mean[g]
-            o_mean[g] += d * n[i] / both
-            o_m2[g] += m2[i] + d * d * (np.float64(o_n[g]) * n[i] / both)
-        o_n[g] = both
-        t = o_total[g] + total[i]
-        if abs(o_total[g]) >= abs(total[i]):
-            o_lost[g] += ((o_total[g] - t) + total[i]) + lost[i]
-        else:
-            o_lost[g] += ((total[i] - t) + o_total[g]) + lost[i]
-        o_total[g] = t
-        if extremes:
-            o_lowest[g], o_highest[g] = min(o_lowest[g], lowest[i]), max(o_highest[g], highest[i])
-        if areas:
-            o_area[g] += area[i]
-            o_area_total[g] += area_total[i]

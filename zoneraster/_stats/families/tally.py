@@ -16,7 +16,7 @@ from zoneraster._stats.families.rows import Lists, Rows, counts_of, join
 from zoneraster.arrays import Ints, Numbers
 from zoneraster.errors import ValuesError
 
-_MAX_VALUES = 2**26  # pairs of group and value that a task may hold
+MAX_VALUES = 2**26  # pairs of group and value that a task may hold
 
 
 class Tally(NamedTuple):
@@ -44,7 +44,7 @@ def add_counts(own: Tally, values: Values, *, low: int) -> Tally:
     low : int
         Bits left out below.
     """
-    bits, is_float, top = _bits_of(values.pixels)
+    bits, is_float, top = bits_of(values.pixels)
     for piece in values.pieces():
         own = Tally._make(
             tally(
@@ -52,9 +52,9 @@ def add_counts(own: Tally, values: Values, *, low: int) -> Tally:
                 (low, is_float, top), values.skip, tuple(own),
             )
         )  # fmt: skip
-        if own.n > _MAX_VALUES:
+        if own.n > MAX_VALUES:
             raise ValuesError(
-                f"{values.label}: more than {_MAX_VALUES:,} different values in one task: "
+                f"{values.label}: more than {MAX_VALUES:,} different values in one task: "
                 "majority, variety and the like are for rasters of classes; ask for quantiles"
             )
     return own
@@ -109,7 +109,7 @@ def tally_of(rows: Rows) -> Lists:
     return counts
 
 
-def _bits_of(pixels: Block) -> tuple[Block, bool, int]:
+def bits_of(pixels: Block) -> tuple[Block, bool, int]:
     """Pixels as integers that can be told apart, if they are floats, all bits but a sign."""
     if pixels.dtype.kind == "f":
         size = pixels.dtype.itemsize
@@ -128,7 +128,7 @@ def value_of(code: Ints, dtype: np.dtype[Any]) -> Numbers:
 
 
 @inlined
-def _ordered(bits, top):  # type: ignore[no-untyped-def]
+def ordered(bits, top):  # type: ignore[no-untyped-def]
     """Bits of a float as an integer that sorts as the float does."""
     return np.int64(bits) if bits >= 0 else np.int64(bits ^ top)
 
@@ -183,7 +183,7 @@ def tally(runs, pixels, place, nodata, shift, skip, into):  # type: ignore[no-un
                 c = min(stop, (j + 1) * k - col_origin)
                 if not is_valid(v, nodata[0], nodata[1]):
                     continue
-                code = _ordered(x, top) if is_float else np.int64(x)
+                code = ordered(x, top) if is_float else np.int64(x)
                 if is_float and v == 0:
                     code = 0  # minus zero
                 number = find(g, code >> low, places, entries, n)
