@@ -147,7 +147,7 @@ class Burned(NamedTuple):
     """A chunk in memory: stored bytes (empty when no pixel is owned) and its counts."""
 
     data: bytes
-    zones: tuple[tuple[int, int, int, int, float], ...]
+    zones: ledger.ZoneCounts
     contests: Contests = Contests()
 
 
@@ -197,10 +197,11 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
     window = spec.chunking.chunk_window(row, col)
     areas = row_areas(spec.grid, window.row0, window.row1)
     if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
-        zone, pixels = int(records.zone_id[0]), window.height * window.width
-        data = _constant(zone, spec.chunks, spec.itemsize)
-        area = float(areas.sum()) * window.width
-        return Burned(_sealed(spec, data), ((zone, pixels, pixels, 0, area),))
+        zone, pixels = records.zone_id.astype(np.int64), np.array([window.height * window.width])
+        data = _constant(int(zone[0]), spec.chunks, spec.itemsize)
+        area = np.array([float(areas.sum()) * window.width])
+        counts = ledger.ZoneCounts(zone, pixels, pixels, 0 * pixels, area)
+        return Burned(_sealed(spec, data), counts)
     zone_id, number = _local_zones(records)
     found = _spans(spec, records, number, (row, col), spec.own_rule)
     run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
@@ -211,11 +212,11 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         pairs, n_pairs = contested_pairs(*found, zone_id.size, PAIRS_KEPT)
         pairs[:, :2] = zone_id[pairs[:, :2]]
         contests = Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
-    counts = zip(
-        zone_id.tolist(), claimed.tolist(), owned.tolist(), contested.tolist(), area_m2.tolist(),
-        strict=True,
-    )  # fmt: skip
-    zones = tuple(sorted(c for c in counts if c[1]))
+    order = np.argsort(zone_id)
+    order = order[claimed[order] > 0]
+    zones = ledger.ZoneCounts(
+        zone_id[order], claimed[order], owned[order], contested[order], area_m2[order]
+    )
     if not owned.any():
         return Burned(b"", zones, contests)
     lut = np.concatenate([[0], zone_id])

@@ -35,7 +35,7 @@ def folded(x):  # type: ignore[no-untyped-def]
     return x if x <= 1.0 else 2.0 - x
 
 
-@kernel
+@inlined
 def _border(edge, row0, col0, height, parity, cover):  # type: ignore[no-untyped-def]
     """How an edge covers the pixels right of the chunk's left border, from beyond it.
 
@@ -68,7 +68,7 @@ def _border(edge, row0, col0, height, parity, cover):  # type: ignore[no-untyped
         cover[r] += -change * (y - top) if y <= top + 0.5 else change * (top + 1.0 - y)
 
 
-@kernel
+@inlined
 def _cells_of(edge, window, out, n):  # type: ignore[no-untyped-def]
     """Append what an edge does to the cells of a chunk that it passes through."""
     row0, col0, height, width = window
@@ -110,7 +110,7 @@ def _cells_of(edge, window, out, n):  # type: ignore[no-untyped-def]
     return n, (rows, cols, heights, areas)
 
 
-@kernel
+@inlined
 def _in_order(rows, cols, n, first, end):  # type: ignore[no-untyped-def]
     """Order of ``n`` cells by row of ``[first, end)`` and column, stable; and where rows start."""
     ptr = np.zeros(end - first + 2, np.int64)
@@ -139,7 +139,7 @@ def _in_order(rows, cols, n, first, end):  # type: ignore[no-untyped-def]
     return order, ptr
 
 
-@kernel
+@inlined
 def _append(out, m, r, a, b, zone, share):  # type: ignore[no-untyped-def]
     """Append a stretch, or let the last one go on; returns how many there are."""
     row, first, end, number, fraction = out
@@ -151,7 +151,7 @@ def _append(out, m, r, a, b, zone, share):  # type: ignore[no-untyped-def]
     return m + 1
 
 
-@kernel
+@inlined
 def _with_room(out, n):  # type: ignore[no-untyped-def]
     row, first, end, zone, fraction = out
     if n <= row.size:
@@ -277,7 +277,7 @@ def _joined(out, begin, stop, m):  # type: ignore[no-untyped-def]
     return last + 1
 
 
-@kernel
+@inlined
 def _sweep(cells, n, extent, parity, cover, zone, out, m):  # type: ignore[no-untyped-def]
     """Append what `n` cells and the chunk's left border make of rows; both are left empty."""
     ra, rb, width = extent

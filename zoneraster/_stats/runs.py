@@ -284,7 +284,7 @@ class PlannedRuns:
         table = ledger.decode_receipt(name, data)
         # Counts of zones are many, and nobody asks for them here.
         chunks = ledger.chunk_receipts(table)
-        return {(c.row, c.col): c._replace(zones=()) for c in chunks}
+        return {(c.row, c.col): c._replace(zones=ledger.NO_COUNTS) for c in chunks}
 
     def _read_records(self, row_group: int) -> Records:
         try:

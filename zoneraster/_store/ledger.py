@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoneraster._store.zarr_meta import chunk_key
+from zoneraster.arrays import Floats, Ints
 from zoneraster.blobs import PRIVATE, Blobs
 from zoneraster.errors import CorruptStoreError
 
@@ -39,6 +40,22 @@ SCHEMA = pa.schema(
 )
 
 
+class ZoneCounts(NamedTuple):
+    """Pixels of the zones of a chunk, by ascending id, and what they own in square metres: (n,)."""
+
+    zone_id: Ints
+    claimed: Ints
+    owned: Ints
+    contested: Ints
+    area_m2: Floats
+
+
+_KINDS = (np.int64, np.int64, np.int64, np.int64, np.float64)
+NO_COUNTS = ZoneCounts._make(np.zeros(0, kind) for kind in _KINDS)
+# A chunk whose zones have no pixel has a row too.
+_NO_ZONE = ZoneCounts._make(np.zeros(1, kind) for kind in _KINDS)
+
+
 class ChunkReceipt(NamedTuple):
     """What one chunk holds.
 
@@ -50,8 +67,7 @@ class ChunkReceipt(NamedTuple):
         Stored bytes; 0 when no pixel is owned and so nothing is stored.
     crc32c : int
         Of the stored bytes.
-    zones : tuple of (zone id, claimed, owned, contested, area)
-        Pixels, and the owned area in square metres.
+    zones : ZoneCounts
     """
 
     row: int
@@ -59,7 +75,7 @@ class ChunkReceipt(NamedTuple):
     fingerprint: bytes
     nbytes: int
     crc32c: int
-    zones: tuple[tuple[int, int, int, int, float], ...]
+    zones: ZoneCounts
 
     def agrees(self, data: bytes) -> bool:
         """The bytes are those of the receipt."""
@@ -85,8 +101,13 @@ def parse_receipt_name(key: str) -> int | None:
 
 def encode_receipt(chunks: Sequence[ChunkReceipt]) -> bytes:
     """Parquet bytes of a receipt, one row per chunk and zone; equal content, equal bytes."""
-    rows = [(chunk[:5], zone) for chunk in chunks for zone in (chunk.zones or ((0, 0, 0, 0, 0.0),))]
-    columns = list(zip(*((*chunk, *zone) for chunk, zone in rows), strict=True))
+    zones = [chunk.zones if chunk.zones.zone_id.size else _NO_ZONE for chunk in chunks]
+    times = pa.array(np.repeat(np.arange(len(chunks)), [own.zone_id.size for own in zones]))
+    of_chunks = zip(*(chunk[:5] for chunk in chunks), strict=True)
+    columns = [
+        *(pa.array(c, field.type).take(times) for c, field in zip(of_chunks, SCHEMA, strict=False)),
+        *map(np.concatenate, zip(*zones, strict=True)),
+    ]
     table = pa.Table.from_arrays(
         [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
     )
@@ -122,13 +143,18 @@ def chunk_receipts(table: pa.Table) -> Iterator[ChunkReceipt]:
     """Chunks of a receipt's table, in its order."""
     if not table.num_rows:
         return
-    columns = [column.to_pylist() for column in table.columns]
-    rows = list(zip(*columns, strict=True))
     row, col = table["chunk_row"].to_numpy(), table["chunk_col"].to_numpy()
-    cuts = (np.flatnonzero((np.diff(row) != 0) | (np.diff(col) != 0)) + 1).tolist()
-    for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-        zones = tuple(r[5:] for r in rows[a:b] if r[5])
-        yield ChunkReceipt._make((*rows[a][:5], zones))
+    cuts = np.flatnonzero((np.diff(row) != 0) | (np.diff(col) != 0)) + 1
+    starts = np.concatenate([[0], cuts])
+    counts = [column.to_numpy() for column in table.columns[5:]]
+    of_chunks = table.select(range(5)).take(pa.array(starts)).to_pydict()
+    chunks = zip(*of_chunks.values(), starts, [*cuts, table.num_rows], strict=True)
+    for *of_chunk, a, b in chunks:
+        own = slice(a if counts[0][a] else a + 1, b)
+        zones = ZoneCounts._make(
+            column[own].astype(kind) for column, kind in zip(counts, _KINDS, strict=True)
+        )
+        yield ChunkReceipt._make((*of_chunk, zones))
 
 
 def stored_as_promised(blobs: Blobs, chunk: ChunkReceipt) -> bool:

@@ -83,7 +83,7 @@ def _receipts_of(location: Location, digest: str) -> dict[tuple[int, int], ledge
             refuse_changed(location, digest)
             raise
         for chunk in ledger.chunk_receipts(table):
-            found[chunk.row, chunk.col] = chunk._replace(zones=())
+            found[chunk.row, chunk.col] = chunk._replace(zones=ledger.NO_COUNTS)
     return found
 
 
