@@ -299,6 +299,7 @@ def plot(
 )
 @click.option("--by", multiple=True, help="NAME=PATH or NAME=PATH:1,2,3: group by labels.")
 @click.option("--thresholds", multiple=True, help="NAME=PATH:10,30,50: group cumulatively.")
+@click.option("--weights", help="PATH: a raster that weights the values, as people do.")
 @click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
 @_choice("--zones", "claimed", "owned", text="Pixels of several zones: for each, or the owner.")

@@ -148,6 +148,12 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
             f"  {name}: {', '.join(numbers)}",
             f"    taken for granted: {_assumed_text(assumed)}",
         ]
+    if "weights" in audit:
+        lines.append(f"  weights {audit['weights']['assumed']['name']}")
+        lines.append(f"    taken for granted: {_assumed_text(audit['weights']['assumed'])}")
+        for name, met in audit["weights"]["measures"].items():
+            said = f"{_pixels_text(met['valid'])} valid, {_pixels_text(met['without'])} without"
+            lines.append(f"    {name}: {said}, in all {met['total']:,.6g}")
     for name, counts in audit["keys"].items():
         said = ", ".join(f"{_pixels_text(n)} {what}" for what, n in counts.items() if n)
         if said:

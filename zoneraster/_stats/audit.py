@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from zoneraster._stats.families import Rows
 from zoneraster._stats.groups import is_excluded
 from zoneraster._stats.keys import BELOW_CODE, NODATA_CODE, UNKNOWN_CODE, UNLISTED_CODE
 from zoneraster._stats.partial import Partial
@@ -57,20 +59,7 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
     if layout.is_weighted:
         audit["covered"] = number(amount[first].sum())
     kept = number(amount[first & ~excluded].sum())
-    n_lanes = layout.n_lanes
-    audit["measures"] = {
-        measure.name: {
-            "valid": number(partial.valid(m).sum()),
-            "nodata": kept * n_lanes - number(partial.valid(m).sum()),
-            "outside": number(partial.outside[:, m].sum()),
-        }
-        for m, measure in enumerate(layout.measures)
-    }
-    audit["assumed"] = {
-        measure.name: dict(measure.assumed)
-        | ({} if measure.assumed["not_stored"] is None else {"not_stored": partial.not_stored[m]})
-        for m, measure in enumerate(layout.measures)
-    }
+    audit |= _of_measures(partial, layout, kept)
     audit["keys"] = {
         name: {
             what: number(amount[first & (partial.index[:, 2 + k] == code)].sum())
@@ -81,6 +70,43 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         for k, name in enumerate(layout.keys)
     }  # fmt: skip
     return audit
+
+
+def _of_measures(partial: Partial, layout: Layout, kept: float) -> dict[str, Any]:
+    """What of each measure was met, taken for granted and weighted; of `kept` pixels of a lane."""
+    number = float if layout.is_weighted else int
+    audit: dict[str, Any] = {}
+    audit["measures"] = {
+        measure.name: {
+            "valid": number(partial.valid(m).sum()),
+            "nodata": kept * layout.n_lanes - number(partial.valid(m).sum()),
+            "outside": number(partial.outside[:, m].sum()),
+        }
+        for m, measure in enumerate(layout.measures)
+    }
+    audit["assumed"] = {
+        measure.name: dict(measure.assumed)
+        | ({} if measure.assumed["not_stored"] is None else {"not_stored": partial.not_stored[m]})
+        for m, measure in enumerate(layout.measures)
+    }
+    if layout.weights:
+        audit["weights"] = {
+            "assumed": dict(layout.weights),
+            "measures": {
+                measure.name: _weights_met(partial.counted[m])
+                for m, measure in enumerate(layout.measures)
+            },
+        }
+    return audit
+
+
+def _weights_met(counted: Sequence[Rows]) -> dict[str, float]:
+    """Pixels with a value that have a weight, and that have none, and the sum of all weights."""
+    rows = next((rows for rows in counted if "without" in rows), {})
+    return {
+        what: float(np.sum(rows[name])) if name in rows else 0.0
+        for what, name in (("valid", "covered"), ("without", "without"), ("total", "weight"))
+    }
 
 
 def ends_inside(partial: Partial, layout: Layout) -> list[str]:

@@ -26,7 +26,7 @@ from zoneraster.arrays import Bools, Ints
 
 # Pixels of the rows that are cut by keys at a time: their labels and runs stay in the cache.
 _BAND_PIXELS = 2**20
-_EVERYWHERE = 2**40  # a pixel that covers any cell
+EVERYWHERE = 2**40  # a pixel that covers any cell
 # For `cut.refine`: labels that are codes already.
 _AS_THEY_ARE = (np.zeros(0, np.int64), 0)
 
@@ -147,7 +147,7 @@ class Cutter:
         if block is None:
             lut = np.array([NODATA_CODE], np.int64)
             nothing = np.zeros((1, 1), np.uint8)
-            return self._refined(band, width, nothing, (0, 0, _EVERYWHERE), (lut, 0))
+            return self._refined(band, width, nothing, (0, 0, EVERYWHERE), (lut, 0))
         nodata, (row, col, k) = self._task.rasters[raster_number].nodata, block.place
         pixels = block.pixels[0]
         of_values = self._codes[number]

@@ -89,7 +89,8 @@ class Blocks:
     def drop_keys(self, cell: Cell) -> None:
         """Drop blocks of rasters that are no measures, where no later cell needs them."""
         for number, block in enumerate(cell.blocks):
-            is_key = number not in self._task.request.measures
+            request = self._task.request
+            is_key = number not in (*request.measures, request.weights)
             if block is not None and is_key and self._uses[number, block] == 1:
                 self._blocks.pop((number, block), None)
 

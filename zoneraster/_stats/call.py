@@ -14,10 +14,14 @@ from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
     AREA_UNITS,
     DEFAULT,
+    DEFAULT_WITH_WEIGHTS,
     DEFAULT_WITHOUT_VALUES,
+    WEIGHTED,
     Stat,
     Wanted,
+    check_totals,
     check_units,
+    kind_of,
     parse_stats,
     rate_unit,
 )
@@ -64,6 +68,7 @@ def zonal_stats(
     zones: Literal["claimed", "owned"] = "claimed",
     pixels: PixelRule | None = None,
     by: Mapping[str, RasterLike | Key] | None = None,
+    weights: RasterLike | None = None,
     area: str | None = None,
     where: Predicate | None = None,
     roll_up: str | Sequence[str] | None = None,
@@ -91,8 +96,11 @@ def zonal_stats(
         "pixels", "area". There are "pixels",
         "count" (or "valid"), "nodata", "sum", "mean", "min", "max", "range", "var", "std",
         "median", "q0.9" and other quantiles, "majority", "minority", "variety", "histogram",
-        "fractions", "area" (of valid pixels), "pixel_area" (of all), "area_sum", "area_mean", and
-        statistics of your own.
+        "fractions", "area" (of valid pixels), "pixel_area" (of all), "area_sum", "area_mean",
+        with `weights` "weighted_sum", "weighted_mean", "weighted_var", "weighted_std",
+        "weighted_frac",
+        "weight_sum", "weighted_area", "weighted_area_sum", "weighted_area_mean", and statistics of
+        your own.
     zones : {"claimed", "owned"}
         Which pixels a zone has where zones of a store lie over each other: all in it, so that a
         pixel counts for each of them; or those that it owns in the array. Zones that `roll_up`
@@ -103,6 +111,10 @@ def zonal_stats(
         are weighted, and counts are covered pixels. By default those that the store was burned by.
     by : mapping of name to Raster or Key, optional
         Rasters that split the zones by their labels, see `labels` and `thresholds`.
+    weights : path, DataArray or Raster, optional
+        A raster that weights the values of each pixel, such as people or the share of a crop, for
+        "weighted_sum", "weighted_mean" and their like; on any lattice that values may have. Pixels
+        without a weight count for none of these, and are counted in the audit.
     area : {"m2", "ha", "km2"}, optional
         Unit of areas, "m2" by default; a warning where no statistic has one. Area sums of a rate
         take the unit of the rate, where its units tell one.
@@ -162,6 +174,8 @@ def zonal_stats(
     location = Location.of(store, storage_options)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
+        if weights is not None:
+            stats = DEFAULT_WITH_WEIGHTS
         if area is not None and "area" not in stats:
             stats = (*stats, "area")
     if zones not in {"claimed", "owned"}:
@@ -171,7 +185,7 @@ def zonal_stats(
             "zones='owned' has the pixels of the array as it was burned: leave out "
             f"pixels={pixels!r}"
         )
-    wanted = parse_stats(stats, has_values=values is not None)
+    wanted = parse_stats(stats, has_values=values is not None, has_weights=weights is not None)
     unit = _area_unit(area, wanted)
     if resample is not None:
         check_method(resample)
@@ -188,9 +202,10 @@ def zonal_stats(
         source = source.claimed(table, names.known(table))
     runs = source.open()
     measures = [] if values is None else open_measures(values)
-    rasters = gather_rasters(runs.grid, runs.chunks, measures, by or {}, where, resample)
+    rasters = gather_rasters(runs.grid, runs.chunks, measures, by or {}, where, resample, weights)
     layout = _layout(wanted, measures, rasters, by or {}, unit, names)
     layout = replace(layout, are_claimed=source.are_claimed, rule=source.rule)
+    layout = replace(layout, weights=_assumed_weights(rasters, wanted))
     _check_weighted(layout, table)
     _check_columns(table, layout, key)
     request, tasks = _plan(source, rasters, layout, exact=exact)
@@ -211,7 +226,7 @@ def _area_unit(area: str | None, wanted: Wanted) -> str:
         return "m2"
     if area not in AREA_UNITS:
         raise ValuesError(f"area must be one of {', '.join(AREA_UNITS)}, not {area!r}")
-    if not {"area", "pixel_area", "area_sum"} & {*wanted.names}:
+    if not any(kind_of(name).startswith("area") for name in wanted.names):
         warn(
             f"area={area!r} changes nothing: none of {', '.join(wanted.names)} is an area; ask for "
             "'area' (of pixels with a value) or 'pixel_area' (of all)"
@@ -275,6 +290,23 @@ def _reach(raster: Grid, store: Grid) -> str:
             "% 360 - 180).sortby('lon') brings them to -180 to 180"
         )
     return said
+
+
+def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
+    """What is taken for granted of the weights: JSON, hence Any; refuses totals that are not."""
+    if rasters.weights is None:
+        return {}
+    if not {*WEIGHTED} & {*wanted.names}:
+        warn(
+            f"weights= changes nothing: none of {', '.join(wanted.names)} is weighted; ask for "
+            f"{', '.join(WEIGHTED[:2])} or the like"
+        )
+    opened, placement = rasters.rasters[rasters.weights], rasters.placements[rasters.weights]
+    method = method_of(opened)
+    check_totals(opened.name, opened.units, factor=placement.factor, method=method)
+    assumed = rasters.assumed(rasters.weights, opened)
+    del assumed["not_stored"]  # counted for measures alone
+    return {"name": opened.name, **assumed}
 
 
 def _check_weighted(layout: Layout, table: Any) -> None:  # Any: an Arrow table
@@ -342,6 +374,7 @@ def _plan(
         where=rasters.where,
         dims=tuple(c.size for c in layout.dims.values()),
         with_area=layout.with_area,
+        weights=rasters.weights,
     )
     return request, tasks
 

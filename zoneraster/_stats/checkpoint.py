@@ -259,6 +259,7 @@ def _request_digest(request: Request) -> tuple[bytes, bytes]:
         [(i, k.listed, k.cumulative, k.nodata == "error", k.unlisted == "error")
          for i, k in request.keys],
         [[family.said() for family in own] for own in request.families], request.zones.said(),
+        *([request.weights] if request.weights is not None else []),
     ]  # fmt: skip
     options = hashlib.blake2b(repr(said).encode(), digest_size=8).digest()
     digest = hashlib.blake2b(digest_size=16)

@@ -53,6 +53,8 @@ class Rasters:
         Over numbers of rasters.
     grid : Grid
         Of the store.
+    weights : int or None
+        Number of the one that weights the measures.
     """
 
     rasters: tuple[OpenRaster, ...]
@@ -62,6 +64,7 @@ class Rasters:
     keys: tuple[tuple[int, Key], ...]
     where: Predicate | None
     grid: Grid
+    weights: int | None = None
 
     def assumed(self, number: int, opened: OpenRaster) -> dict[str, Any]:
         """What is taken for granted of a measure, opened as it is: JSON, hence Any."""
@@ -140,6 +143,7 @@ def gather_rasters(
     by: Mapping[str, RasterLike | Key],
     where: Predicate | None,
     resample: str | None,
+    weights: RasterLike | None = None,
 ) -> Rasters:
     """Open rasters of keys and conditions, align all with the store, and keep each once.
 
@@ -154,7 +158,9 @@ def gather_rasters(
     by : mapping of name to Raster or Key
     where : Predicate or None
     resample : str or None
-        Method for measures that do not fit the store's grid; labels then take the nearest pixel.
+        Method for measures and weights that do not fit the store's grid; labels then take the
+        nearest pixel.
+    weights : Raster, optional
 
     Raises
     ------
@@ -174,17 +180,20 @@ def gather_rasters(
         (number_of(key.raster), replace(key, raster=Raster(label_of(key.raster.source))))
         for key in keys
     ]
-    if where is not None and not isinstance(where, Predicate):
-        raise ValuesError(
-            f"where={label_of(where)} is no condition: compare a raster, e.g. zr.Raster(path) >= 30"
-        )
+    of_weights = None
+    if weights is not None:
+        asked = as_raster(weights)
+        of_weights = kept.number_of(_open_flat(asked), asked, resample, of_values)
+    _check_condition(where)
     bound = None if where is None else where.bound(number_of)
     fine = common_fineness(kept.rasters) if of_values is None else of_values
     placements = tuple(place(one, fine, chunks) for one in kept.rasters)
     rasters = tuple(one.opened for one in kept.rasters)
     for number in of_measures:
         _check_overlap(rasters[number], placements[number], grid, fine)
-    return Rasters(rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound, grid)
+    return Rasters(
+        rasters, placements, fine, tuple(of_measures), tuple(of_keys), bound, grid, of_weights
+    )
 
 
 class _Kept:
@@ -208,13 +217,20 @@ class _Kept:
         return self._numbers[key]
 
 
+def _check_condition(where: object) -> None:
+    if where is not None and not isinstance(where, Predicate):
+        raise ValuesError(
+            f"where={label_of(where)} is no condition: compare a raster, e.g. zr.Raster(path) >= 30"
+        )
+
+
 def _open_flat(asked: Raster) -> OpenRaster:
     """The raster of a key or a condition."""
     opened = open_raster(asked)
     if opened.dims:
         raise ValuesError(
-            f"{opened.label} has extra dimensions {opened.dims}, which keys and predicates "
-            "must not have: choose, e.g. zr.Raster(..., band=1) or array.isel(...)"
+            f"{opened.label} has extra dimensions {opened.dims}, which keys, predicates and "
+            "weights must not have: choose, e.g. zr.Raster(..., band=1) or array.isel(...)"
         )
     return opened
 

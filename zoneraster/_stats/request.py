@@ -67,6 +67,8 @@ class Layout:
         Zones have all pixels that they claim, also those that others own.
     rule : {"centre", "touched", "fraction"}, optional
         By which rule zones have pixels, where it is another than that of the array.
+    weights : mapping
+        What is taken for granted of the raster of weights; empty without one. JSON, hence Any.
     """
 
     wanted: Wanted
@@ -79,6 +81,7 @@ class Layout:
     fine: int
     are_claimed: bool = False
     rule: PixelRule | None = None
+    weights: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_weighted(self) -> bool:
@@ -136,6 +139,8 @@ class Request:
         Sizes of the extra dimensions of the measures.
     with_area : bool
         Add up the areas of all pixels too.
+    weights : int, optional
+        The raster that weights the measures.
     only : (n,) int64, optional
         Zone ids that this pass looks at, ascending; others are passed over. None for all.
     """
@@ -151,6 +156,7 @@ class Request:
     where: Predicate | None
     dims: tuple[int, ...]
     with_area: bool
+    weights: int | None = None
     only: Ints | None = None
 
     @property

@@ -19,10 +19,10 @@ import numpy as np
 from zoneraster._build import ChunkRuns
 from zoneraster._grid import Window, row_areas
 from zoneraster._stats.audit import pixels_of_zones
-from zoneraster._stats.bands import Cutter
+from zoneraster._stats.bands import EVERYWHERE, Cutter
 from zoneraster._stats.blocks import Blocks
 from zoneraster._stats.cut import count_pixels
-from zoneraster._stats.families import Band, Leaves, Values, sorted_rows
+from zoneraster._stats.families import Band, Leaves, Place, Values, sorted_rows
 from zoneraster._stats.keys import NODATA_CODE, UNLISTED_CODE, Key
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.planes import ZoneSource
@@ -213,6 +213,7 @@ def _areas(request: Request, cell: Cell) -> Floats:
 def _add_values(counting: _Counting, cell: Cell, bands: Sequence[Band], *, is_last: bool) -> None:
     """Hand the values below some bands to the families of all measures, lane by lane."""
     task, request = counting.task, counting.task.request
+    weights = _weights_of(counting, cell)
     for m, number in enumerate(request.measures):
         if not request.families[m]:
             continue
@@ -229,12 +230,27 @@ def _add_values(counting: _Counting, cell: Cell, bands: Sequence[Band], *, is_la
                     raster.label, lane, bands, cell.window.width, pixels, held.place,
                     raster.nodata, _areas(request, cell), counting.slots.skip,
                     counting.slots.keys_of, functools.partial(_is_whole, counting),
+                    weights,
                 )  # fmt: skip
                 accumulators = counting.accumulators[m]
                 for family, into in zip(request.families[m], accumulators, strict=True):
                     family.add(into, values)
             if is_last and len(blocks) > 1:
                 counting.blocks.forget(cell, number, lanes)
+
+
+def _weights_of(counting: _Counting, cell: Cell) -> tuple[Floats, Place] | None:
+    """Weights of a cell, NaN where there are none, and where the cell lies in them."""
+    number = counting.task.request.weights
+    if number is None:
+        return None
+    held, nodata = counting.blocks.get(cell, number), counting.task.rasters[number].nodata
+    if held is None:
+        return np.full((1, 1), np.nan), (0, 0, EVERYWHERE)
+    pixels = held.pixels[0].astype(np.float64)
+    if nodata is not None:
+        pixels[held.pixels[0] == nodata] = np.nan
+    return pixels, held.place
 
 
 def _partial_of(counting: _Counting) -> Partial:

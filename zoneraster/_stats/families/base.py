@@ -56,6 +56,7 @@ class Piece(NamedTuple):
     share: Floats | None
     place: Place
     row_area: Floats
+    weights: tuple[Floats, Place] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class Values:
     is_whole : callable
         Which slots are groups that get no more values than these, as far as is known, (slots,)
         bool.
+    weights : (pixels, place), optional
+        (h, w) float64 of a raster of weights, NaN where it has none, and where the cell lies in it.
     """
 
     label: str
@@ -97,6 +100,7 @@ class Values:
     skip: Bools
     keys_of: Callable[[Ints], Ints]
     is_whole: Callable[[], Bools]
+    weights: tuple[Floats, Place] | None = None
 
     @property
     def n_slots(self) -> int:
@@ -115,12 +119,19 @@ class Values:
 
     def pieces(self) -> Iterator[Piece]:
         """Band after band."""
-        row, col, k = self.place
         for band in self.bands:
+            weights = self.weights and (self.weights[0], _moved(self.weights[1], band.row))
             rows = slice(band.row, band.row + band.ptr.size - 1)
             runs = (band.ptr, band.begin, band.slot, self.width)
             share = band.share if band.share.size else None
-            yield Piece(runs, share, (row + band.row, col, k), self.row_area[rows])
+            place = _moved(self.place, band.row)
+            yield Piece(runs, share, place, self.row_area[rows], weights)
+
+
+def _moved(place: Place, rows: int) -> Place:
+    """Where some rows of a cell begin."""
+    row, col, k = place
+    return row + rows, col, k
 
 
 class Leaves(NamedTuple):

@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from zoneraster._stats.families import classes, moments
+from zoneraster._stats.families import classes, moments, weighted
 from zoneraster._stats.families.base import Family
 from zoneraster._stats.families.classes import Classes
 from zoneraster._stats.families.custom import Custom, Stat
 from zoneraster._stats.families.moments import Moments
 from zoneraster._stats.families.order import order_family, quantile_of
 from zoneraster._stats.families.parts import Parts
+from zoneraster._stats.families.weighted import Weighted, WeightedClasses
 from zoneraster.errors import ValuesError
 
+WEIGHTED = (*weighted.STATISTICS, weighted.FRACTIONS.name)
 DEFAULT = ("count", "sum", "mean")
 DEFAULT_WITHOUT_VALUES = ("pixels", "area")
+DEFAULT_WITH_WEIGHTS = ("count", "weighted_sum", "weighted_mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ class Wanted:
             found.append(Classes(dtype))
         elif quantiles:
             found.append(order_family(quantiles, dtype, few=few, merges=merges, exact=exact))
+        if any(name in weighted.STATISTICS for name in self.names):
+            found.append(Weighted())
+        if weighted.FRACTIONS.name in self.names:
+            found.append(WeightedClasses(dtype))
         if self.custom:
             found.append(Custom(self.custom))
         return tuple(found)
@@ -75,13 +82,15 @@ class Wanted:
 
 def kind_of(name: str) -> str:
     """Of which kind the unit of a statistic is, see `units.unit_of`."""
-    record = moments.STATISTICS.get(name) or classes.STATISTICS.get(name)
-    if record is not None:
-        return record.kind
+    for records in (moments.STATISTICS, classes.STATISTICS, weighted.STATISTICS):
+        if name in records:
+            return records[name].kind
     return "" if quantile_of(name) is None else "value"
 
 
-def parse_stats(stats: Sequence[str | Stat] | str | Stat, *, has_values: bool) -> Wanted:
+def parse_stats(
+    stats: Sequence[str | Stat] | str | Stat, *, has_values: bool, has_weights: bool = False
+) -> Wanted:
     """Check names of statistics.
 
     Raises
@@ -90,7 +99,7 @@ def parse_stats(stats: Sequence[str | Stat] | str | Stat, *, has_values: bool) -
         For unknown names, names given twice, and those that need values where there are none.
     """
     given = [stats] if isinstance(stats, str | Stat) else list(stats)
-    known = (*moments.STATISTICS, *classes.STATISTICS)
+    known = (*moments.STATISTICS, *classes.STATISTICS, *WEIGHTED)
     names, custom = [], []
     for stat in given:
         if isinstance(stat, Stat):
@@ -107,6 +116,8 @@ def parse_stats(stats: Sequence[str | Stat] | str | Stat, *, has_values: bool) -
                 f"statistic {stat!r} needs values, and values=None: give a raster, or ask only for "
                 f"{', '.join(moments.OF_PIXELS)}"
             )
+        if not has_weights and stat in WEIGHTED:
+            raise ValuesError(f"statistic {stat!r} needs weights: give a raster, weights=...")
         names.append(stat)
     twice = {name for name in names if names.count(name) > 1}
     if twice or not names:

@@ -111,21 +111,36 @@ def check_units(
             "ask for 'area_sum' (the total) or 'area_mean', or set its units with "
             "zr.Raster(..., units='') where they are wrong"
         )
+    if "sum" in wanted:
+        check_totals(name, units, factor=factor, method=method)
     is_total = bool(_PER_PIXEL.search(units or ""))
-    if is_total and factor > 1 and "sum" in wanted:
-        raise ValuesError(
-            f"{name!r} ({units}) holds a total in each pixel, and its pixels are {factor:g} times "
-            "as wide as the store's, so that each would be added several times: divide it by the "
-            "area of its pixels and ask for 'area_sum', or build a store on its grid"
-        )
-    if is_total and method not in (None, "sum") and "sum" in wanted:
-        raise ValuesError(
-            f"{name!r} ({units}) holds a total in each pixel, and resampling by {method!r} does "
-            "not keep totals: give resample='sum', which does, or build a store on its grid"
-        )
     if is_total and ("area_sum" in wanted or "area_mean" in wanted):
         raise ValuesError(
             f"{name!r} ({units}) is a total per pixel, which must not be multiplied by areas: ask "
             "for 'sum' and 'mean', or set its units with zr.Raster(..., units='') where they are "
             "wrong"
+        )
+
+
+def check_totals(name: str, units: str | None, *, factor: float, method: str | None) -> None:
+    """Refuse totals of pixels that would be added several times, or that resampling has changed.
+
+    Parameters as in `check_units`.
+
+    Raises
+    ------
+    ValuesError
+    """
+    if not _PER_PIXEL.search(units or ""):
+        return
+    if factor > 1:
+        raise ValuesError(
+            f"{name!r} ({units}) holds a total in each pixel, and its pixels are {factor:g} times "
+            "as wide as the store's, so that each would be added several times: divide it by the "
+            "area of its pixels and ask for 'area_sum', or build a store on its grid"
+        )
+    if method not in (None, "sum"):
+        raise ValuesError(
+            f"{name!r} ({units}) holds a total in each pixel, and resampling by {method!r} does "
+            "not keep totals: give resample='sum', which does, or build a store on its grid"
         )
