@@ -366,6 +366,7 @@ def test_everything_that_is_asked_for_is_in_the_name_of_a_partial(task: StatsTas
         "where": [None, replace(request.where, value=4), replace(request.where, how="<")],  # type: ignore[type-var]
         "dims": [(1,)],
         "with_area": [not request.with_area],
+        "weights": [1],
     }
     assert isinstance(request.where, Comparison)
     # The zones are told by the fingerprints of their chunks, and `only` by the families.

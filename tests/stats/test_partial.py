@@ -34,6 +34,15 @@ def test_the_reference_lists_the_columns_of_partials(tmp_path: Path) -> None:
             by={"class": raster(CLASSES)},
             checkpoint=tmp_path / "kept",
         )
+    for stats in ("median", "weighted_mean", "weighted_frac"):
+        zr.zonal_stats(
+            store,
+            raster(VALUES),
+            stats=stats,
+            weights=raster(VALUES) if stats != "median" else None,
+            pixels="fraction",
+            checkpoint=tmp_path / "kept",
+        )
     for path in (tmp_path / "kept").rglob("*.parquet"):
         found |= set(pq.read_schema(path).names)
     assert found == said
