@@ -75,11 +75,17 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
 def _of_measures(partial: Partial, layout: Layout, kept: float) -> dict[str, Any]:
     """What of each measure was met, taken for granted and weighted; of `kept` pixels of a lane."""
     number = float if layout.is_weighted else int
+
+    def without_value(m: int) -> float:
+        left = kept * layout.n_lanes - number(partial.valid(m).sum())
+        # Sums of covered parts are rounded.
+        return max(left, 0.0) if layout.is_weighted else left
+
     audit: dict[str, Any] = {}
     audit["measures"] = {
         measure.name: {
             "valid": number(partial.valid(m).sum()),
-            "nodata": kept * layout.n_lanes - number(partial.valid(m).sum()),
+            "nodata": without_value(m),
             "outside": number(partial.outside[:, m].sum()),
         }
         for m, measure in enumerate(layout.measures)

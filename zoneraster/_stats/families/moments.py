@@ -97,6 +97,12 @@ def _record(
     return Statistic(name, formula, lambda sums, group: {"": column(sums, group)}, needs, kind)
 
 
+def _left(pixels: Numbers, n: Numbers) -> Numbers:
+    """Pixels without a value; sums of covered parts may differ by their rounding."""
+    left = pixels - n
+    return np.maximum(left, 0.0) if left.dtype.kind == "f" else left
+
+
 # Accumulators beside count and sum, and the columns of `Sums` that they are.
 NEEDS = {
     "extremes": ("lowest", "highest"),
@@ -109,7 +115,7 @@ STATISTICS: dict[str, Statistic[Sums]] = {
         _record("pixels", "N", lambda s, g: g.pixels, kind=""),
         _record("count", "n", lambda s, g: s.n, kind=""),
         _record("valid", "n", lambda s, g: s.n, kind=""),
-        _record("nodata", "N - n", lambda s, g: g.pixels - s.n, kind=""),
+        _record("nodata", "N - n", lambda s, g: _left(g.pixels, s.n), kind=""),
         _record("sum", "sum x_i", lambda s, g: s.sums(), kind="total"),
         _record("mean", "sum x_i / n", lambda s, g: s.per_value(s.sums())),
         _record("min", "least x_i", lambda s, g: s.told(s.lowest), "extremes"),
