@@ -208,6 +208,11 @@ def test_the_figure_of_the_burn_rule_is_what_the_rule_burns() -> None:
     assert drawn == (ROOT / "docs" / "explanation" / "burn-rule.svg").read_text()
 
 
+def test_the_figure_of_the_pixel_rules_is_what_cells_says() -> None:
+    drawn = script("draw_rules.py")["figure"]()
+    assert drawn == (ROOT / "docs" / "explanation" / "rules.svg").read_text()
+
+
 REDRAW = "run python docs/explanation/draw_architecture.py"
 
 
