@@ -345,22 +345,35 @@ def stats(
 @main.command()
 @_store_argument
 @click.argument("output", type=click.Path(path_type=Path))
+@click.argument("values", nargs=-1)
 @_pixels_option
 @click.option("--window", nargs=4, type=int, help="Rows and columns: ROW0 ROW1 COL0 COL1.")
 @click.option("--zones", callback=words.words_of, help="Keys, with commas: only these zones.")
+@click.option("--resample", help="nearest, average, ...: for rasters on another lattice.")
 @_overwrite_option
 @_json_option
-def cells(store: str, output: Path, overwrite: bool, as_json: bool, **options: Any) -> None:
-    """Write the pixels of all zones of STORE to OUTPUT, a .parquet: stretches of rows."""
+def cells(
+    store: str,
+    output: Path,
+    values: tuple[str, ...],
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write the pixels of all zones of STORE to OUTPUT, a .parquet.
+
+    Stretches of rows, or with VALUES ([NAME=]PATH ...) a row for each pixel with their values.
+    """
     from zoneraster.output import write_cells  # noqa: PLC0415 - keep the other verbs quick
 
     check_output(output, suffixes=(".parquet",), overwrite=overwrite)
     with replacing(output) as new:
-        n = write_cells(zr.cells(store, **options), new)
+        n = write_cells(zr.cells(store, words.measures_of(values), **options), new)
+    what = "pixels" if values else "stretches"
     if as_json:
-        _print({"output": str(output), "stretches": n}, as_json=True)
+        _print({"output": str(output), what: n}, as_json=True)
     else:
-        click.echo(f"{output}: {n:,} stretches of pixels")
+        click.echo(f"{output}: {n:,} {'pixels' if values else 'stretches of pixels'}")
 
 
 @main.command()

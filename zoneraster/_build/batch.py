@@ -135,7 +135,7 @@ class ChunkCells(NamedTuple):
     col1: Ints
     fraction: Floats
 
-    def take(self, some: npt.NDArray[np.bool_]) -> ChunkCells:
+    def take(self, some: npt.NDArray[np.bool_] | Ints) -> ChunkCells:
         """Some of them."""
         return ChunkCells(
             self.zone_id[some], self.row[some], self.col0[some], self.col1[some],

@@ -45,15 +45,6 @@ def _sort_ends(a, b, end, starts, ends):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _are_apart(m, end, starts):  # type: ignore[no-untyped-def]
-    """Whether none of a row's spans overlap."""
-    apart = True
-    for i in range(1, m):
-        apart &= end[starts[i - 1] & 0xFFFFFFFF] <= starts[i] >> 32
-    return apart
-
-
-@inlined
 def _group_end(a, m, end, starts):  # type: ignore[no-untyped-def]
     """Where the spans stop that overlap span `a`, or one of those that do, or one of those ..."""
     b, stop = a + 1, np.int64(end[starts[a] & 0xFFFFFFFF])
@@ -202,9 +193,10 @@ def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ign
 
     Notes
     -----
-    In a row, a zone has what its spans cover together less the runs that it owns. Stretches of all
-    zones are handed to planes as intervals are to rooms: by first column, each to one that is free,
-    so that there are as many planes as pixels are covered at most.
+    In a group of spans that overlap, a zone has what its spans cover together less the runs that it
+    owns. Where no more than two spans lie over each other, one of the two has what they share.
+    Stretches of all zones are handed to planes as intervals are to rooms: by first column, each to
+    one that is free, so that there are as many planes as pixels are covered at most.
     """
     run_ptr, start, value = runs
     height = run_ptr.size - 1
@@ -217,53 +209,124 @@ def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ign
     head, after = np.full(n_zones, -1, np.int64), np.empty(widest, np.int64)
     n = n_planes = 0
     for r in range(row_ptr.size - 1):
-        s0, m = row_ptr[r], row_ptr[r + 1] - row_ptr[r]
-        _sort_starts(s0, m, first, starts)
-        if _are_apart(m, end, starts):
-            continue
-        own0, own1 = run_ptr[r], run_ptr[r + 1]
-        for j in range(own1 - 1, own0 - 1, -1):
-            if value[j] > 0:
-                after[j - own0] = head[value[j] - 1]
-                head[value[j] - 1] = j
-        n_before, i = n, 0
-        # By zone, and as they are sorted already, by first column, within one.
-        by_zone = starts[:m] & 0xFFFFFFFF
-        by_zone = by_zone[np.argsort(zone[by_zone], kind="mergesort")]
+        m = row_ptr[r + 1] - row_ptr[r]
+        _sort_starts(row_ptr[r], m, first, starts)
+        n_before, i, j, own1 = n, 0, run_ptr[r], run_ptr[r + 1]
+        if n + m + own1 - j > row.size:
+            room = n + m + own1 - j
+            row, left, right = grown(row, room), grown(left, room), grown(right, room)
+            owner, plane = grown(owner, room), grown(plane, room)
         while i < m:
-            s = by_zone[i]
-            z, x, stop = zone[s], first[s], end[s]
-            i += 1
-            while i < m:
-                s = by_zone[i]
-                if zone[s] != z or first[s] > stop:
-                    break
-                stop = max(stop, end[s])
-                i += 1
-            if n + own1 - own0 + 1 > row.size:
-                room = n + own1 - own0 + 1
-                row, left, right = grown(row, room), grown(left, room), grown(right, room)
-                owner, plane = grown(owner, room), grown(plane, room)
-            while x < stop:
-                j = head[z]
-                upto = stop if j < 0 else min(stop, start[j])
-                if x < upto:
-                    row[n], left[n], right[n], owner[n] = r, x, upto, z
-                    n += 1
-                if j < 0 or start[j] >= stop:
-                    break
-                x = start[j + 1] if j + 1 < own1 else np.int32(width)
-                head[z] = after[j - own0]
-        for j in range(own0, own1):
-            if value[j] > 0:
-                head[value[j] - 1] = -1
-        n_planes = _to_planes(left, right, plane, n_before, n, n_planes)
+            stop_at = _group_end(i, m, end, starts)
+            if stop_at == i + 1:
+                i = stop_at
+                continue
+            # The run in which the group begins.
+            while j + 1 < own1 and start[j + 1] <= starts[i] >> 32:
+                j += 1
+            if _is_chain(i, stop_at, end, starts):
+                before = starts[i] & 0xFFFFFFFF
+                for k in range(i + 1, stop_at):
+                    # Each span shares pixels with the one before that reaches furthest.
+                    s, x = starts[k] & 0xFFFFFFFF, starts[k] >> 32
+                    while j + 1 < own1 and start[j + 1] <= x:
+                        j += 1
+                    if zone[s] != zone[before] and x < end[before]:
+                        row[n], left[n], right[n] = r, x, min(end[s], end[before])
+                        owner[n] = zone[s] if value[j] - 1 == zone[before] else zone[before]
+                        n += 1
+                    if end[s] > end[before]:
+                        before = s
+            else:
+                n = _uncovered(
+                    starts[i:stop_at], first, end, zone, (start, value, j, own1, width),
+                    (head, after), r, (row, left, right, owner), n,
+                )  # fmt: skip
+            i = stop_at
+        if n > n_before:
+            n_planes = _to_planes(left, right, plane, n_before, n, n_planes)
     return _planes_of(row[:n], left[:n], right[:n], owner[:n], plane[:n], n_planes, height, width)
+
+
+@inlined
+def _is_chain(a, b, end, starts):  # type: ignore[no-untyped-def]
+    """Whether no more than two of the spans ``[a, b)`` lie over each other anywhere."""
+    longest, other = np.int64(end[starts[a] & 0xFFFFFFFF]), np.int64(0)
+    chain = True
+    for i in range(a + 1, b):
+        chain &= other <= starts[i] >> 32
+        stop = np.int64(end[starts[i] & 0xFFFFFFFF])
+        longest, other = max(longest, stop), max(other, min(longest, stop))
+    return chain
+
+
+@kernel
+def _uncovered(group, first, end, zone, runs, lists, r, out, n):  # type: ignore[no-untyped-def]
+    """Append what zones of a group of spans have of it without the runs that they own.
+
+    Parameters
+    ----------
+    group : (m,) int64
+        Spans, as `_sort_starts` leaves them.
+    runs : (start, value, j, own1, width)
+        Those of the row; `j` is the one in which the group begins.
+    lists : (head, after)
+        Room for the runs of each zone: (n_zones,) int64, all -1, and (runs of a row,) int64.
+    r : int
+    out, n : stretches so far, with room
+    """
+    start, value, own0, own1, width = runs
+    head, after = lists
+    row, left, right, owner = out
+    last = own0
+    most = np.int64(0)
+    for key in group:
+        most = max(most, np.int64(end[key & 0xFFFFFFFF]))
+    while last < own1 and start[last] < most:
+        last += 1
+    for j in range(last - 1, own0 - 1, -1):
+        if value[j] > 0:
+            after[j - own0] = head[value[j] - 1]
+            head[value[j] - 1] = j
+    # By zone, and as they are sorted already, by first column, within one.
+    by_zone = group & 0xFFFFFFFF
+    by_zone = by_zone[np.argsort(zone[by_zone], kind="mergesort")]
+    i = 0
+    while i < by_zone.size:
+        s = by_zone[i]
+        z, x, stop = zone[s], first[s], end[s]
+        i += 1
+        while i < by_zone.size:
+            s = by_zone[i]
+            if zone[s] != z or first[s] > stop:
+                break
+            stop = max(stop, end[s])
+            i += 1
+        while x < stop:
+            j = head[z]
+            upto = stop if j < 0 else min(stop, max(start[j], x))
+            if x < upto:
+                row[n], left[n], right[n], owner[n] = r, x, upto, z
+                n += 1
+            if j < 0 or start[j] >= stop:
+                break
+            x = max(x, start[j + 1] if j + 1 < own1 else np.int32(width))
+            head[z] = after[j - own0]
+    for j in range(own0, last):
+        if value[j] > 0:
+            head[value[j] - 1] = -1
+    return n
 
 
 @kernel
 def _to_planes(left, right, plane, a, b, n_planes):  # type: ignore[no-untyped-def]
     """Give each stretch ``[a, b)`` of a row a plane; returns how many there are by then."""
+    apart = True
+    for i in range(a + 1, b):
+        apart &= right[i - 1] <= left[i]
+    if apart:
+        plane[a:b] = 0
+        return max(n_planes, 1 if b > a else 0)
     begins = a + np.argsort(left[a:b], kind="mergesort")
     ends = a + np.argsort(right[a:b], kind="mergesort")
     free, n_free, used, e = np.empty(b - a, np.int32), 0, 0, 0
@@ -284,8 +347,16 @@ def _to_planes(left, right, plane, a, b, n_planes):  # type: ignore[no-untyped-d
 @kernel
 def _planes_of(row, left, right, owner, plane, n_planes, height, width):  # type: ignore[no-untyped-def]
     """Runs of all planes, row by row."""
-    order = np.argsort(left, kind="mergesort")
-    order = order[np.argsort(plane[order].astype(np.int64) * height + row[order], kind="mergesort")]
+    order = np.arange(row.size)
+    in_order = True
+    for i in range(1, row.size):
+        in_order &= plane[i] == plane[i - 1] and (
+            row[i] > row[i - 1] or (row[i] == row[i - 1] and left[i] > left[i - 1])
+        )
+    if not in_order:
+        order = np.argsort(left, kind="mergesort")
+        line = plane[order].astype(np.int64) * height + row[order]
+        order = order[np.argsort(line, kind="mergesort")]
     room = n_planes * height + 2 * row.size
     run_ptr = np.zeros(n_planes * height + 1, np.int64)
     start, value = np.empty(room, np.int32), np.empty(room, np.int32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from zoneraster._stats.families import (
     rate_unit,
 )
 from zoneraster._stats.groups import Groups
-from zoneraster._stats.inputs import Rasters, gather_rasters, open_measures
+from zoneraster._stats.inputs import Rasters, ValuesLike, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._stats.loop import Loop
 from zoneraster._stats.planes import ZoneSource
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 else:
     pd = Later("pandas")
 
-ValuesLike: TypeAlias = RasterLike | Mapping[str, RasterLike] | None
 # With no more values than this, quantiles count whole values at once.
 _FEW_PIXELS = 2**20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,10 @@ from zoneraster.errors import ValuesError
 
 # The average of two labels is no label.
 _LABEL_METHOD = "nearest"
+
+
+# What is reduced.
+ValuesLike: TypeAlias = RasterLike | Mapping[str, RasterLike] | None
 
 
 @dataclass(frozen=True, slots=True)
