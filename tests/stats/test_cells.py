@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import shapely
+import xarray as xr
 from click.testing import CliRunner
 
 import zoneraster as zr
@@ -176,3 +178,82 @@ def test_the_command_line_writes_parquet(store: Path, tmp_path: Path) -> None:
     assert pd.read_parquet(path).equals(known)
     assert run.output == f"{path}: {len(known):,} stretches of pixels\n"
     assert [p.name for p in tmp_path.iterdir()] == ["cells.parquet"]
+
+
+# ---- with values ---------------------------------------------------------------------------------
+
+
+def raster(values: npt.NDArray[Any], grid: zr.Grid = GRID, **attrs: Any) -> xr.DataArray:
+    coords = {"y": grid.y_centres(), "x": grid.x_centres()}
+    array = xr.DataArray(values, coords=coords, dims=("y", "x"), name="v")
+    return array.assign_attrs(crs="EPSG:32633", **attrs)
+
+
+@pytest.mark.parametrize("rule", ["centre", "touched", "fraction"])
+def test_a_row_for_each_pixel_has_its_values(
+    store: Path, monkeypatch: pytest.MonkeyPatch, rule: Any
+) -> None:
+    # The function hides its room.
+    monkeypatch.setattr(sys.modules["zoneraster._stats.cells"], "_ROWS", 50)
+    values = np.arange(GRID.height * GRID.width, dtype="int32").reshape(GRID.shape)
+    coarse = zr.Grid(GRID.crs, (200, 0, 500_000, 0, -200, 2_300), (11, 15))
+    given = {"v": raster(values, _FillValue=77), "w": raster(np.ones(coarse.shape), coarse)}
+    reader = zr.cells(store, given, pixels=rule)
+    assert reader.schema.names == ["name", "x", "y", "area_m2", "fraction", "v", "w"]
+    table = reader.read_pandas()
+    stretches = zr.cells(store, pixels=rule).read_pandas()
+    ids = {name: i for i, name in enumerate(zones()["name"], start=1)}
+    expected = [
+        (zone, row, col, share)
+        for zone, row, col0, col1, share in stretches.itertuples(index=False)
+        for col in range(col0, col1)
+    ]
+    found = zip(
+        table["name"].map(ids), GRID.height - 1 - (table["y"] // 100).astype(int),
+        ((table["x"] - 500_000) // 100).astype(int), table["fraction"], strict=True,
+    )  # fmt: skip
+    assert [*found] == expected
+    at = np.array([values[row, col] for _, row, col, _ in expected])
+    assert table["v"].isna().equals(pd.Series(at == 77))
+    assert table["v"].dropna().tolist() == at[at != 77].tolist()
+    assert (table["area_m2"] == 10_000).all()
+    # The other raster ends before the last row and columns.
+    beyond = np.array([row >= 22 or col >= 30 for _, row, col, _ in expected])
+    assert beyond.any()
+    assert table["w"].isna().to_numpy().tolist() == beyond.tolist()
+
+
+def test_samples_add_up_to_the_statistics(store: Path) -> None:
+    values = np.random.default_rng(3).random(GRID.shape)
+    table = zr.cells(store, raster(values), pixels="fraction").read_pandas()
+    stats = zr.zonal_stats(store, raster(values), pixels="fraction", stats=["sum", "area"])
+    sums = (table["v"] * table["fraction"]).groupby(table["name"]).sum()
+    areas = (table["area_m2"] * table["fraction"]).groupby(table["name"]).sum()
+    assert np.allclose(sums, stats.loc[sums.index, "sum"], rtol=1e-12)
+    assert np.allclose(areas, stats.loc[areas.index, "area_m2"], rtol=1e-12)
+
+
+def test_rasters_that_have_no_value_for_a_pixel_are_refused(store: Path) -> None:
+    cube = raster(np.ones(GRID.shape)).expand_dims(time=[1, 2])
+    with pytest.raises(zr.ValuesError, match=r"extra dimensions \('time',\)"):
+        zr.cells(store, cube)
+    finer = zr.Grid(GRID.crs, (50, 0, 500_000, 0, -50, 2_300), (46, 62))
+    with pytest.raises(zr.ValuesError, match=r"average them first.*y=2, x=2"):
+        zr.cells(store, raster(np.ones(finer.shape), finer))
+    shifted = zr.Grid(GRID.crs, (100, 0, 500_030, 0, -100, 2_300), GRID.shape)
+    with pytest.raises(zr.AlignmentError):
+        zr.cells(store, raster(np.ones(GRID.shape), shifted))
+    near = zr.cells(store, raster(np.ones(GRID.shape), shifted), resample="nearest").read_pandas()
+    assert near["v"].dropna().eq(1).all()
+    with pytest.raises(zr.ValuesError, match="two columns would be named 'fraction'"):
+        zr.cells(store, {"fraction": raster(np.ones(GRID.shape))})
+
+
+def test_the_command_line_writes_samples(store: Path, tmp_path: Path) -> None:
+    raster(np.ones(GRID.shape)).to_dataset().to_zarr(tmp_path / "v.zarr", consolidated=False)
+    out = tmp_path / "samples.parquet"
+    result = CliRunner().invoke(main, ["cells", str(store), str(out), f"{tmp_path}/v.zarr"])
+    assert result.exit_code == 0, result.output
+    n = len(pd.read_parquet(out))
+    assert n == zr.zonal_stats(store, stats="pixels")["pixels"].sum()
+    assert f"{n:,} pixels" in result.output

@@ -193,8 +193,8 @@ class _Samples:
         if found.fine > 1:
             raise ValuesError(
                 f"values have pixels 1/{found.fine} as wide as the store's, and a row is a pixel "
-                "of the store: give resample='average' or another method, or build a store on "
-                "their grid"
+                f"of the store: average them first, e.g. array.coarsen(y={found.fine}, "
+                f"x={found.fine}).mean(), or build a store on their grid"
             )
         table, name = read_zone_table(location)
         order = np.argsort(table["zone_id"].to_numpy(), kind="stable")
