@@ -140,13 +140,11 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
     if audit["excluded"]:
         lines.append(f"  excluded    {_pixels_text(audit['excluded']):>18} of those in zones")
     for name, counts in audit["measures"].items():
-        numbers = [f"{_pixels_text(n)} {what}" for what, n in counts.items()]
-        assumed = audit["assumed"][name]
-        if assumed["not_stored"]:
-            numbers.append(f"{assumed['not_stored']:,} in chunks that are not stored")
+        words = {"filled": "in chunks that are not stored"}
+        numbers = [f"{_pixels_text(n)} {words.get(what, what)}" for what, n in counts.items()]
         lines += [
             f"  {name}: {', '.join(numbers)}",
-            f"    taken for granted: {_assumed_text(assumed)}",
+            f"    taken for granted: {_assumed_text(audit['assumed'][name])}",
         ]
     if "weights" in audit:
         lines.append(f"  weights {audit['weights']['assumed']['name']}")

@@ -78,13 +78,8 @@ def write_tif(array: xr.DataArray, path: Path) -> None:
 
 
 def table_bytes(table: pd.DataFrame) -> bytes:
-    """The table as people would write it; `attrs` are in it too.
-
-    Without what depends on how the values are stored, and is not known of arrays.
-    """
-    table, sink = table.copy(), io.BytesIO()
-    for assumed in table.attrs["audit"]["assumed"].values():
-        del assumed["not_stored"]
+    """The table as people would write it; `attrs` are in it too."""
+    sink = io.BytesIO()
     table.to_parquet(sink)
     return sink.getvalue()
 

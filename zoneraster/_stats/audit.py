@@ -81,19 +81,20 @@ def _of_measures(partial: Partial, layout: Layout, kept: float) -> dict[str, Any
         # Sums of covered parts are rounded.
         return max(left, 0.0) if layout.is_weighted else left
 
-    audit: dict[str, Any] = {}
-    audit["measures"] = {
-        measure.name: {
-            "valid": number(partial.valid(m).sum()),
-            "nodata": without_value(m),
-            "outside": number(partial.outside[:, m].sum()),
-        }
-        for m, measure in enumerate(layout.measures)
-    }
-    audit["assumed"] = {
-        measure.name: dict(measure.assumed)
-        | ({} if measure.assumed["not_stored"] is None else {"not_stored": partial.not_stored[m]})
-        for m, measure in enumerate(layout.measures)
+    def not_stored(m: int) -> dict[str, int]:
+        return {"filled": partial.not_stored[m]} if partial.not_stored[m] else {}
+
+    audit: dict[str, Any] = {
+        "measures": {
+            measure.name: {
+                "valid": number(partial.valid(m).sum()),
+                "nodata": without_value(m),
+                "outside": number(partial.outside[:, m].sum()),
+                **not_stored(m),
+            }
+            for m, measure in enumerate(layout.measures)
+        },
+        "assumed": {measure.name: dict(measure.assumed) for measure in layout.measures},
     }
     if layout.weights:
         audit["weights"] = {

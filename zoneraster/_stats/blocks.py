@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from zoneraster._grid import Window, hull
 from zoneraster._stats.families import Place
 from zoneraster._stats.planes import Planes
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.tiles import Cell
 from zoneraster._values import Block, Lanes
+from zoneraster.arrays import Floats
 
 _Ranges: TypeAlias = tuple[tuple[int, int], ...]
 # Number of a raster, and of a block of it.
@@ -50,6 +53,7 @@ class Blocks:
         self._chunk_uses = Counter(cell.chunk for cell in cells)
         # By raster and number of the block, then by the ranges of the lanes.
         self._blocks: dict[_Block, dict[_Ranges, tuple[Block, NotStored]]] = {}
+        self._weights: dict[_Block, Floats] = {}
         self._planes: dict[tuple[int, int], Planes] = {}
 
     def planes(self, cell: Cell) -> Planes:
@@ -80,6 +84,19 @@ class Blocks:
         pixels, absent = known[key]
         return Held(pixels, (row, col, k), absent)
 
+    def weights(self, cell: Cell, number: int) -> tuple[Floats, Place] | None:
+        """`get` for weights: (rows, cols), NaN where there are none."""
+        held, block = self.get(cell, number), cell.blocks[number]
+        if held is None or block is None:
+            return None
+        if (number, block) not in self._weights:
+            pixels, nodata = held.pixels[0], self._task.rasters[number].nodata
+            weights = pixels.astype(np.float64)
+            if nodata is not None:
+                weights[pixels == nodata] = np.nan
+            self._weights[number, block] = weights
+        return self._weights[number, block], held.place
+
     def forget(self, cell: Cell, number: int, lanes: Lanes) -> None:
         """Drop some lanes of a block early, where no other cell needs them."""
         block = cell.blocks[number]
@@ -101,6 +118,7 @@ class Blocks:
                 self._uses[number, block] -= 1
                 if not self._uses[number, block]:
                     self._blocks.pop((number, block), None)
+                    self._weights.pop((number, block), None)
         self._chunk_uses[cell.chunk] -= 1
         if not self._chunk_uses[cell.chunk]:
             self._planes.pop(cell.chunk, None)

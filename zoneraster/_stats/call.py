@@ -97,9 +97,8 @@ def zonal_stats(
         "median", "q0.9" and other quantiles, "majority", "minority", "variety", "histogram",
         "fractions", "area" (of valid pixels), "pixel_area" (of all), "area_sum", "area_mean",
         with `weights` "weighted_sum", "weighted_mean", "weighted_var", "weighted_std",
-        "weighted_frac",
-        "weight_sum", "weighted_area", "weighted_area_sum", "weighted_area_mean", and statistics of
-        your own.
+        "weighted_frac", "weight_sum", "weighted_area", "weighted_area_sum",
+        "weighted_area_mean", and statistics of your own.
     zones : {"claimed", "owned"}
         Which pixels a zone has where zones of a store lie over each other: all in it, so that a
         pixel counts for each of them; or those that it owns in the array. Zones that `roll_up`
@@ -303,9 +302,7 @@ def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
     opened, placement = rasters.rasters[rasters.weights], rasters.placements[rasters.weights]
     method = method_of(opened)
     check_totals(opened.name, opened.units, factor=placement.factor, method=method)
-    assumed = rasters.assumed(rasters.weights, opened)
-    del assumed["not_stored"]  # counted for measures alone
-    return {"name": opened.name, **assumed}
+    return {"name": opened.name, **rasters.assumed(rasters.weights, opened)}
 
 
 def _check_weighted(layout: Layout, table: Any) -> None:  # Any: an Arrow table

@@ -17,7 +17,7 @@ from zoneraster._stats.inputs import ValuesLike, gather_rasters, open_measures
 from zoneraster._store import PixelRule, Snapshot, open_finished, read_zone_table
 from zoneraster._values import Block, OpenRaster, Placement, pixels_under
 from zoneraster._zones import given_name
-from zoneraster.arrays import Ints
+from zoneraster.arrays import Floats, Ints
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import ValuesError, ZonesError, name_some
 
@@ -166,6 +166,8 @@ class _Samples:
     schema : pyarrow.Schema
     grid : Grid
         Of the store.
+    x, y : (width,) and (height,) float64
+        Centres of its pixels.
     zone_id, key : (n,) int64, pyarrow.Array
         Ids of all zones, ascending, and their keys.
     rasters : tuple of (OpenRaster, Placement)
@@ -173,6 +175,8 @@ class _Samples:
 
     schema: pa.Schema
     grid: Grid
+    x: Floats
+    y: Floats
     zone_id: Ints
     key: pa.Array
     rasters: tuple[tuple[OpenRaster, Placement], ...]
@@ -213,8 +217,9 @@ class _Samples:
                     "values={'other': raster}"
                 )
             columns[opened.name] = pa.from_numpy_dtype(opened.dtype)
+        grid = plan.spec.grid
         return cls(
-            pa.schema(columns.items()), plan.spec.grid,
+            pa.schema(columns.items()), grid, grid.x_centres(), grid.y_centres(),
             table["zone_id"].to_numpy().astype(np.int64)[order], key, tuple(of_rasters),
         )  # fmt: skip
 
@@ -226,7 +231,6 @@ class _Samples:
         )  # fmt: skip
         blocks = [_read(raster, placement, hull) for raster, placement in self.rasters]
         areas = row_areas(self.grid, hull.row0, hull.row1)
-        x, y = self.grid.x_centres(), self.grid.y_centres()
         ends = np.cumsum(found.col1 - found.col0)
         cuts = np.unique(np.searchsorted(ends, np.arange(_ROWS, ends[-1], _ROWS)))
         for some in np.split(np.arange(ends.size), cuts):
@@ -236,7 +240,7 @@ class _Samples:
             col = np.arange(sizes.sum()) + np.repeat(part.col0 - (np.cumsum(sizes) - sizes), sizes)
             zone = np.searchsorted(self.zone_id, np.repeat(part.zone_id, sizes))
             columns = [
-                self.key.take(pa.array(zone)), x[col], y[row], areas[row - hull.row0],
+                self.key.take(pa.array(zone)), self.x[col], self.y[row], areas[row - hull.row0],
                 np.repeat(part.fraction, sizes),
                 *(
                     _values_at(block, raster.nodata, placement, row, col)

@@ -79,9 +79,7 @@ class Rasters:
             match = f"pixels {placement.factor} times as wide as the store's"
         else:
             match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
-        # Counted where it is known which chunks there are.
-        not_stored = 0 if self.rasters[number].is_sparse else None
-        return {**opened.assumed(), "match": match, "not_stored": not_stored}
+        return {**opened.assumed(), "match": match}
 
 
 # ---- measures ----------------------------------------------------------------------------------

@@ -282,9 +282,8 @@ class PlannedRuns:
         if data is None:
             raise CorruptStoreError(f"receipt {name} is gone: build again, to burn its batch anew")
         table = ledger.decode_receipt(name, data)
-        # Counts of zones are many, and nobody asks for them here.
-        chunks = ledger.chunk_receipts(table)
-        return {(c.row, c.col): c._replace(zones=ledger.NO_COUNTS) for c in chunks}
+        chunks = ledger.chunk_receipts(table, with_zones=False)
+        return {(chunk.row, chunk.col): chunk for chunk in chunks}
 
     def _read_records(self, row_group: int) -> Records:
         try:

@@ -244,13 +244,8 @@ def _weights_of(counting: _Counting, cell: Cell) -> tuple[Floats, Place] | None:
     number = counting.task.request.weights
     if number is None:
         return None
-    held, nodata = counting.blocks.get(cell, number), counting.task.rasters[number].nodata
-    if held is None:
-        return np.full((1, 1), np.nan), (0, 0, EVERYWHERE)
-    pixels = held.pixels[0].astype(np.float64)
-    if nodata is not None:
-        pixels[held.pixels[0] == nodata] = np.nan
-    return pixels, held.place
+    nowhere = np.full((1, 1), np.nan), (0, 0, EVERYWHERE)
+    return counting.blocks.weights(cell, number) or nowhere
 
 
 def _partial_of(counting: _Counting) -> Partial:

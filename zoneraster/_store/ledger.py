@@ -139,17 +139,20 @@ def decode_receipt(key: str, data: bytes) -> pa.Table:
     )
 
 
-def chunk_receipts(table: pa.Table) -> Iterator[ChunkReceipt]:
-    """Chunks of a receipt's table, in its order."""
+def chunk_receipts(table: pa.Table, *, with_zones: bool = True) -> Iterator[ChunkReceipt]:
+    """Chunks of a receipt's table, in its order; without zones quicker, and in less memory."""
     if not table.num_rows:
         return
     row, col = table["chunk_row"].to_numpy(), table["chunk_col"].to_numpy()
     cuts = np.flatnonzero((np.diff(row) != 0) | (np.diff(col) != 0)) + 1
     starts = np.concatenate([[0], cuts])
-    counts = [column.to_numpy() for column in table.columns[5:]]
+    counts = [column.to_numpy() for column in table.columns[5:]] if with_zones else []
     of_chunks = table.select(range(5)).take(pa.array(starts)).to_pydict()
     chunks = zip(*of_chunks.values(), starts, [*cuts, table.num_rows], strict=True)
     for *of_chunk, a, b in chunks:
+        if not with_zones:
+            yield ChunkReceipt._make((*of_chunk, NO_COUNTS))
+            continue
         own = slice(a if counts[0][a] else a + 1, b)
         zones = ZoneCounts._make(
             column[own].astype(kind) for column, kind in zip(counts, _KINDS, strict=True)

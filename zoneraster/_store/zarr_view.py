@@ -75,15 +75,15 @@ class PlanBytes:
 def _receipts_of(location: Location, digest: str) -> dict[tuple[int, int], ledger.ChunkReceipt]:
     """What every chunk of a plan holds; counts of zones left out."""
     plan = shared_snapshot(location, digest)
-    found = {}
+    found: dict[tuple[int, int], ledger.ChunkReceipt] = {}
     for name in expected_receipts(plan).values():
         try:
             table = ledger.decode_receipt(name, plan.blobs.get(name))
         except FileNotFoundError:
             refuse_changed(location, digest)
             raise
-        for chunk in ledger.chunk_receipts(table):
-            found[chunk.row, chunk.col] = chunk._replace(zones=ledger.NO_COUNTS)
+        chunks = ledger.chunk_receipts(table, with_zones=False)
+        found |= {(chunk.row, chunk.col): chunk for chunk in chunks}
     return found
 
 

@@ -189,7 +189,8 @@ class OpenRaster:
     def not_stored(self, lanes: Lanes, window: Window, block: Block) -> list[tuple[int, Window]]:
         """Parts of a window, which was read as `block`, that lie in chunks that are not stored.
 
-        Each with the number of lanes that it stands for; none where `is_sparse` is False.
+        Each with the number of lanes that it stands for; none where it is not known which chunks
+        there are.
         """
         if not isinstance(self.pixels, SparsePixels):
             return []
@@ -198,11 +199,6 @@ class OpenRaster:
         with foreign_errors(self.label, f"cannot tell what of {window} is stored", cure):
             found = self.pixels.not_stored(lanes, self._stored(window), stored)
         return [(n, self._stored(part)) for n, part in found]
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether it is known which of its chunks were never written."""
-        return isinstance(self.pixels, SparsePixels)
 
     def assumed(self) -> dict[str, Any]:
         """What is taken for granted of its numbers and its place, for the audit: JSON, hence Any.

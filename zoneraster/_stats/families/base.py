@@ -150,6 +150,12 @@ class Leaves(NamedTuple):
     n_slots: int
     is_whole: Callable[[], Bools]
 
+    def place_of(self, slot: Ints) -> Ints:
+        """Which of the leaves slots are, each of which must be one."""
+        place = np.full(self.n_slots, -1, np.int64)
+        place[self.slot] = np.arange(self.slot.size)
+        return place[slot]
+
 
 class Group(NamedTuple):
     """What the table knows of its rows beside a measure's own accumulators.
@@ -286,3 +292,11 @@ class OnePass:
 def is_valid(x, nodata, has_nodata):  # type: ignore[no-untyped-def]
     """Neither NaN nor the nodata value."""
     return (x == x) & ((x != nodata) | (not has_nodata))
+
+
+@inlined
+def rounded_off(total, x, both):  # type: ignore[no-untyped-def]
+    """What ``both = total + x`` has lost by rounding (Neumaier, 1974); 0 of integers."""
+    if abs(total) >= abs(x):
+        return (total - both) + x
+    return (x - both) + total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from zoneraster._stats.families.base import Columns, Group, OnePass, Statistic
 from zoneraster._stats.families.order import quantile, quantile_of
-from zoneraster._stats.families.rows import Lists, Rows, total_of
+from zoneraster._stats.families.rows import Lists, Rows
 from zoneraster._stats.families.tally import Counting, tally_of, value_of
-from zoneraster.arrays import Floats, Ints, Numbers
+from zoneraster.arrays import Floats, Numbers
 from zoneraster.errors import ValuesError
 
 # A histogram has one column per value; more than these are asked for as a key.
@@ -31,47 +30,59 @@ class Counted:
 
 
 def _most_frequent(counted: Counted, _: Group) -> Columns:
-    return {"": _first(counted, -counted.counts.values[1])}
+    return {"": first_value(counted.counts, -counted.counts.values[1], counted.dtype)}
 
 
 def _least_frequent(counted: Counted, _: Group) -> Columns:
-    return {"": _first(counted, counted.counts.values[1])}
+    return {"": first_value(counted.counts, counted.counts.values[1], counted.dtype)}
 
 
-def _first(counted: Counted, rank: Ints) -> Floats:
-    """The value of least rank in each group; of several such the smallest, NaN without one."""
-    counts, (code, _) = counted.counts, counted.counts.values
-    order = np.lexsort((code, rank, counts.row))
-    some = counts.sizes > 0
-    found = np.full(some.size, np.nan)
-    found[some] = value_of(code[order[counts.ptr[:-1][some]]], counted.dtype)
-    return found
-
-
-def _per_value(
-    name: str, formula: str, shares: Callable[[Ints, Ints], Numbers]
-) -> Statistic[Counted]:
-    """A statistic with a column for each value that occurs, from all counts and their totals."""
+def _per_value(name: str, formula: str, *, is_relative: bool) -> Statistic[Counted]:
+    """A statistic with a column for each value that occurs."""
 
     def finish(counted: Counted, _: Group) -> Columns:
-        counts, n = counted.counts, total_of(counted.counts)
-        codes, column = np.unique(counts.values[0], return_inverse=True)
-        named = names_of_values(name, codes, counted.dtype)
-        table = np.zeros((n.size, codes.size), np.int64)
-        table[counts.row, column] = counts.values[1]
-        return dict(zip(named, shares(table, n).T, strict=True))
+        return columns_of(name, counted.counts, counted.dtype, is_relative=is_relative)
 
     return Statistic(name, formula, finish)
 
 
-def names_of_values(name: str, codes: Ints, dtype: np.dtype[Any]) -> list[str]:
-    """What follows the name of a statistic for each value; refuses too many of them."""
+def first_value(amounts: Lists, rank: Numbers, dtype: np.dtype[Any]) -> Floats:
+    """The value of least rank in each group; of several such the smallest, NaN without one."""
+    code, some = amounts.values[0], amounts.sizes > 0
+    order = np.lexsort((code, rank, amounts.row))
+    found = np.full(some.size, np.nan)
+    found[some] = value_of(code[order[amounts.ptr[:-1][some]]], dtype)
+    return found
+
+
+def columns_of(name: str, amounts: Lists, dtype: np.dtype[Any], *, is_relative: bool) -> Columns:
+    """A column for each value that occurs; refuses too many of them.
+
+    Parameters
+    ----------
+    name : str
+        Of the statistic.
+    amounts : Lists of (code, amount)
+        Of each group.
+    dtype : numpy.dtype
+        Of the values.
+    is_relative : bool
+        Shares of the group's total, NaN where that is 0.
+    """
+    code, amount = amounts.values
+    codes, column = np.unique(code, return_inverse=True)
     if codes.size > _MAX_COLUMNS:
         raise ValuesError(
             f"a {name} of {codes.size:,} different values is too wide: group by the raster "
             "instead, by={'value': ...}, or ask for quantiles"
         )
-    return [f"_{_name_of(value, dtype)}" for value in value_of(codes, dtype).tolist()]
+    table = np.zeros((amounts.sizes.size, codes.size), amount.dtype)
+    table[amounts.row, column] = amount
+    if is_relative:
+        total = table.sum(axis=1)
+        table = table / np.where(total != 0, total, np.nan)[:, None]
+    names = [f"_{_name_of(value, dtype)}" for value in value_of(codes, dtype).tolist()]
+    return dict(zip(names, table.T, strict=True))
 
 
 def _name_of(value: float, dtype: np.dtype[Any]) -> str:
@@ -87,12 +98,8 @@ STATISTICS: dict[str, Statistic[Counted]] = {
         Statistic("majority", "the most frequent x_i", _most_frequent, kind="value"),
         Statistic("minority", "the least frequent x_i that occurs", _least_frequent, kind="value"),
         Statistic("variety", "number of different x_i", lambda c, g: {"": c.counts.sizes}),
-        _per_value("histogram", "pixels with x_i = v, a column for each v", lambda table, n: table),
-        _per_value(
-            "fractions",
-            "pixels with x_i = v, over n",
-            lambda table, n: table / np.where(n > 0, n, np.nan)[:, None],
-        ),
+        _per_value("histogram", "pixels with x_i = v, a column for each v", is_relative=False),
+        _per_value("fractions", "pixels with x_i = v, over n", is_relative=True),
     )
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoneraster._burn import inlined, kernel
-from zoneraster._stats.families.base import is_valid
+from zoneraster._stats.families.base import is_valid, rounded_off
 
 
 @inlined
@@ -160,8 +160,8 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
     row_area : (rows,) float64
     into : (skip, n, total, lost, lowest, highest, mean, m2, area, area_total)
         Accumulators per slot, added to in place; those without entries are not wanted. `total` and
-        `lost` are a float sum with the part that rounding took away (Neumaier, 1974), or an exact
-        integer and nothing.
+        `lost` are a float sum with the part that rounding took away, or an exact integer and
+        nothing.
 
     Notes
     -----
@@ -197,10 +197,7 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
             weight, s = _weighted(count, share, i), _weighted(s, share, i)
             n[g] += weight
             t = total[g] + s
-            if abs(total[g]) >= abs(s):
-                lost[g] += (total[g] - t) + s
-            else:
-                lost[g] += (s - t) + total[g]
+            lost[g] += rounded_off(total[g], s, t)
             total[g] = t
             if extremes:
                 lowest[g], highest[g] = min(lowest[g], x0), max(highest[g], x1)
@@ -238,10 +235,7 @@ def fold_rows(group, rows, out):  # type: ignore[no-untyped-def]
             o_m2[g] += m2[i] + d * d * (np.float64(o_n[g]) * n[i] / both)
         o_n[g] = both
         t = o_total[g] + total[i]
-        if abs(o_total[g]) >= abs(total[i]):
-            o_lost[g] += ((o_total[g] - t) + total[i]) + lost[i]
-        else:
-            o_lost[g] += ((total[i] - t) + o_total[g]) + lost[i]
+        o_lost[g] += rounded_off(o_total[g], total[i], t) + lost[i]
         o_total[g] = t
         if extremes:
             o_lowest[g], o_highest[g] = min(o_lowest[g], lowest[i]), max(o_highest[g], highest[i])

@@ -236,8 +236,6 @@ class Order:
 
     def rows(self, into: _Held, leaves: Leaves) -> Rows:
         """Ranges of some slots, lane by lane."""
-        owner_of_slot = np.full(leaves.n_slots, -1, np.int64)
-        owner_of_slot[leaves.slot] = np.arange(leaves.slot.size)
         whole, parts = self._is_done(leaves.is_whole()), []
         for lane in into.lanes:
             lane.chains = lane.chains.grown(leaves.n_slots)
@@ -249,7 +247,7 @@ class Order:
             times = np.where(whole, 0, np.where(fits, 2, 1))
             self._tell(into, lane, leaves.slot[held > 0], times[held > 0])
             slot, low, high, n = lane.all_told(self.coding.dtype)
-            own = ranges_of(owner_of_slot[slot], low, high, n, leaves.slot.size)
+            own = ranges_of(leaves.place_of(slot), low, high, n, leaves.slot.size)
             parts.append(thinned(own, self.quantiles, self._room(total_of(own))))
         return {"ranges": self._packed(join(parts))}
 

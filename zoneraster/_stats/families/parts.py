@@ -24,9 +24,9 @@ from zoneraster._stats.families.base import (
     Values,
     is_valid,
 )
-from zoneraster._stats.families.classes import names_of_values
+from zoneraster._stats.families.classes import columns_of, first_value
 from zoneraster._stats.families.order import quantile_of
-from zoneraster._stats.families.rows import Lists, Rows, group_numbers, join
+from zoneraster._stats.families.rows import Lists, Rows, counts_of, group_numbers, join
 from zoneraster._stats.families.tally import (
     MAX_VALUES,
     Tally,
@@ -53,13 +53,10 @@ class Counted(NamedTuple):
     pairs: Lists
     dtype: np.dtype[Any]
 
-    def amounts(self) -> tuple[Ints, Ints, Floats]:
-        """Group, code and covered pixels of each value of each group, ascending."""
+    def amounts(self) -> Lists:
+        """Code and covered pixels of each value of each group, codes ascending."""
         code, part, pixels = self.pairs.values
-        index, number = group_numbers(np.stack([self.pairs.row, code], axis=1))
-        amount = np.zeros(index.shape[0])
-        np.add.at(amount, number, part * pixels)
-        return index[:, 0], index[:, 1], amount
+        return counts_of(self.pairs.row, code, part * pixels, self.pairs.sizes.size)
 
 
 # ---- the records -------------------------------------------------------------------------------
@@ -69,33 +66,21 @@ def _extreme(sign: float) -> Callable[[Counted, Group], Columns]:
     """The value that covers most, or least; of several such the smallest, NaN without one."""
 
     def finish(counted: Counted, _: Group) -> Columns:
-        row, code, amount = counted.amounts()
-        order = np.lexsort((code, sign * amount, row))
-        found = np.full(counted.pairs.sizes.size, np.nan)
-        some, first = np.unique(row, return_index=True)
-        found[some] = value_of(code[order[first]], counted.dtype)
-        return {"": found}
+        amounts = counted.amounts()
+        return {"": first_value(amounts, sign * amounts.values[1], counted.dtype)}
 
     return finish
 
 
 def _variety(counted: Counted, _: Group) -> Columns:
-    return {"": np.bincount(counted.amounts()[0], minlength=counted.pairs.sizes.size)}
+    return {"": counted.amounts().sizes}
 
 
 def _per_value(name: str, formula: str, *, is_relative: bool) -> Statistic[Counted]:
     """A statistic with a column for each value that occurs."""
 
     def finish(counted: Counted, _: Group) -> Columns:
-        row, code, amount = counted.amounts()
-        codes, column = np.unique(code, return_inverse=True)
-        table = np.zeros((counted.pairs.sizes.size, codes.size))
-        named = names_of_values(name, codes, counted.dtype)
-        table[row, column] = amount
-        if is_relative:
-            total = table.sum(axis=1)
-            table /= np.where(total > 0, total, np.nan)[:, None]
-        return dict(zip(named, table.T, strict=True))
+        return columns_of(name, counted.amounts(), counted.dtype, is_relative=is_relative)
 
     return Statistic(name, formula, finish)
 
@@ -209,14 +194,13 @@ class Parts(OnePass):
 
     def rows(self, into: list[_Lane], leaves: Leaves) -> Rows:
         """Pairs of some slots, lane by lane."""
-        owner_of_slot, n = np.full(leaves.n_slots, -1, np.int64), leaves.slot.size
-        owner_of_slot[leaves.slot] = np.arange(n)
         found = []
         for lane in into:
             slot, code = lane.whole.entries[: lane.whole.n].T
             whole = (slot, code, np.ones(code.size), lane.whole.counts[: lane.whole.n])
             slot, code, part, pixels = map(np.concatenate, zip(whole, *lane.others, strict=True))
-            found.append(pairs_of(owner_of_slot[slot], code, part, pixels, n))
+            owner = leaves.place_of(slot)
+            found.append(pairs_of(owner, code, part, pixels, leaves.slot.size))
         return {"counts": join(found)}
 
     def blank(self, n: int) -> Rows:

@@ -80,10 +80,10 @@ def total_of(counts: Lists) -> Ints:
     return sums
 
 
-def counts_of(owner: Ints, code: Ints, count: Ints, n: int) -> Lists:
-    """Counts by owner (0 to n - 1) and code, codes ascending; equal pairs are added."""
+def counts_of(owner: Ints, code: Ints, count: Numbers, n: int) -> Lists:
+    """Counts or weights by owner (0 to n - 1) and code, codes ascending; equal pairs are added."""
     pairs, number = group_numbers(np.stack([owner, code], axis=1))
-    total = np.zeros(pairs.shape[0], np.int64)
+    total = np.zeros(pairs.shape[0], np.float64 if count.dtype.kind == "f" else np.int64)
     np.add.at(total, number, count)
     ptr = np.searchsorted(pairs[:, 0], np.arange(n + 1))
     return Lists(ptr.astype(np.int64), (pairs[:, 1].copy(), total))

@@ -62,12 +62,11 @@ def add_counts(own: Tally, values: Values, *, low: int) -> Tally:
 
 def tally_rows(lanes: list[Tally], leaves: Leaves, *, low: int) -> Rows:
     """Counts of some slots, lane by lane, as one column; codes in full length."""
-    owner_of_slot, n = np.full(leaves.n_slots, -1, np.int64), leaves.slot.size
-    owner_of_slot[leaves.slot] = np.arange(n)
     parts = []
     for own in lanes:
         slot, code = own.entries[: own.n].T
-        parts.append(counts_of(owner_of_slot[slot], code << low, own.counts[: own.n], n))
+        owner = leaves.place_of(slot)
+        parts.append(counts_of(owner, code << low, own.counts[: own.n], leaves.slot.size))
     return {"counts": join(parts)}
 
 

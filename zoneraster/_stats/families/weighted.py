@@ -22,9 +22,10 @@ from zoneraster._stats.families.base import (
     Statistic,
     Values,
     is_valid,
+    rounded_off,
 )
-from zoneraster._stats.families.classes import names_of_values
-from zoneraster._stats.families.rows import Lists, Rows, group_numbers, join
+from zoneraster._stats.families.classes import columns_of
+from zoneraster._stats.families.rows import Lists, Rows, counts_of, join
 from zoneraster._stats.families.tally import MAX_VALUES, Tally, bits_of, ordered
 from zoneraster.arrays import Floats, Ints
 from zoneraster.errors import ClosureError, ValuesError
@@ -216,12 +217,11 @@ class WeightedClasses(OnePass):
 
     def rows(self, into: list[Amounts], leaves: Leaves) -> Rows:
         """Weights of the classes of some slots, lane by lane."""
-        owner_of_slot, n = np.full(leaves.n_slots, -1, np.int64), leaves.slot.size
-        owner_of_slot[leaves.slot] = np.arange(n)
         found = []
         for own in into:
             slot, code = own.entries[: own.n].T
-            found.append(_amounts_of(owner_of_slot[slot], code, own.amounts[: own.n], n))
+            owner = leaves.place_of(slot)
+            found.append(counts_of(owner, code, own.amounts[: own.n], leaves.slot.size))
         return {"amounts": join(found)}
 
     def blank(self, n: int) -> Rows:
@@ -233,7 +233,7 @@ class WeightedClasses(OnePass):
         amounts = rows["amounts"]
         assert isinstance(amounts, Lists)
         code, amount = amounts.values
-        return {"amounts": _amounts_of(number[amounts.row], code, amount, n)}
+        return {"amounts": counts_of(number[amounts.row], code, amount, n)}
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """A column for each value that occurs."""
@@ -241,27 +241,11 @@ class WeightedClasses(OnePass):
             return None
         amounts = rows["amounts"]
         assert isinstance(amounts, Lists)
-        code, amount = amounts.values
-        codes, column = np.unique(code, return_inverse=True)
-        named = names_of_values(name, codes, self.dtype)
-        table = np.zeros((amounts.sizes.size, codes.size))
-        table[amounts.row, column] = amount
-        total = table.sum(axis=1)
-        table /= np.where(total != 0, total, np.nan)[:, None]
-        return dict(zip(named, table.T, strict=True))
+        return columns_of(name, amounts, self.dtype, is_relative=True)
 
     def said(self) -> tuple[object, ...]:
         """All bits are counted."""
         return ("weighted classes",)
-
-
-def _amounts_of(owner: Ints, code: Ints, amount: Floats, n: int) -> Lists:
-    """Amounts by owner (0 to n - 1) and code, ascending; those of equal pairs are added."""
-    index, number = group_numbers(np.stack([owner, code], axis=1))
-    total = np.zeros(index.shape[0])
-    np.add.at(total, number, amount)
-    ptr = np.searchsorted(index[:, 0], np.arange(n + 1)).astype(np.int64)
-    return Lists(ptr, (index[:, 1].copy(), total))
 
 
 # ---- kernels -----------------------------------------------------------------------------------
@@ -338,10 +322,7 @@ def weigh(runs, share, values, weights, row_area, skip, into):  # type: ignore[n
             covered[g] += n * part
             weight[g] = both
             t = total[g] + s
-            if abs(total[g]) >= abs(s):
-                lost[g] += (total[g] - t) + s
-            else:
-                lost[g] += (s - t) + total[g]
+            lost[g] += rounded_off(total[g], s, t)
             total[g] = t
             area[g] += row_area[r] * w
             area_total[g] += row_area[r] * s
@@ -374,10 +355,7 @@ def fold_weighted(group, rows, out):  # type: ignore[no-untyped-def]
         o_covered[g] += covered[i]
         o_weight[g] = both
         t = o_total[g] + total[i]
-        if abs(o_total[g]) >= abs(total[i]):
-            o_lost[g] += ((o_total[g] - t) + total[i]) + lost[i]
-        else:
-            o_lost[g] += ((total[i] - t) + o_total[g]) + lost[i]
+        o_lost[g] += rounded_off(o_total[g], total[i], t) + lost[i]
         o_total[g] = t
         o_area[g] += area[i]
         o_area_total[g] += area_total[i]
