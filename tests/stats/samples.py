@@ -118,5 +118,5 @@ def write_zones(
 def sparing(patch: pytest.MonkeyPatch) -> None:
     """Tasks tell as little as they can, so that whatever is not whole takes several passes."""
     patch.setattr("zoneraster._stats.call._FEW_PIXELS", 0)
-    for name, value in (("ALLOWED", 0), ("_FEWEST", 1), ("_MOST", 1)):
+    for name, value in (("ALLOWED", 0), ("_IN_ALL", 0), ("_FEWEST", 1), ("_MOST", 1)):
         patch.setattr(f"zoneraster._stats.families.ranges.{name}", value)

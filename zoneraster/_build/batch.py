@@ -370,6 +370,8 @@ def chunk_runs(
     chunk: BatchChunk,
     merged: Callable[[Ints], Ints] | None = None,
     rule: PixelRule | None = None,
+    *,
+    only: Ints | None = None,
 ) -> list[ChunkRuns]:
     """Runs of a chunk burned again, and those of what zones claim and do not own.
 
@@ -383,6 +385,8 @@ def chunk_runs(
         From zone ids to those under which zones count as one. Without it only the array is wanted.
     rule : {"centre", "touched", "fraction"}, optional
         Which pixels zones have; by default those of the array.
+    only : (n,) int64, optional
+        Ids under which the zones count that are wanted, with `merged`; by default all.
 
     Returns
     -------
@@ -392,8 +396,9 @@ def chunk_runs(
     """
     if rule == "fraction":
         assert merged is not None
-        return _shared_runs(ctx, _near_records(batch, chunk), (chunk.row, chunk.col), merged)
-    own = chunk.records_in(batch)
+        own = _wanted(_near_records(batch, chunk), merged, only)
+        return _shared_runs(ctx, own, (chunk.row, chunk.col), merged)
+    own = _wanted(chunk.records_in(batch), merged, only)
     zone_id, number = _local_zones(own)
     spans = _spans(ctx.spec, own, number, (chunk.row, chunk.col), rule or ctx.spec.own_rule)
     runs, contested = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
@@ -405,6 +410,16 @@ def chunk_runs(
     row_ptr, first, end, zone = spans
     spans = (row_ptr, first, end, one.astype(np.int32)[zone])
     return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
+
+
+def _wanted(
+    records: Records, merged: Callable[[Ints], Ints] | None, only: Ints | None
+) -> Records:
+    """Records of the zones that are wanted: what a zone claims does not depend on others."""
+    if merged is None or only is None:
+        return records
+    keep = np.isin(merged(records.zone_id.astype(np.int64)), only)
+    return records if keep.all() else records.take(np.flatnonzero(keep))
 
 
 def _shared_runs(

@@ -59,7 +59,7 @@ class Blocks:
     def planes(self, cell: Cell) -> Planes:
         """Runs of the chunk of a cell."""
         if cell.chunk not in self._planes:
-            self._planes[cell.chunk] = self._zones.planes(cell.chunk)
+            self._planes[cell.chunk] = self._zones.planes(cell.chunk, self._task.request.only)
         return self._planes[cell.chunk]
 
     def get(self, cell: Cell, number: int, lanes: Lanes = ()) -> Held | None:
@@ -67,15 +67,17 @@ class Blocks:
         block = cell.blocks[number]
         if block is None:
             return None
-        placement = self._task.request.placements[number]
+        request = self._task.request
+        placement = request.placements[number]
         window = placement.block_window(block, self._within[number, block])
         known = self._blocks.setdefault((number, block), {})
         key = tuple((s.start, s.stop) for s in lanes)
         if key not in known:
             raster = self._task.rasters[number]
             pixels = raster.read(lanes, window)
-            is_measure = number in self._task.request.measures
-            absent = raster.not_stored(lanes, window, pixels) if is_measure else []
+            # Counted in the first pass, which looks at all zones.
+            is_counted = number in request.measures and request.only is None
+            absent = raster.not_stored(lanes, window, pixels) if is_counted else []
             found = [(n, placement.lattice_of(part)) for n, part in absent]
             known[key] = pixels.reshape(-1, *window.shape), found
         k = placement.factor

@@ -17,6 +17,7 @@ from zoneraster._stats import cut
 from zoneraster._stats.planes import Planes
 from zoneraster._store import ARRAY
 from zoneraster._values import NODATA_NAMES, OpenRaster, Raster, is_improbable, open_raster
+from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, get_or_none
 from zoneraster.errors import StoreError
 
@@ -60,7 +61,7 @@ class ArrayRuns:
         """Identity of the stored chunks."""
         return self._raster.identity(self._window(chunk))
 
-    def planes(self, chunk: tuple[int, int]) -> Planes:
+    def planes(self, chunk: tuple[int, int], only: Ints | None = None) -> Planes:
         """Runs of the decoded pixels, layer by layer."""
         is_there = [(i // self._depth, *chunk) in self._places for i in range(self._n_layers)]
         return Planes([self._runs(chunk, i) for i, there in enumerate(is_there) if there])

@@ -15,13 +15,13 @@ from zoneraster._stats.families import Family
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.partial import Partial, blank, fold
 from zoneraster._stats.request import Request, StatsTask, Tasks
-from zoneraster._stats.task import run_task
+from zoneraster._stats.task import are_whole, run_task
 from zoneraster.arrays import Ints
 from zoneraster.errors import BuildInterrupted, WorkerDiedError
 from zoneraster.executors import ExecutorLike, Progress, run_tasks
 
 # Partials that wait to be merged are merged when they are as large as this.
-_FOLD_BYTES = 2**25
+_FOLD_BYTES = 2**23
 # Families of each measure, None for those that need no other pass.
 Narrowed: TypeAlias = tuple[tuple[Family | None, ...], ...]
 # Zone ids that each task has met, ascending.
@@ -166,7 +166,7 @@ class _Merger:
     def __init__(self, request: Request, numbers: Sequence[int]) -> None:
         columns = 2 + max(len(request.keys), request.where is not None)
         nothing = np.zeros((0, columns), np.int64)
-        self._families = request.families
+        self._request = request
         self._merged = blank(nothing, request.families, with_area=False)
         self._order = list(numbers)
         self._next = 0
@@ -188,10 +188,17 @@ class _Merger:
                 self._fold()
 
     def _fold(self) -> None:
-        merged = fold([self._merged, *self._waiting], self._families)
+        merged = fold([self._merged, *self._waiting], self._request.families)
+        # Lanes have the same groups.
+        lane, zone = merged.index[:, 0], merged.index[:, 1]
+        first = lane == 0
+        done = zone[first][are_whole(self._request, zone[first], merged.pixels[first])]
+        is_whole = np.isin(zone, done)
         counted = tuple(
-            tuple(family.condensed(rows) for family, rows in zip(own, columns, strict=True))
-            for own, columns in zip(self._families, merged.counted, strict=True)
+            tuple(
+                family.condensed(rows, is_whole) for family, rows in zip(own, columns, strict=True)
+            )
+            for own, columns in zip(self._request.families, merged.counted, strict=True)
         )
         self._merged = replace(merged, counted=counted)
         self._waiting, self._waiting_bytes = [], 0

@@ -14,6 +14,7 @@ import pyarrow as pa
 from zoneraster._build import ChunkRuns
 from zoneraster._grid import Grid
 from zoneraster._store import PixelRule
+from zoneraster.arrays import Ints
 
 
 class Planes(NamedTuple):
@@ -43,8 +44,11 @@ class ZoneRuns(Protocol):
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """What changes whenever the zones of a chunk do."""
 
-    def planes(self, chunk: tuple[int, int]) -> Planes:
-        """Runs of a chunk, without those layers that have no zone in it."""
+    def planes(self, chunk: tuple[int, int], only: Ints | None = None) -> Planes:
+        """Runs of a chunk, without those layers that have no zone in it.
+
+        Of zones that are not in `only` none need be there.
+        """
 
 
 class ZoneSource(Protocol):

@@ -221,7 +221,7 @@ class PlannedRuns:
         """Fingerprint of the plan."""
         return self._chunks[chunk].fingerprint
 
-    def planes(self, chunk: tuple[int, int]) -> Planes:
+    def planes(self, chunk: tuple[int, int], only: Ints | None = None) -> Planes:
         """Runs burned again, once the stored bytes are found to be those of the receipt.
 
         Raises
@@ -232,13 +232,13 @@ class PlannedRuns:
             When the store is being changed.
         """
         try:
-            return self._checked_planes(chunk)
+            return self._checked_planes(chunk, only)
         except (CorruptStoreError, FileNotFoundError):
             # Whoever plans a store anew is no damage of it.
             refuse_changed(self._source.location, self._source.digest)
             raise
 
-    def _checked_planes(self, chunk: tuple[int, int]) -> Planes:
+    def _checked_planes(self, chunk: tuple[int, int], only: Ints | None) -> Planes:
         planned = self._chunks[chunk]
         receipt = self._receipts.get(planned.batch).get(chunk)
         if (
@@ -255,7 +255,7 @@ class PlannedRuns:
             return Planes()
         merged = self._merged if self._source.are_claimed else None
         records = self._records.get(planned.row_group)
-        painted, *covered = chunk_runs(self._plan, records, planned, merged, rule)
+        painted, *covered = chunk_runs(self._plan, records, planned, merged, rule, only=only)
         return Planes([painted], covered)
 
     def _merged(self, zones: Ints) -> Ints:

@@ -287,18 +287,29 @@ def _is_whole(counting: _Counting) -> Bools:
     By the pixels that the build gave each zone. It saves work and decides no number: what another
     task has of a group that was called whole is taken for what it is.
     """
-    pixels, slots, request = counting.pixels, counting.slots, counting.task.request
+    pixels, slots = counting.pixels, counting.slots
     whole = np.zeros(slots.n, bool)
     met = np.flatnonzero(pixels.of_slot)
-    if not met.size:
-        return whole
-    ids, owned = _pixels_of_zones(request.zones, request.fine)
-    if not ids.size:
-        return whole
-    zones, number = np.unique(slots.keys_of(met)[:, 0], return_inverse=True)
-    counted = np.bincount(number, pixels.of_slot[met])
+    whole[met] = are_whole(counting.task.request, slots.keys_of(met)[:, 0], pixels.of_slot[met])
+    return whole
+
+
+def are_whole(request: Request, zone: Ints, pixels: Ints) -> Bools:
+    """Which of some groups belong to zones that have all their pixels in these groups.
+
+    Parameters
+    ----------
+    request : Request
+    zone, pixels : (n,) int64
+        Id of the zone of each group, and its pixels.
+    """
+    ids, all_pixels = _pixels_of_zones(request.zones, request.fine)
+    if not (ids.size and zone.size):
+        return np.zeros(zone.size, bool)
+    zones, number = np.unique(zone, return_inverse=True)
+    counted = np.bincount(number, pixels)
     place = np.minimum(np.searchsorted(ids, zones), ids.size - 1)
-    whole[met] = ((ids[place] == zones) & (owned[place] == counted))[number]
+    whole: Bools = ((ids[place] == zones) & (all_pixels[place] == counted))[number]
     return whole
 
 

@@ -74,7 +74,7 @@ def test_passes_end_with_what_numpy_says(
         patch.setattr("zoneraster._stats.families.order._HELD", n_pages)
         patch.setattr("zoneraster._stats.families.order._TOLD", 8 if sparing else 2**20)
         if sparing:
-            for name, value in (("ALLOWED", 0), ("_FEWEST", 1), ("_MOST", 1)):
+            for name, value in (("ALLOWED", 0), ("_IN_ALL", 0), ("_FEWEST", 1), ("_MOST", 1)):
                 patch.setattr(f"{ROOM}.{name}", value)
         for some in (tasks, [(zones, pixels)]):
             rows, n = all_passes(order, some)
@@ -127,7 +127,7 @@ def test_groups_of_many_more_values_than_pages_take_three_passes_at_most(
 
 
 def test_values_that_change_between_two_passes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("ALLOWED", 0), ("_FEWEST", 1), ("_MOST", 1)):
+    for name, value in (("ALLOWED", 0), ("_IN_ALL", 0), ("_FEWEST", 1), ("_MOST", 1)):
         monkeypatch.setattr(f"{ROOM}.{name}", value)
     zones = np.ones((2, 30), np.uint32)
     pixels = np.random.default_rng(1).normal(0, 1, zones.shape).astype("float32")

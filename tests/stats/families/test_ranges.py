@@ -17,6 +17,7 @@ from zoneraster._stats.families.ranges import (
     order_statistic_ranks,
     ranges_of,
     replaced,
+    settled,
     thinned,
     within_allowance,
 )
@@ -93,6 +94,7 @@ def test_thinned_ranges_are_true_and_what_was_known_stays_known(seed: int) -> No
     row, low, high = brackets_of(ranges, QUANTILES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "ALLOWED", 0)
+        patch.setattr(room, "_IN_ALL", 0)
         fewer = thinned(ranges, QUANTILES, np.full(5, 1))
     assert (fewer.sizes <= ranges.sizes).all()
     check_brackets(values, fewer)
@@ -101,6 +103,41 @@ def test_thinned_ranges_are_true_and_what_was_known_stays_known(seed: int) -> No
     assert (found[0] == row).all()
     assert (found[1][known] == low[known]).all()
     assert (found[2][known] == high[known]).all()
+
+
+@settings(max_examples=80)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_rows_that_get_no_more_keep_what_is_known_of_them_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, ranges = random_rows(rng, 6)
+    is_whole = rng.random(6) < 0.6
+    fewer = settled(ranges, QUANTILES, is_whole)
+    check_brackets(values, fewer)
+    row, low, high = brackets_of(ranges, QUANTILES)
+    for before, after in zip((row, low, high), brackets_of(fewer, QUANTILES), strict=True):
+        np.testing.assert_array_equal(after, before)
+    is_known = np.ones(6, bool)
+    is_known[row[low < high]] = False
+    short = is_whole & is_known
+    assert (fewer.sizes[short] <= 4 * len(QUANTILES) + 1).all()
+    for i in np.flatnonzero(~short):
+        old, new = (slice(*own.ptr[i : i + 2]) for own in (ranges, fewer))
+        assert [v[old].tolist() for v in ranges.values] == [v[new].tolist() for v in fewer.values]
+
+
+@settings(max_examples=200)
+@given(
+    items=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 2)), max_size=40),
+    is_sorted=st.booleans(),
+)
+def test_the_order_of_items_is_that_of_lexsort(
+    items: list[tuple[int, int, int]], is_sorted: bool
+) -> None:
+    if is_sorted:
+        items = sorted(items, key=lambda item: item[0])
+    owner, low, wide = np.array(items or np.zeros((0, 3)), np.int64).reshape(-1, 3).T
+    high = low + wide
+    np.testing.assert_array_equal(room._order_of(owner, low, high), np.lexsort((high, low, owner)))
 
 
 def test_long_lists_are_thinned_to_about_their_room() -> None:
@@ -114,8 +151,12 @@ def test_long_lists_are_thinned_to_about_their_room() -> None:
     assert set(low[(low == high) & (count == 1)].tolist()) == {4999, 5000}
 
 
-def test_the_shortest_lists_may_stay_as_long_as_all_have_few_on_average() -> None:
+def test_the_shortest_lists_may_stay_as_long_as_all_have_few_on_average(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sizes = np.array([5 * ALLOWED, 0, ALLOWED // 2, 4 * ALLOWED, 0])
+    assert within_allowance(sizes).all()  # as there are few of them
+    monkeypatch.setattr(room, "_IN_ALL", 0)
     assert within_allowance(sizes).tolist() == [False, True, True, True, True]
 
 

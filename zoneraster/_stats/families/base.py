@@ -237,8 +237,11 @@ class Family(Protocol):
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """Columns of a statistic; None where it belongs to another family."""
 
-    def condensed(self, rows: Rows) -> Rows:
-        """Rows in less memory, good enough for `again`; never those of the table."""
+    def condensed(self, rows: Rows, is_whole: Bools) -> Rows:
+        """Rows in less memory, good enough for `again`; never those of the table.
+
+        To groups that are whole nothing is added any more, as far as is known.
+        """
 
     @property
     def has_more(self) -> bool:
@@ -267,7 +270,7 @@ class OnePass:
 
     has_more = False
 
-    def condensed(self, rows: Rows) -> Rows:
+    def condensed(self, rows: Rows, is_whole: Bools) -> Rows:
         """Nothing can be left out."""
         return rows
 

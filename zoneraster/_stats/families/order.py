@@ -27,6 +27,7 @@ from zoneraster._stats.families.ranges import (
     ranges_of,
     replaced,
     room_of,
+    settled,
     thinned,
     within_allowance,
 )
@@ -270,9 +271,9 @@ class Order:
         """Ranges of all rows of a group."""
         return {"ranges": self._packed(merged(_ranges(rows), number, n))}
 
-    def condensed(self, rows: Rows) -> Rows:
-        """Ranges of which those of crowded rows are joined."""
-        own = _ranges(rows)
+    def condensed(self, rows: Rows, is_whole: Bools) -> Rows:
+        """Ranges of which those of crowded rows are joined, and of what is known already."""
+        own = settled(_ranges(rows), self.quantiles, self._is_done(is_whole))
         return {"ranges": self._packed(thinned(own, self.quantiles, self._room(total_of(own))))}
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:

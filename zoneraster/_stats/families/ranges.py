@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._burn import kernel
+from zoneraster._burn import inlined, kernel
 from zoneraster._stats.families.rows import Lists, take, total_of
 from zoneraster.arrays import Bools, Floats, Ints
 
-# Ranges of a row, see `room_of`, and how many there may be on average in any case.
+# Ranges of a row, see `room_of`.
 _FEWEST, _MOST = 16, 4096
+# How many there may be on average in any case, and of a few rows in all.
 ALLOWED = 16
+_IN_ALL = 2**21
 
 
 def order_statistic_ranks(n: Ints, q: float) -> tuple[Ints, Ints, Floats]:
@@ -41,7 +43,7 @@ def find_rank(counts: Lists, rows: Ints, rank: Ints) -> Ints:
 
 def ranges_of(owner: Ints, low: Ints, high: Ints, n: Ints, n_rows: int) -> Lists:
     """Ranges by owner (0 to n_rows - 1), least codes ascending; equal ranges are added."""
-    order = np.lexsort((high, low, owner))
+    order = _order_of(owner, low, high)
     owner, low, high, n = owner[order], low[order], high[order], n[order]
     new = np.ones(owner.size, bool)
     new[1:] = (np.diff(owner) != 0) | (low[1:] != low[:-1]) | (high[1:] != high[:-1])
@@ -49,6 +51,72 @@ def ranges_of(owner: Ints, low: Ints, high: Ints, n: Ints, n_rows: int) -> Lists
     counts = np.add.reduceat(n, first, dtype=np.int64) if first.size else n.astype(np.int64)
     ptr = np.searchsorted(owner[first], np.arange(n_rows + 1)).astype(np.int64)
     return Lists(ptr, (low[first], high[first], counts))
+
+
+def _order_of(owner: Ints, low: Ints, high: Ints) -> Ints:
+    """Stable order by owner and both codes, quick where it is nearly there: lists are sorted."""
+    if (np.diff(owner) >= 0).all():
+        order = np.arange(owner.size)
+    else:
+        order = np.argsort(owner, kind="stable")
+    _merge_lists(owner, low, high, order)
+    return order
+
+
+@kernel
+def _merge_lists(owner, low, high, order):  # type: ignore[no-untyped-def]
+    """Sort the items of each owner by both codes: lists that ascend already are merged in pairs.
+
+    Parameters
+    ----------
+    owner, low, high : (n,) int
+    order : (n,) int64
+        Places of all items, owner after owner; written in place.
+    """
+    spare = np.empty_like(order)
+    a = 0
+    while a < order.size:
+        b = a + 1
+        while b < order.size and owner[order[b]] == owner[order[a]]:
+            b += 1
+        while _end_of_list(low, high, order, a, b) < b:
+            i = a
+            while i < b:
+                middle = _end_of_list(low, high, order, i, b)
+                end = _end_of_list(low, high, order, middle, b)
+                _merge_two(low, high, order, (i, middle, end), spare)
+                i = end
+            order[a:b] = spare[a:b]
+        a = b
+
+
+@inlined
+def _end_of_list(low, high, order, a, b):  # type: ignore[no-untyped-def]
+    """Where the items from `a` on no longer ascend; `b` at the latest."""
+    i = a + 1
+    while i < b and not _is_before(low, high, order[i], order[i - 1]):
+        i += 1
+    return min(i, b)
+
+
+@inlined
+def _is_before(low, high, i, j):  # type: ignore[no-untyped-def]
+    """Item `i` has lesser codes than item `j`."""
+    return low[i] < low[j] or (low[i] == low[j] and high[i] < high[j])
+
+
+@inlined
+def _merge_two(low, high, order, where, spare):  # type: ignore[no-untyped-def]
+    """Merge neighbouring lists, from `where[0]` to `where[1]` and from there to `where[2]`."""
+    i, middle, end = where
+    j = middle
+    for k in range(i, end):
+        if j < end and (i == middle or _is_before(low, high, order[j], order[i])):
+            spare[k] = order[j]
+            j += 1
+        else:
+            spare[k] = order[i]
+            i += 1
 
 
 def merged(ranges: Lists, number: Ints, n: int) -> Lists:
@@ -94,7 +162,7 @@ def brackets_of(ranges: Lists, quantiles: tuple[float, ...]) -> tuple[Ints, Ints
     """
     low, high, n = ranges.values
     row = ranges.row
-    order = np.lexsort((high, row))
+    order = _order_of(row, high, high)
     from_above = Lists(ranges.ptr, (high[order], n[order]))
     from_below = Lists(ranges.ptr, (low, n))
     total = total_of(ranges)
@@ -149,10 +217,10 @@ def room_of(n: Ints) -> Ints:
 
 
 def within_allowance(sizes: Ints) -> Bools:
-    """Which lists may stay as long as they are, the shortest first: `ALLOWED` entries a row."""
+    """Which lists may stay as long as they are, the shortest first: `ALLOWED` items a row."""
     order = np.argsort(sizes, kind="stable")
     fits = np.empty(sizes.size, bool)
-    fits[order] = np.cumsum(sizes[order]) <= ALLOWED * sizes.size
+    fits[order] = np.cumsum(sizes[order]) <= max(ALLOWED * sizes.size, _IN_ALL)
     return fits
 
 
@@ -169,17 +237,36 @@ def thinned(ranges: Lists, quantiles: tuple[float, ...], room: Ints) -> Lists:
         About how many ranges a row should have; four times as many are no reason to do anything.
     """
     crowded = np.flatnonzero(~within_allowance(ranges.sizes) & (ranges.sizes > 4 * room))
-    if not crowded.size:
+    return _shortened(ranges, crowded, quantiles, room[crowded])
+
+
+def settled(ranges: Lists, quantiles: tuple[float, ...], is_whole: Bools) -> Lists:
+    """Ranges of which all but the known is joined in rows to which nothing is added any more.
+
+    Others stay as they are, and those of which something is unknown.
+    """
+    # Two known codes a quantile, and what lies around them.
+    rows = np.flatnonzero(is_whole & (ranges.sizes > 4 * len(quantiles) + 1))
+    row, low, high = brackets_of(take(ranges, rows), quantiles)
+    is_known = np.ones(rows.size, bool)
+    is_known[row[low < high]] = False
+    rows = rows[is_known]
+    return _shortened(ranges, rows, quantiles, np.ones(rows.size, np.int64))
+
+
+def _shortened(ranges: Lists, some: Ints, quantiles: tuple[float, ...], room: Ints) -> Lists:
+    """Ranges joined in some rows, until each has about as many as there is room."""
+    if not some.size:
         return ranges
-    own, n_rows = take(ranges, crowded), ranges.ptr.size - 1
+    own, n_rows = take(ranges, some), ranges.ptr.size - 1
     row, low, high = brackets_of(own, quantiles)
-    known = joined(row[low == high], low[low == high], high[low == high], crowded.size)
-    kept, low, high, n = _thin(own.ptr, own.values, known.ptr, known.values[0], room[crowded])
+    known = joined(row[low == high], low[low == high], high[low == high], some.size)
+    kept, low, high, n = _thin(own.ptr, own.values, known.ptr, known.values[0], room)
     others = np.ones(n_rows, bool)
-    others[crowded] = False
+    others[some] = False
     stay = others[ranges.row]
     rest = Lists(_ptr_of(ranges.row[stay], n_rows), _where(ranges, stay))
-    return _side_by_side(rest, ranges_of(crowded[kept], low, high, n, n_rows))
+    return _side_by_side(rest, ranges_of(some[kept], low, high, n, n_rows))
 
 
 @kernel
