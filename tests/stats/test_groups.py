@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import zoneraster as zr
 from tests.stats.samples import build, raster, sparing, write_zones
+from zoneraster._stats.loop import _Merger
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import StatsTask
 from zoneraster._stats.task import run_task
@@ -209,6 +210,29 @@ def test_zones_that_lie_in_one_task_are_done_in_the_first_pass(
     np.testing.assert_array_equal(table["median"], np.median(own.astype(float), axis=1))
 
 
+def test_few_values_of_zones_in_several_tasks_take_one_pass_and_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, grid = squares(tmp_path / "zones.zarr", 40, shift=2)
+    monkeypatch.setattr("zoneraster._stats.call._FEW_PIXELS", 0)
+    monkeypatch.setattr("zoneraster._stats.loop._FOLD_BYTES", 1)
+    counted, merged = passes(monkeypatch), []
+
+    class Spied(_Merger):
+        def result(self) -> Partial:
+            merged.append(super().result())
+            return merged[-1]
+
+    monkeypatch.setattr("zoneraster._stats.loop._Merger", Spied)
+    table = zr.zonal_stats(store, noise(grid), stats=["median"], executor="serial")
+    assert [len(tasks) for tasks in counted] == [4]
+    # Once a zone has all its pixels, what is known of it alone is kept.
+    assert [partial.n_bytes / partial.n_rows < 200 for partial in merged] == [True]
+    own = np.roll(noise(grid).values, (-2, -2), (0, 1)).reshape(10, 40, 10, 40).swapaxes(1, 2)
+    expected = np.median(own.reshape(100, 1600).astype(float), axis=1)
+    np.testing.assert_array_equal(table["median"], expected)
+
+
 def test_another_pass_reads_only_where_something_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +268,7 @@ def test_partials_grow_with_groups_and_not_with_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int
 ) -> None:
     monkeypatch.setattr("zoneraster._stats.call._FEW_PIXELS", 0)
+    monkeypatch.setattr("zoneraster._stats.families.ranges._IN_ALL", 0)
     found = partials(monkeypatch)
     sizes = []
     for side in (10, 40):
