@@ -24,6 +24,7 @@ from zoneraster._build import (
     verify,
 )
 from zoneraster._build import make_plan as plan
+from zoneraster._build import open_sets as sets
 from zoneraster._build import open_zones as zones
 from zoneraster._grid import Grid, Window
 from zoneraster._stats import Key, Stat, cells, labels, thresholds, zonal_stats
@@ -56,7 +57,7 @@ __all__ = [
     # build
     "build", "build_part", "plan", "run", "finish",
     # look
-    "status", "verify", "info", "zones", "cells", "open_manifest",
+    "status", "verify", "info", "zones", "sets", "cells", "open_manifest",
     # statistics
     "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
     # grids

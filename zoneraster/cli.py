@@ -121,7 +121,9 @@ def _plan_options(command: Command) -> Command:
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
         click.option("--key", help="Column or ids (fid) that name zones; else rows from 0."),
-        _choice("--overlap", "last", "first", "error", text="Who gets what several zones claim."),
+        _choice(
+            "--overlap", "last", "first", "error", "sets", text="Who gets what several zones claim."
+        ),
         click.option("--priority", help="Numeric column; the higher is painted later."),
         click.option(
             "--all-touched", is_flag=True, help="Burn every pixel an edge passes through."
@@ -340,6 +342,20 @@ def stats(
         _print({"output": str(output), **said} if output else said, as_json=True)
     else:
         click.echo(written.stats_text(table))
+
+
+@main.command()
+@_store_argument
+@_json_option
+def sets(store: str, as_json: bool, **place: Any) -> None:
+    """Zones that share pixels, and how many, of a STORE built with --overlap sets."""
+    table = zr.sets(store, **place)
+    if as_json:
+        _print({"sets": table.to_dict("records")}, as_json=True)
+        return
+    click.echo(table.head(20).to_string(index=False))
+    if len(table) > 20:
+        click.echo(f"... {len(table) - 20:,} more rows, all in {store}/sets.parquet")
 
 
 @main.command()

@@ -43,7 +43,7 @@ def sample_zone_ids(
     Returns
     -------
     (height, width) uint32
-        The zone id of the pixel under each node.
+        The id in the pixel under each node: of a zone, or of a set of zones.
     (float, float, float, float)
         West, south, east and north of what was sampled.
 
@@ -65,7 +65,7 @@ def sample_zone_ids(
             f"{location} is not finished: {n:,} of {number_of(ctx.index.num_rows, 'chunk')} done, "
             "the rest is drawn as no zone"
         )
-    runs = StoredZones(location, ctx.spec.digest(), is_planned=True).open()
+    runs = StoredZones(location, ctx.spec.digest(), is_planned=True, with_sets=True).open()
     window, extent = _window_of(ctx.spec.grid, bounds)
     width = min(width, window.width)
     height = max(1, round(width * window.height / window.width))

@@ -2,11 +2,12 @@
 
 `verbs` are the public ones; `plan` makes the plan (with `slabs`, `boxes`, `order`, `rescue`),
 `batch` is what one task does: burn chunks, put them, put the receipt; `burning` is the loop over
-tasks, `closing` the end of a build; `ask` has status, verify and info; `results` what all return.
+tasks, `sets` finds zones that share pixels, `closing` is the end of a build; `ask` has status, verify and info; `results` what all return.
 """
 
 from zoneraster._build.ask import info as info
 from zoneraster._build.ask import open_manifest as open_manifest
+from zoneraster._build.ask import open_sets as open_sets
 from zoneraster._build.ask import open_store as open_store
 from zoneraster._build.ask import open_zones as open_zones
 from zoneraster._build.ask import status as status

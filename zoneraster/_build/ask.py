@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zoneraster._build.batch import reburn
@@ -19,6 +20,7 @@ from zoneraster._store import (
     PLAN_KEY,
     PLANNED_KEY,
     REPORT_KEY,
+    SETS_KEY,
     ZONES_KEY,
     BatchChunk,
     Manifest,
@@ -35,6 +37,7 @@ from zoneraster._store import (
     open_finished,
     open_snapshot,
     plan_is_whole,
+    read_zone_table,
     refuse_changed,
     require_spec,
     require_zone_table,
@@ -43,7 +46,7 @@ from zoneraster._store import (
     without_places,
     zarr_view,
 )
-from zoneraster._zones import FINE, NULL, objects_of, walk_wkb
+from zoneraster._zones import FINE, NULL, given_name, objects_of, walk_wkb
 from zoneraster.arrays import Later
 from zoneraster.blobs import Blobs, Location, Options, StoreLike, get_or_none
 from zoneraster.errors import CorruptStoreError, OptionError, StoreError, number_of, told_as, warn
@@ -51,6 +54,7 @@ from zoneraster.lock import PLANNING, holder_of
 
 if TYPE_CHECKING:
     import geopandas
+    import pandas as pd
     import xarray as xr
 else:
     geopandas, xr = Later("geopandas"), Later("xarray")
@@ -299,6 +303,59 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
     if spec is not None:
         _warn_unfinished(location, blobs, spec)
     return _zone_frame(location, data)
+
+
+def open_sets(store: StoreLike, *, storage_options: Options = None) -> pd.DataFrame:
+    """Sets of zones that share pixels, of a store that was built with ``overlap="sets"``.
+
+    Parameters
+    ----------
+    store : path or URL
+        A finished store.
+    storage_options : mapping, optional
+        For fsspec.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each zone of each set: `set_id`, as in the array, `zone_id`, the key of the zone
+        under its own name, and `pixels` and `area_m2` of the set, which are those that just these
+        zones share.
+
+    Raises
+    ------
+    StoreError
+        For a store without sets; `IncompleteBuildError` for one that is not finished.
+
+    Examples
+    --------
+    >>> import geopandas, shapely
+    >>> import zoneraster as zr
+    >>> boxes = [shapely.box(0, 0, 3, 1), shapely.box(2, 0, 4, 1)]
+    >>> zones = geopandas.GeoDataFrame({"park": ["A", "B"]}, geometry=boxes, crs=3857)
+    >>> path = getfixture("tmp_path") / "zones.zarr"
+    >>> grid = zr.Grid.from_bounds((0, 0, 4, 1), 1, 3857)
+    >>> report = zr.build(zones, path, grid=grid, key="park", overlap="sets")
+    >>> zr.sets(path)
+       set_id  zone_id park  pixels  area_m2
+    0   10000        1    A       1      1.0
+    1   10000        2    B       1      1.0
+    """
+    location = Location.of(store, storage_options)
+    ctx = open_finished(location, cure="finish the build first")
+    if not ctx.spec.has_sets:
+        raise StoreError(
+            f"{location} was built with overlap={ctx.spec.overlap!r} and has no sets of zones: "
+            "build a new store with overlap='sets'"
+        )
+    with told_as(CorruptStoreError, f"{SETS_KEY} of {location} cannot be read", CURE):
+        table = pq.read_table(pa.BufferReader(ctx.blobs.get(SETS_KEY)))
+    zones, key = read_zone_table(location)
+    place = pc.index_in(table["zone_id"], zones["zone_id"])
+    if key != "zone_id":
+        table = table.add_column(2, given_name(key), zones[key].take(place))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _zone_frame(location: Location, data: bytes) -> geopandas.GeoDataFrame:

@@ -16,14 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from zoneraster._build.sets import keys_of_sets
 from zoneraster._burn import (
     FAR,
     contested_pairs,
+    count_values,
     covered_spans,
     frame,
     make_cells,
     make_spans,
     overlay_spans,
+    set_spans,
     whole_cells,
 )
 from zoneraster._grid import row_areas
@@ -34,6 +37,7 @@ from zoneraster._store import (
     Records,
     Snapshot,
     Spec,
+    ZoneSets,
     chunk_key,
     ledger,
     shared_snapshot,
@@ -183,7 +187,9 @@ def _stretches(spec: Spec, records: Records, number: Ints, place: tuple[int, int
     return make_cells(number, *records[3:], corner)
 
 
-def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
+def burn_chunk(
+    spec: Spec, records: Records, row: int, col: int, sets: ZoneSets | None = None
+) -> Burned:
     """Burn one chunk in memory.
 
     Parameters
@@ -193,6 +199,8 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         Of this chunk, in painting order.
     row, col : int
         Of the chunk.
+    sets : ZoneSets, optional
+        Where pixels stand for sets of zones.
     """
     window = spec.chunking.chunk_window(row, col)
     areas = row_areas(spec.grid, window.row0, window.row1)
@@ -204,6 +212,8 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
         return Burned(_sealed(spec, data), counts)
     zone_id, number = _local_zones(records)
     found = _spans(spec, records, number, (row, col), spec.own_rule)
+    if sets is not None:
+        return _burn_sets(spec, found, zone_id, areas, sets)
     run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
         *found, zone_id.size, *spec.chunks, areas
     )
@@ -222,6 +232,29 @@ def burn_chunk(spec: Spec, records: Records, row: int, col: int) -> Burned:
     lut = np.concatenate([[0], zone_id])
     data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
     return Burned(_sealed(spec, data), zones, contests)
+
+
+def _burn_sets(
+    spec: Spec, spans: Any, zone_id: Ints, areas: Floats, sets: ZoneSets
+) -> Burned:  # Any: as kernels take it
+    """`burn_chunk` where pixels that several zones claim stand for the set of them."""
+    n, width = zone_id.size, spec.chunks[1]
+    run_ptr, start, value, set_ptr, members = set_spans(*spans, n, *spec.chunks)
+    set_id = sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
+    lut = np.concatenate([[0], zone_id, set_id])
+    pixels, area = count_values(run_ptr, value, start, lut.size, width, areas)
+    contested = np.zeros(lut.size, np.int64)
+    np.add.at(contested, members + 1, np.repeat(pixels[n + 1 :], np.diff(set_ptr)))
+    claimed = contested + pixels
+    claimed[n + 1 :] = 0  # sets own pixels, which their zones claim
+    order = np.argsort(lut)
+    order = order[(order > 0) & (claimed[order] + pixels[order] > 0)]
+    counts = (lut, claimed, pixels, contested, area)
+    zones = ledger.ZoneCounts._make(column[order] for column in counts)
+    if not pixels[1:].any():
+        return Burned(b"", zones)
+    data = frame.encode(run_ptr, start, lut[value], width=width, itemsize=spec.itemsize)
+    return Burned(_sealed(spec, data), zones)
 
 
 def _sealed(spec: Spec, data: bytes) -> bytes:
@@ -285,7 +318,7 @@ def run_batch(task: Task) -> TaskResult:
         if records is None:
             records = ctx.manifest.records(chunk.row_group)
         own = chunk.records_in(records)
-        made = burn_chunk(ctx.spec, own, chunk.row, chunk.col)
+        made = burn_chunk(ctx.spec, own, chunk.row, chunk.col, ctx.sets)
         key = chunk_key(chunk.row, chunk.col)
         if made.contests.pairs:
             contests.append(made.contests)
@@ -315,7 +348,7 @@ def run_batch(task: Task) -> TaskResult:
 def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:
     """Bytes of a chunk burned again from the manifest."""
     own = chunk.records_in(ctx.manifest.records(chunk.row_group))
-    return burn_chunk(ctx.spec, own, chunk.row, chunk.col).data
+    return burn_chunk(ctx.spec, own, chunk.row, chunk.col, ctx.sets).data
 
 
 def chunk_cells(
@@ -401,6 +434,10 @@ def chunk_runs(
     own = _wanted(chunk.records_in(batch), merged, only)
     zone_id, number = _local_zones(own)
     spans = _spans(ctx.spec, own, number, (chunk.row, chunk.col), rule or ctx.spec.own_rule)
+    if merged is None and ctx.sets is not None:
+        *runs, set_ptr, members = set_spans(*spans, zone_id.size, *ctx.spec.chunks)
+        set_id = ctx.sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
+        return [_named(runs, np.concatenate([zone_id, set_id]))]
     runs, contested = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
     if merged is None:
         return [_named(runs, zone_id)]

@@ -14,6 +14,7 @@ import numpy as np
 from zoneraster._build.results import BuildReport, PlanSummary, RunSummary, load_summary
 from zoneraster._store import (
     REPORT_KEY,
+    SETS_KEY,
     Spec,
     close_zone_table,
     expected_receipts,
@@ -50,9 +51,17 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     receipts = (expected[b] for b in sorted(expected))
     tables = [ledger.decode_receipt(name, ctx.blobs.get(name)) for name in receipts]
     sums, chunks, nbytes = sum_counts(tables)
-    keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums)
+    n_sets = together = 0
+    if ctx.sets is not None:
+        is_set = sums["zone_id"] >= ctx.sets.first
+        n_sets, together = int(is_set.sum()), int(sums["owned"][is_set].sum())
+        # Before the zone table, which says that all is there.
+        ctx.blobs.put(SETS_KEY, ctx.sets.public_bytes(sums), synced=True)
+        ctx.blobs.sync([SETS_KEY])
+    keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums, together)
     summary = load_summary(location, ctx.blobs)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
+    report = replace(report, n_sets=n_sets, together=together)
     report = replace(
         report,
         burned=done.burned,
@@ -78,12 +87,14 @@ def _report(
     nbytes: int,
 ) -> BuildReport:
     """The report of a finished plan."""
-    empty = tuple(keys[i] for i in np.flatnonzero(counts["owned"] == 0).tolist())
+    # In a store of sets all zones have their pixels.
+    has_none = counts["claimed" if spec.has_sets else "owned"] == 0
+    empty = tuple(keys[i] for i in np.flatnonzero(has_none).tolist())
     contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
     warnings = summary.warnings()
     if empty:
         warnings.append(f"{number_of(len(empty), 'zone')} without a pixel: {name_some(empty)}")
-    if contested:
+    if contested and not spec.has_sets:
         warnings.append(
             f"{number_of(len(contested), 'zone')} with contested pixels, which went to the "
             f"{spec.overlap} one: {name_some(contested)}"

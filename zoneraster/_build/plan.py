@@ -29,17 +29,21 @@ from zoneraster._grid import Chunking, Grid
 from zoneraster._store import (
     INDEX_KEY,
     KEYS_KEY,
+    KNOWN_SETS_KEY,
     MANIFEST_KEY,
     PLAN_KEY,
     PLANNED_KEY,
     REPORT_KEY,
+    SETS_KEY,
     SPEC_KEY,
     ZONES_KEY,
     Spec,
     ZoneIds,
+    ZoneSets,
     are_ids,
     check_same,
     find_zone_table,
+    first_set_id,
     give_ids,
     has_plan,
     id_dtype,
@@ -50,6 +54,7 @@ from zoneraster._store import (
     plan_digest,
     plan_is_whole,
     planned_table_bytes,
+    read_sets,
     read_zone_ids,
     says_the_same,
     table_bytes,
@@ -80,7 +85,7 @@ class PlanOptions:
     grid : Grid or None
         None takes the grid of an existing store.
     key : str or None
-    overlap : {"last", "first", "error"}
+    overlap : {"last", "first", "error", "sets"}
     priority : str or None
         A numeric column: zones are painted in ascending order of it.
     all_touched : bool
@@ -201,6 +206,10 @@ def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
         zones = read_zone_ids(location, spec, data)
     except CorruptStoreError:
         return missing, [*damaged, key]
+    if spec.has_sets:
+        missing += [KNOWN_SETS_KEY] * (not blobs.has(KNOWN_SETS_KEY))
+        damaged += [KNOWN_SETS_KEY] * (not missing and not _has_sets(blobs, spec))
+        missing += [SETS_KEY] * (key == ZONES_KEY and not blobs.has(SETS_KEY))
     if zones.num_rows != load_summary(location, blobs).n_zones:
         damaged.append(key)
     if not ids_are_kept(blobs, zones):
@@ -209,6 +218,14 @@ def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
     if key == ZONES_KEY and reported_plan(blobs) != spec.plan:
         (damaged if blobs.has(REPORT_KEY) else missing).append(REPORT_KEY)
     return missing, damaged
+
+
+def _has_sets(blobs: Blobs, spec: Spec) -> bool:
+    """The ids of the sets of a plan can be read."""
+    try:
+        return read_sets(blobs)[1] == spec.plan
+    except CorruptStoreError:
+        return False
 
 
 def _zarr_objects(spec: Spec) -> dict[str, bytes]:
@@ -306,6 +323,10 @@ class _Prepared:
     ids : ZoneIds
     table : pyarrow.Table
         The planned zone table.
+    sets : ZoneSets or None
+        Those that had an id before, where pixels stand for sets.
+    forgets : bool
+        Ids of sets are given anew, so that no receipt of before holds.
     notes : dict
         Fields of `PlanSummary` that are about single zones.
     """
@@ -314,6 +335,8 @@ class _Prepared:
     source: ManifestInput
     ids: ZoneIds
     table: pa.Table
+    sets: ZoneSets | None
+    forgets: bool
     notes: dict[str, Any]  # Any: tuples of the user's keys
 
 
@@ -327,7 +350,9 @@ def _prepare(
 ) -> _Prepared:
     """Give the zones ids, complete the spec; nothing is written."""
     ids = _ids(zones, location, old, asked)
-    spec = replace(asked, dtype=_dtype(ids, old), key=zones.key)
+    # Sets have ids beyond those of the zones.
+    dtype = "uint32" if asked.has_sets else _dtype(ids, old)
+    spec = replace(asked, dtype=dtype, key=zones.key)
     spec = replace(spec, inputs=_inputs_digest(content, options, spec))
     if old is not None:
         check_same(old, spec, where=str(location))
@@ -338,8 +363,28 @@ def _prepare(
         paint_rank=paint_ranks(zones, spec),
         chunking=spec.chunking,
         spec_hash=spec.hash(),
+        sets_by=spec.own_rule if spec.has_sets else None,
     )
-    return _Prepared(spec, manifest, ids, make_zone_table(zones, ids.zone_id), notes)
+    sets, forgets = _known_sets(location, spec, ids)
+    table = make_zone_table(zones, ids.zone_id)
+    return _Prepared(spec, manifest, ids, table, sets, forgets, notes)
+
+
+def _known_sets(location: Location, spec: Spec, ids: ZoneIds) -> tuple[ZoneSets | None, bool]:
+    """Zone sets that have an id, where pixels stand for sets; and whether none can be read."""
+    if not spec.has_sets:
+        return None, False
+    highest = int(ids.zone_id.max())
+    try:
+        sets, forgets = read_sets(location.blobs())[0], False
+    except CorruptStoreError:
+        sets, forgets = ZoneSets(first_set_id(highest)), True
+    if highest >= sets.first:
+        raise StoreError(
+            f"zone ids go up to {highest:,}, and those of the sets of {location} begin at "
+            f"{sets.first:,}: build a new store"
+        )
+    return sets, forgets
 
 
 def _ids(zones: Zones, location: Location, old: Spec | None, asked: Spec) -> ZoneIds:
@@ -431,11 +476,15 @@ def _write_plan(prepared: _Prepared, location: Location, progress: Progress | No
     blobs = location.blobs()
     tick = None if progress is None else lambda done, total: progress("plan", done, total)
     with blobs.writer(MANIFEST_KEY) as sink:
-        index = write_manifest(prepared.source, sink, progress=tick)
+        index, found = write_manifest(prepared.source, sink, progress=tick)
+        if prepared.sets is not None:
+            prepared = replace(prepared, sets=prepared.sets.with_more(found))
         summary = _summary(prepared, location, index)
         objects = _objects(prepared, index, summary)
         renew_token(location, blobs)
-        if not blobs.has(SPEC_KEY):
+        if prepared.forgets:
+            withdraw_unexpected(blobs, index.slice(0, 0))
+        elif not blobs.has(SPEC_KEY):
             withdraw_unexpected(blobs, index)
     _put_all(blobs, {key: data for key, data in objects.items() if key != SPEC_KEY})
     _put_all(blobs, {SPEC_KEY: objects[SPEC_KEY]})
@@ -454,10 +503,11 @@ def _put_all(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:
 
 def _objects(prepared: _Prepared, index: pa.Table, summary: PlanSummary) -> dict[str, bytes | None]:
     """Objects of a plan beside its manifest, in the order in which they are put; None: none."""
-    spec, kept = prepared.spec, prepared.ids.kept
+    spec, kept, sets = prepared.spec, prepared.ids.kept, prepared.sets
     return {
         INDEX_KEY: table_bytes(index),
         KEYS_KEY: None if kept is None else table_bytes(kept),
+        KNOWN_SETS_KEY: None if sets is None else sets.to_bytes(summary.plan),
         **_zarr_objects(spec),
         PLANNED_KEY: planned_table_bytes(prepared.table, spec.grid, summary.plan),
         PLAN_KEY: summary_bytes(summary),

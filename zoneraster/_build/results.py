@@ -239,6 +239,8 @@ class BuildReport:
     warnings : tuple of str
     operation : str
         How zones were brought to the reference system of the grid, see `PlanSummary`.
+    n_sets, together : int
+        With ``overlap="sets"``, sets of zones that share pixels, and these pixels.
     """
 
     store: str
@@ -259,6 +261,8 @@ class BuildReport:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     operation: str = ""
+    n_sets: int = 0
+    together: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -275,6 +279,8 @@ class BuildReport:
             f"  contested  {self.contested:>18,} pixels in {len(self.contested_zones):,} zones",
             f"  time       {self.seconds:>18,.1f} s",
         ]
+        if self.n_sets:
+            lines.insert(-1, f"  together   {self.together:>18,} pixels of {self.n_sets:,} sets")
         if self.operation:
             lines.append(f"  from       {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])

@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import shapely
 
 from zoneraster._build.boxes import part_boxes
+from zoneraster._build.sets import sets_in_chunk
 from zoneraster._burn import edges_in_rows, gather_records, partition_edges
 from zoneraster._grid import Chunking
 from zoneraster._store import (
     INDEX_SCHEMA,
     PLAN_MARK,
     RECORD_SCHEMA,
+    PixelRule,
     Records,
     chunk_fingerprint,
     plan_digest,
@@ -33,12 +35,16 @@ _WORK_PER_CHUNK = 2_000
 
 
 class Slab(NamedTuple):
-    """One batch row of the plan: records sorted by batch and chunk, and where each chunk is."""
+    """One batch row of the plan: records sorted by batch and chunk, and where each chunk is.
+
+    And the zone sets of its chunks, where they are wanted (see `keys_of_sets`).
+    """
 
     records: Records
     batch: npt.NDArray[np.int32]
     first: Ints
     work: Ints
+    sets: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class ManifestInput:
     chunking : Chunking
     spec_hash : bytes
         Enters every fingerprint.
+    sets_by : {"centre", "touched"}, optional
+        By which rule zones share pixels, where their sets are wanted.
     """
 
     rings: Rings
@@ -61,6 +69,7 @@ class ManifestInput:
     paint_rank: Ints
     chunking: Chunking
     spec_hash: bytes
+    sets_by: PixelRule | None = None
 
 
 def _sorted_records(
@@ -116,7 +125,18 @@ def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> S
     new = np.flatnonzero((np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0))
     first = np.concatenate([[0], new + 1]).astype(np.int64)
     work = np.add.reduceat(_crossings(records, cut.chunks[0]), first) + _WORK_PER_CHUNK
-    return Slab(records, batch, first, work.astype(np.int64))
+    sets = frozenset(_sets_of(source, records, first))
+    return Slab(records, batch, first, work.astype(np.int64), sets)
+
+
+def _sets_of(source: ManifestInput, records: Records, first: Ints) -> Iterator[bytes]:
+    """Zone sets of all chunks of a slab; a set may come several times."""
+    if source.sets_by is None:
+        return
+    for a, b in itertools.pairwise([*first.tolist(), records.zone_id.size]):
+        own = records.of_chunk(a, b - a)
+        window = source.chunking.chunk_window(int(own.chunk_row[0]), int(own.chunk_col[0]))
+        yield from sets_in_chunk(own, window, touched=source.sets_by == "touched")
 
 
 def _index_of(slab: Slab, spec_hash: bytes, row_group: int) -> pa.Table:
@@ -166,7 +186,7 @@ def write_manifest(
     *,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
-) -> pa.Table:
+) -> tuple[pa.Table, frozenset[bytes]]:
     """Partition all zones and write their records to Parquet, one row group per batch.
 
     Parameters
@@ -181,10 +201,13 @@ def write_manifest(
 
     Returns
     -------
-    pyarrow.Table
+    index : pyarrow.Table
         The chunk index (`INDEX_SCHEMA`), sorted by batch and chunk.
+    sets : frozenset of bytes
+        Zones that share pixels, where they are wanted.
     """
     index, row_group = [INDEX_SCHEMA.empty_table()], 0
+    sets: set[bytes] = set()
     options = {
         "compression": {"edges.list.element": "zstd"},
         "compression_level": {"edges.list.element": 1},
@@ -193,6 +216,7 @@ def write_manifest(
     }
     with pq.ParquetWriter(sink, RECORD_SCHEMA, **options) as writer:
         for done, slab in enumerate(_slabs(source, workers), start=1):
+            sets |= slab.sets
             if slab.first.size:
                 index.append(_index_of(slab, source.spec_hash, row_group))
                 table = slab.records.to_table()
@@ -205,4 +229,4 @@ def write_manifest(
                 progress(done, source.chunking.batch_rows)
         table = pa.concat_tables(index).combine_chunks()
         writer.add_key_value_metadata({PLAN_MARK: plan_digest(table)})
-    return table
+    return table, frozenset(sets)

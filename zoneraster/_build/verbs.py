@@ -192,8 +192,9 @@ def build(
     key : str, optional
         Column that names the zones, or what the ids of features are called ("fid", "id" of
         GeoJSON). By default the index of a frame, and the rows of a file, counted from 0.
-    overlap : {"last", "first", "error"}
-        Which zone gets a pixel that several claim: the last or first of the table, or nobody.
+    overlap : {"last", "first", "error", "sets"}
+        Who gets a pixel that several zones claim: the last or first of the table, nobody, or the
+        set of these zones, which has an id of its own (see `sets`).
     priority : str, optional
         Numeric column: the higher is painted later.
     all_touched : bool

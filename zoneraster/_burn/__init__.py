@@ -1,9 +1,9 @@
 """The burn rule, compiled: edges in, runs and bytes out.
 
 `rule` says which row and column an edge decides; `edges` gathers the edges of parts; `partition`
-hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs, `cells` into covered
-fractions; `frame` turns runs into a zstd frame. Arrays and integers only: numba and NumPy are all
-that is imported here.
+hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs, `sets` into runs of
+zone sets, `cells` into covered fractions; `frame` turns runs into a zstd frame. Arrays and
+integers only: numba and NumPy are all that is imported here.
 """
 
 from zoneraster._burn import frame as frame
@@ -21,4 +21,6 @@ from zoneraster._burn.partition import partition_edges as partition_edges
 from zoneraster._burn.rule import BURN_RULE as BURN_RULE
 from zoneraster._burn.rule import FAR as FAR
 from zoneraster._burn.rule import snap as snap
+from zoneraster._burn.sets import count_values as count_values
+from zoneraster._burn.sets import set_spans as set_spans
 from zoneraster._burn.spans import make_spans as make_spans

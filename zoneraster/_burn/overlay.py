@@ -13,7 +13,7 @@ _MOST_PAIRS = 2**16
 
 
 @inlined
-def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-def]
+def begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-def]
     """Let the row's pixels from column `x` on have the value `new`; return the number of runs."""
     if start[n - 1] == x:
         value[n - 1] = new
@@ -25,7 +25,7 @@ def _begin_run(start, value, n, row_start, x, new):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _sort_starts(s0, m, first, starts):  # type: ignore[no-untyped-def]
+def sort_starts(s0, m, first, starts):  # type: ignore[no-untyped-def]
     """Keys of a row's spans, (column, position), by first column."""
     for i in range(m):
         starts[i] = (np.int64(first[s0 + i]) << 32) | (s0 + i)
@@ -33,7 +33,7 @@ def _sort_starts(s0, m, first, starts):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _sort_ends(a, b, end, starts, ends):  # type: ignore[no-untyped-def]
+def sort_ends(a, b, end, starts, ends):  # type: ignore[no-untyped-def]
     """The same of spans ``[a, b)`` by end column."""
     in_order = True
     for i in range(a, b):
@@ -109,24 +109,24 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
         if r >= row_ptr.size - 1:
             continue
         m = row_ptr[r + 1] - row_ptr[r]
-        _sort_starts(row_ptr[r], m, first, starts)
+        sort_starts(row_ptr[r], m, first, starts)
         x = np.int64(0)
         i = 0
         while i < m:
             if starts[i] >> 32 > x:
-                n = _begin_run(start, value, n, run_ptr[r], x, 0)
+                n = begin_run(start, value, n, run_ptr[r], x, 0)
                 x = starts[i] >> 32
             stop_at = _group_end(i, m, end, starts)
             if stop_at == i + 1:
                 s, z = starts[i] & 0xFFFFFFFF, zone[starts[i] & 0xFFFFFFFF]
-                n = _begin_run(start, value, n, run_ptr[r], x, z + 1)
+                n = begin_run(start, value, n, run_ptr[r], x, z + 1)
                 x = np.int64(end[s])
                 claimed[z] += x - first[s]
                 owned[z] += x - first[s]
                 area[z] += (x - first[s]) * row_area[r]
                 i = stop_at
                 continue
-            _sort_ends(i, stop_at, end, starts, ends)
+            sort_ends(i, stop_at, end, starts, ends)
             e, n_active = i, 0
             shared = np.int64(0)
             owner = np.int32(-1)
@@ -147,7 +147,7 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
                     shared += stop - x
                 owned[owner] += stop - x
                 area[owner] += (stop - x) * row_area[r]
-                n = _begin_run(start, value, n, run_ptr[r], x, owner + 1)
+                n = begin_run(start, value, n, run_ptr[r], x, owner + 1)
                 x = stop
                 while e < stop_at and ends[e] >> 32 == x:
                     z = zone[ends[e] & 0xFFFFFFFF]
@@ -164,7 +164,7 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
                     for j in range(n_active):
                         owner = max(owner, active[j])
         if x < width:
-            n = _begin_run(start, value, n, run_ptr[r], x, 0)
+            n = begin_run(start, value, n, run_ptr[r], x, 0)
     run_ptr[height] = n
     return run_ptr, start[:n], value[:n], claimed, owned, contested, area
 
@@ -210,7 +210,7 @@ def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ign
     n = n_planes = 0
     for r in range(row_ptr.size - 1):
         m = row_ptr[r + 1] - row_ptr[r]
-        _sort_starts(row_ptr[r], m, first, starts)
+        sort_starts(row_ptr[r], m, first, starts)
         n_before, i, j, own1 = n, 0, run_ptr[r], run_ptr[r + 1]
         if n + m + own1 - j > row.size:
             room = n + m + own1 - j
@@ -267,7 +267,7 @@ def _uncovered(group, first, end, zone, runs, lists, r, out, n):  # type: ignore
     Parameters
     ----------
     group : (m,) int64
-        Spans, as `_sort_starts` leaves them.
+        Spans, as `sort_starts` leaves them.
     runs : (start, value, j, own1, width)
         Those of the row; `j` is the one in which the group begins.
     lists : (head, after)
@@ -367,9 +367,9 @@ def _planes_of(row, left, right, owner, plane, n_planes, height, width):  # type
         n += 1
         while i < order.size and plane[order[i]] * height + row[order[i]] == line:
             s = order[i]
-            n = _begin_run(start, value, n, run_ptr[line], left[s], owner[s] + 1)
+            n = begin_run(start, value, n, run_ptr[line], left[s], owner[s] + 1)
             if right[s] < width:
-                n = _begin_run(start, value, n, run_ptr[line], right[s], 0)
+                n = begin_run(start, value, n, run_ptr[line], right[s], 0)
             i += 1
     run_ptr[n_planes * height] = n
     return n_planes, run_ptr, start[:n], value[:n]
@@ -423,7 +423,7 @@ def contested_pairs(row_ptr, first, end, zone, n_zones, most):  # type: ignore[n
     n = 0
     for r in range(row_ptr.size - 1):
         m = row_ptr[r + 1] - row_ptr[r]
-        _sort_starts(row_ptr[r], m, first, starts)
+        sort_starts(row_ptr[r], m, first, starts)
         n_active = 0
         for i in range(m):
             s = starts[i] & 0xFFFFFFFF

@@ -13,6 +13,7 @@ from zoneraster._stats.groups import is_excluded
 from zoneraster._stats.keys import BELOW_CODE, NODATA_CODE, UNKNOWN_CODE, UNLISTED_CODE
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.request import Layout
+from zoneraster._store import TOGETHER_MARK
 from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import ClosureError, number_of
 
@@ -161,10 +162,11 @@ def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first
     if layout.are_claimed:
         _, owned = pixels_of_zones(zones, layout.fine, are_claimed=False)
         union = int(partial.pixels[first].sum()) - partial.shared
-        if owned.size and owned.sum() != union:
+        # Also what sets of zones own.
+        built = owned.sum() + int((zones.schema.metadata or {}).get(TOGETHER_MARK, 0))
+        if owned.size and built != union:
             raise ClosureError(
-                f"zones have {union:,} pixels, the build has found {owned.sum():,}; run zoneraster "
-                "verify"
+                f"zones have {union:,} pixels, the build has found {built:,}; run zoneraster verify"
             )
         if layout.roll_up:
             return

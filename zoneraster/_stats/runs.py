@@ -69,6 +69,8 @@ class StoredZones:
         Digest of which zones these are.
     rule : {"centre", "touched", "fraction"}, optional
         Which pixels a zone has; None for those of the array.
+    with_sets : bool
+        Pixels of zone sets have the id of the set, as in the array, and not none.
     """
 
     location: Location
@@ -78,6 +80,7 @@ class StoredZones:
     merged_by: tuple[str, ...] = ()
     merging: str = ""
     rule: PixelRule | None = None
+    with_sets: bool = False
 
     def ruled(self, rule: PixelRule) -> StoredZones:
         """The zones with the pixels that they have by a rule."""
@@ -256,6 +259,9 @@ class PlannedRuns:
         merged = self._merged if self._source.are_claimed else None
         records = self._records.get(planned.row_group)
         painted, *covered = chunk_runs(self._plan, records, planned, merged, rule, only=only)
+        if self._plan.sets is not None and not self._source.with_sets:
+            is_zone = painted.zone_id < self._plan.sets.first
+            painted = painted._replace(zone_id=np.where(is_zone, painted.zone_id, 0))
         return Planes([painted], covered)
 
     def _merged(self, zones: Ints) -> Ints:

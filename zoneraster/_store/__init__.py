@@ -1,10 +1,9 @@
 """What a store holds, one file format a room.
 
 `spec` (options), `manifest` and `records` (which zone has which edges in which chunk), `ledger`
-(what is done: receipts), `ids` and `zone_table` (zones), `zarr_meta` (the Zarr array), `parquet`
-(tables as objects); `snapshot` opens those that belong together, and
-`zarr_view` shows them to zarr. Who writes them, and when, is the
-business of the floor above.
+(what is done: receipts), `ids`, `sets` and `zone_table` (zones), `zarr_meta` (the Zarr array),
+`parquet` (tables as objects); `snapshot` opens those that belong together, and `zarr_view` shows
+them to zarr. Who writes them, and when, is the business of the floor above.
 """
 
 from zoneraster._store import ledger as ledger
@@ -24,6 +23,11 @@ from zoneraster._store.parquet import table_bytes as table_bytes
 from zoneraster._store.records import RECORD_SCHEMA as RECORD_SCHEMA
 from zoneraster._store.records import Records as Records
 from zoneraster._store.records import chunk_fingerprint as chunk_fingerprint
+from zoneraster._store.sets import KNOWN_SETS_KEY as KNOWN_SETS_KEY
+from zoneraster._store.sets import SETS_KEY as SETS_KEY
+from zoneraster._store.sets import ZoneSets as ZoneSets
+from zoneraster._store.sets import first_set_id as first_set_id
+from zoneraster._store.sets import read_sets as read_sets
 from zoneraster._store.snapshot import BatchChunk as BatchChunk
 from zoneraster._store.snapshot import Snapshot as Snapshot
 from zoneraster._store.snapshot import expected_receipts as expected_receipts
@@ -59,6 +63,7 @@ from zoneraster._store.zarr_meta import zarr_objects as zarr_objects
 from zoneraster._store.zarr_view import zarr_view as zarr_view
 from zoneraster._store.zone_table import CURE as CURE
 from zoneraster._store.zone_table import PLANNED_KEY as PLANNED_KEY
+from zoneraster._store.zone_table import TOGETHER_MARK as TOGETHER_MARK
 from zoneraster._store.zone_table import ZONES_KEY as ZONES_KEY
 from zoneraster._store.zone_table import asked_column as asked_column
 from zoneraster._store.zone_table import close_zone_table as close_zone_table

@@ -18,6 +18,7 @@ from zoneraster._store.ledger import LEDGER, parse_receipt_name, receipt_name
 from zoneraster._store.manifest import INDEX_SCHEMA, PLAN_MARK, Manifest, plan_digest
 from zoneraster._store.parquet import get_table
 from zoneraster._store.records import Records
+from zoneraster._store.sets import ZoneSets, read_sets
 from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
 from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
 from zoneraster.blobs import Blobs, Location, file_state
@@ -95,6 +96,16 @@ class Snapshot:
     def blobs(self) -> Blobs:
         """The store's bytes, through a client whose credentials are fresh."""
         return self._blobs if self._location.is_local else self._location.blobs()
+
+    @functools.cached_property
+    def sets(self) -> ZoneSets | None:
+        """Sets of zones that share pixels, where pixels stand for them."""
+        if not self.spec.has_sets:
+            return None
+        sets, plan = read_sets(self.blobs)
+        if plan != self.spec.plan:
+            raise _changed(self._location)
+        return sets
 
     @property
     def manifest(self) -> Manifest:

@@ -34,7 +34,7 @@ REPORT_KEY = f"{PRIVATE}report.json"
 FORMAT_VERSION = 1
 # Numbers of 8 bytes that Blosc takes at once.
 MAX_COORDINATES = (2**31 - 17) // 8
-OVERLAPS = ("last", "first", "error")
+OVERLAPS = ("last", "first", "error", "sets")
 # Which pixels a zone has: those whose centre it holds, those that it touches, or all that it covers
 # a part of, with the part.
 PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
@@ -62,7 +62,7 @@ class Spec:
         Chunks along one side of a batch.
     dtype : str
         "uint8", "uint16" or "uint32".
-    overlap : {"last", "first", "error"}
+    overlap : {"last", "first", "error", "sets"}
     priority : str or None
         Column that orders the painting, highest last.
     all_touched : bool
@@ -91,6 +91,11 @@ class Spec:
     plan: str = ""
     inputs: str = ""
     rule: int = BURN_RULE
+
+    @property
+    def has_sets(self) -> bool:
+        """Pixels that several zones claim stand for the set of these zones."""
+        return self.overlap == "sets"
 
     @property
     def own_rule(self) -> PixelRule:
@@ -172,6 +177,8 @@ class Spec:
         wkt = CRS.from_wkt(self.grid.crs.to_wkt()).to_wkt()
         grid["crs"] = ":".join(authority) if authority else wkt
         said = [self.rule, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
+        # What decides who wins stands in the order of the records.
+        said += ["sets"] if self.has_sets else []
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 

@@ -36,6 +36,8 @@ ZONES_KEY = "zones.parquet"
 PLANNED_KEY = f"{PRIVATE}zones.parquet"
 # Columns of the zone table that are ours.
 COUNTS = ("claimed", "owned", "contested", "area_m2")
+# Footer entry with the number of pixels that zones own together, as sets.
+TOGETHER_MARK = b"zoneraster:together"
 CURE = "build again with the same zones"
 # Bytes that one array of a stored column can hold.
 _MAX_BYTES = 2**31 - 1
@@ -105,7 +107,7 @@ def asked_column(names: Sequence[str], asked: str) -> str | None:
 
 
 def close_zone_table(
-    location: Location, blobs: Blobs, spec: Spec, sums: Mapping[str, Numbers]
+    location: Location, blobs: Blobs, spec: Spec, sums: Mapping[str, Numbers], together: int
 ) -> tuple[list[Any], dict[str, Numbers]]:
     """Put the public zone table, with counts, and delete the planned one.
 
@@ -116,6 +118,8 @@ def close_zone_table(
     spec : Spec
     sums : mapping
         "zone_id", (m,) ascending, and the `COUNTS` of these zones; zones without have none.
+    together : int
+        Pixels that zone sets own.
 
     Returns
     -------
@@ -132,6 +136,8 @@ def close_zone_table(
         table = pq.read_table(pa.BufferReader(data))
     metadata = dict(table.schema.metadata or {})
     metadata.pop(PLAN_MARK.encode(), None)
+    if together:
+        metadata[TOGETHER_MARK] = str(together).encode()
     ids = table["zone_id"].to_numpy()
     if not np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all():
         raise CorruptStoreError(f"the zone table of {location} is of an older plan: {CURE}")
