@@ -353,7 +353,8 @@ def sets(store: str, as_json: bool, **place: Any) -> None:
     if as_json:
         _print({"sets": table.to_dict("records")}, as_json=True)
         return
-    click.echo(table.head(20).to_string(index=False))
+    shown = table.head(20).to_string(index=False)
+    click.echo(shown if len(table) else "no two zones share a pixel")
     if len(table) > 20:
         click.echo(f"... {len(table) - 20:,} more rows, all in {store}/sets.parquet")
 

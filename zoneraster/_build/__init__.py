@@ -1,8 +1,9 @@
 """Zones into a store: plan, burn, finish; and what a store answers about itself.
 
-`verbs` are the public ones; `plan` makes the plan (with `slabs`, `boxes`, `order`, `rescue`),
-`batch` is what one task does: burn chunks, put them, put the receipt; `burning` is the loop over
-tasks, `sets` finds zones that share pixels, `closing` is the end of a build; `ask` has status, verify and info; `results` what all return.
+`verbs` are the public ones; `plan` makes the plan (with `slabs`, `boxes`, `order`, `rescue`, and
+`sets`, which finds zones that share pixels), `batch` is what one task does: burn chunks (`chunk`),
+put them, put the receipt; `burning` is the loop over tasks, `closing` the end of a build; `ask` has
+status, verify and info; `results` what all return.
 """
 
 from zoneraster._build.ask import info as info
@@ -12,10 +13,10 @@ from zoneraster._build.ask import open_store as open_store
 from zoneraster._build.ask import open_zones as open_zones
 from zoneraster._build.ask import status as status
 from zoneraster._build.ask import verify as verify
-from zoneraster._build.batch import ChunkCells as ChunkCells
-from zoneraster._build.batch import ChunkRuns as ChunkRuns
-from zoneraster._build.batch import chunk_cells as chunk_cells
-from zoneraster._build.batch import chunk_runs as chunk_runs
+from zoneraster._build.chunk import ChunkCells as ChunkCells
+from zoneraster._build.chunk import ChunkRuns as ChunkRuns
+from zoneraster._build.chunk import chunk_cells as chunk_cells
+from zoneraster._build.chunk import chunk_runs as chunk_runs
 from zoneraster._build.results import BuildReport as BuildReport
 from zoneraster._build.results import PlanSummary as PlanSummary
 from zoneraster._build.results import RunSummary as RunSummary

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 else:
-    geopandas, xr = Later("geopandas"), Later("xarray")
+    geopandas, pd, xr = Later("geopandas"), Later("pandas"), Later("xarray")
 
 
 _OPEN_CURE = "finish the build first; unfinished=True shows what is there, the rest as 0"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from zoneraster._build.batch import Contests, Task, run_batch
+from zoneraster._build.batch import Task, run_batch
+from zoneraster._build.chunk import Contests
 from zoneraster._build.results import RunSummary
 from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
 from zoneraster.blobs import Location

@@ -24,6 +24,7 @@ from zoneraster._build.boxes import (
 from zoneraster._build.order import paint_ranks
 from zoneraster._build.rescue import rescue_zones
 from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
+from zoneraster._build.sets import faults_of_sets, known_sets
 from zoneraster._build.slabs import ManifestInput, write_manifest
 from zoneraster._grid import Chunking, Grid
 from zoneraster._store import (
@@ -34,7 +35,6 @@ from zoneraster._store import (
     PLAN_KEY,
     PLANNED_KEY,
     REPORT_KEY,
-    SETS_KEY,
     SPEC_KEY,
     ZONES_KEY,
     Spec,
@@ -43,7 +43,6 @@ from zoneraster._store import (
     are_ids,
     check_same,
     find_zone_table,
-    first_set_id,
     give_ids,
     has_plan,
     id_dtype,
@@ -54,7 +53,6 @@ from zoneraster._store import (
     plan_digest,
     plan_is_whole,
     planned_table_bytes,
-    read_sets,
     read_zone_ids,
     says_the_same,
     table_bytes,
@@ -207,9 +205,8 @@ def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
     except CorruptStoreError:
         return missing, [*damaged, key]
     if spec.has_sets:
-        missing += [KNOWN_SETS_KEY] * (not blobs.has(KNOWN_SETS_KEY))
-        damaged += [KNOWN_SETS_KEY] * (not missing and not _has_sets(blobs, spec))
-        missing += [SETS_KEY] * (key == ZONES_KEY and not blobs.has(SETS_KEY))
+        lost, torn = faults_of_sets(blobs, spec.plan, is_finished=key == ZONES_KEY)
+        missing, damaged = missing + lost, damaged + torn
     if zones.num_rows != load_summary(location, blobs).n_zones:
         damaged.append(key)
     if not ids_are_kept(blobs, zones):
@@ -218,14 +215,6 @@ def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
     if key == ZONES_KEY and reported_plan(blobs) != spec.plan:
         (damaged if blobs.has(REPORT_KEY) else missing).append(REPORT_KEY)
     return missing, damaged
-
-
-def _has_sets(blobs: Blobs, spec: Spec) -> bool:
-    """The ids of the sets of a plan can be read."""
-    try:
-        return read_sets(blobs)[1] == spec.plan
-    except CorruptStoreError:
-        return False
 
 
 def _zarr_objects(spec: Spec) -> dict[str, bytes]:
@@ -350,9 +339,7 @@ def _prepare(
 ) -> _Prepared:
     """Give the zones ids, complete the spec; nothing is written."""
     ids = _ids(zones, location, old, asked)
-    # Sets have ids beyond those of the zones.
-    dtype = "uint32" if asked.has_sets else _dtype(ids, old)
-    spec = replace(asked, dtype=dtype, key=zones.key)
+    spec = replace(asked, dtype=_dtype(ids, old, asked), key=zones.key)
     spec = replace(spec, inputs=_inputs_digest(content, options, spec))
     if old is not None:
         check_same(old, spec, where=str(location))
@@ -365,26 +352,9 @@ def _prepare(
         spec_hash=spec.hash(),
         sets_by=spec.own_rule if spec.has_sets else None,
     )
-    sets, forgets = _known_sets(location, spec, ids)
+    sets = known_sets(location, spec, highest_id=int(ids.zone_id.max()))
     table = make_zone_table(zones, ids.zone_id)
-    return _Prepared(spec, manifest, ids, table, sets, forgets, notes)
-
-
-def _known_sets(location: Location, spec: Spec, ids: ZoneIds) -> tuple[ZoneSets | None, bool]:
-    """Zone sets that have an id, where pixels stand for sets; and whether none can be read."""
-    if not spec.has_sets:
-        return None, False
-    highest = int(ids.zone_id.max())
-    try:
-        sets, forgets = read_sets(location.blobs())[0], False
-    except CorruptStoreError:
-        sets, forgets = ZoneSets(first_set_id(highest)), True
-    if highest >= sets.first:
-        raise StoreError(
-            f"zone ids go up to {highest:,}, and those of the sets of {location} begin at "
-            f"{sets.first:,}: build a new store"
-        )
-    return sets, forgets
+    return _Prepared(spec, manifest, ids, table, *sets, notes)
 
 
 def _ids(zones: Zones, location: Location, old: Spec | None, asked: Spec) -> ZoneIds:
@@ -434,9 +404,9 @@ def _kept_key(location: Location, old: Spec) -> Kept:
     return Kept(old.key, first_row=int(is_from_one))
 
 
-def _dtype(ids: ZoneIds, old: Spec | None) -> str:
+def _dtype(ids: ZoneIds, old: Spec | None, asked: Spec) -> str:
     """Name of the dtype that holds all ids; that of the store where it does."""
-    dtype = id_dtype(int(ids.zone_id.max()))
+    dtype = np.dtype("uint32") if asked.has_sets else id_dtype(int(ids.zone_id.max()))
     return old.dtype if old is not None and dtype.itemsize <= old.itemsize else dtype.name
 
 

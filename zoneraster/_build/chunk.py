@@ -1,0 +1,378 @@
+"""One chunk in memory: its records to bytes, to runs, or to cells with covered parts."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from zoneraster._build.sets import keys_of_sets
+from zoneraster._burn import (
+    FAR,
+    contested_pairs,
+    count_values,
+    covered_spans,
+    frame,
+    make_cells,
+    make_spans,
+    overlay_spans,
+    set_spans,
+    whole_cells,
+)
+from zoneraster._grid import row_areas
+from zoneraster._store import (
+    BatchChunk,
+    ChunkReceipt,
+    PixelRule,
+    Records,
+    Snapshot,
+    Spec,
+    ZoneSets,
+    chunk_key,
+    ledger,
+    shared_snapshot,
+)
+from zoneraster.arrays import WHOLE, Floats, Ints
+from zoneraster.blobs import Location
+from zoneraster.errors import CorruptStoreError
+from zoneraster.lock import Fence
+
+# Of those that `overlap="error"` refuses, so many travel and are kept.
+PAIRS_KEPT = 256
+
+
+class Contests(NamedTuple):
+    """Pairs of zones that claim the same pixels.
+
+    Parameters
+    ----------
+    pairs : tuple of (int, int, int)
+        Two zone ids and their pixels; at most `PAIRS_KEPT`, those with most pixels first.
+    n_pairs : int
+        How many pairs there are; at least so many where not all are kept.
+    """
+
+    pairs: tuple[tuple[int, int, int], ...] = ()
+    n_pairs: int = 0
+
+    @classmethod
+    def merged(cls, many: Sequence[Contests]) -> Contests:
+        """Those of several chunks or batches."""
+        pixels: Counter[tuple[int, int]] = Counter()
+        for one in many:
+            for zone, other, n in one.pairs:
+                pixels[min(zone, other), max(zone, other)] += n
+        worst = sorted(pixels.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_KEPT]
+        n_pairs = max([len(pixels), *(one.n_pairs for one in many)])
+        return cls(tuple((*pair, n) for pair, n in worst), n_pairs)
+
+
+class ChunkRuns(NamedTuple):
+    """Runs of a chunk, row by row: (height + 1,) pointers, first columns, zone ids (0: none).
+
+    And what is covered of the pixels of each run; without entries all of it.
+    """
+
+    run_ptr: Ints
+    start: npt.NDArray[np.int32]
+    zone_id: Ints
+    share: Floats = WHOLE
+
+
+class ChunkCells(NamedTuple):
+    """Stretches of pixels by zone, row and column: ids, rows, first and end columns, fractions.
+
+    Rows and columns are those of the grid.
+    """
+
+    zone_id: Ints
+    row: Ints
+    col0: Ints
+    col1: Ints
+    fraction: Floats
+
+    def take(self, some: npt.NDArray[np.bool_] | Ints) -> ChunkCells:
+        """Some of them."""
+        return ChunkCells(
+            self.zone_id[some], self.row[some], self.col0[some], self.col1[some],
+            self.fraction[some],
+        )  # fmt: skip
+
+
+class Burned(NamedTuple):
+    """A chunk in memory: stored bytes (empty when no pixel is owned) and its counts."""
+
+    data: bytes
+    zones: ledger.ZoneCounts
+    contests: Contests = Contests()
+
+
+@functools.lru_cache(maxsize=4096)
+def _constant(value: int, shape: tuple[int, int], itemsize: int) -> bytes:
+    """Frame of a chunk that one zone covers: the same bytes for each such chunk."""
+    return frame.encode_constant(value, shape=shape, itemsize=itemsize)
+
+
+def _local_zones(records: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Ids of a chunk's zones in painting order, and the local number of each record.
+
+    The parts of a zone are painted one after the other, so a new id begins a new zone.
+    """
+    new = np.concatenate([[True], np.diff(records.zone_id) != 0])
+    return records.zone_id[new].astype(np.int64), np.cumsum(new) - 1
+
+
+# Any: what `burn.spans` returns, untyped like all kernels.
+def _spans(
+    spec: Spec, records: Records, number: Ints, place: tuple[int, int], rule: PixelRule
+) -> Any:
+    """Spans of a chunk, by a rule whose pixels are in a zone or not."""
+    window = spec.chunking.chunk_window(*place)
+    corner = (window.row0, window.col0, window.height, window.width)
+    return make_spans(number, *records[3:], corner, rule == "touched")
+
+
+def _stretches(spec: Spec, records: Records, number: Ints, place: tuple[int, int]) -> Any:
+    """Stretches of a chunk with what is covered of their pixels: row, first, end, zone, share."""
+    window = spec.chunking.chunk_window(*place)
+    corner = (window.row0, window.col0, window.height, window.width)
+    return make_cells(number, *records[3:], corner)
+
+
+def burn_chunk(
+    spec: Spec, records: Records, row: int, col: int, sets: ZoneSets | None = None
+) -> Burned:
+    """Burn one chunk in memory.
+
+    Parameters
+    ----------
+    spec : Spec
+    records : Records
+        Of this chunk, in painting order.
+    row, col : int
+        Of the chunk.
+    sets : ZoneSets, optional
+        Where pixels stand for sets of zones.
+    """
+    window = spec.chunking.chunk_window(row, col)
+    areas = row_areas(spec.grid, window.row0, window.row1)
+    if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
+        zone, pixels = records.zone_id.astype(np.int64), np.array([window.height * window.width])
+        data = _constant(int(zone[0]), spec.chunks, spec.itemsize)
+        area = np.array([float(areas.sum()) * window.width])
+        counts = ledger.ZoneCounts(zone, pixels, pixels, 0 * pixels, area)
+        return Burned(_sealed(spec, data), counts)
+    zone_id, number = _local_zones(records)
+    found = _spans(spec, records, number, (row, col), spec.own_rule)
+    if sets is not None:
+        return _burn_sets(spec, found, zone_id, areas, sets)
+    run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
+        *found, zone_id.size, *spec.chunks, areas
+    )
+    contests = Contests()
+    if spec.overlap == "error" and contested.any():
+        pairs, n_pairs = contested_pairs(*found, zone_id.size, PAIRS_KEPT)
+        pairs[:, :2] = zone_id[pairs[:, :2]]
+        contests = Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
+    order = np.argsort(zone_id)
+    order = order[claimed[order] > 0]
+    zones = ledger.ZoneCounts(
+        zone_id[order], claimed[order], owned[order], contested[order], area_m2[order]
+    )
+    if not owned.any():
+        return Burned(b"", zones, contests)
+    lut = np.concatenate([[0], zone_id])
+    data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
+    return Burned(_sealed(spec, data), zones, contests)
+
+
+def _burn_sets(
+    spec: Spec, spans: Any, zone_id: Ints, areas: Floats, sets: ZoneSets
+) -> Burned:  # Any: as kernels take it
+    """`burn_chunk` where pixels that several zones claim stand for the set of them."""
+    n, width = zone_id.size, spec.chunks[1]
+    run_ptr, start, value, set_ptr, members = set_spans(*spans, n, *spec.chunks)
+    set_id = sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
+    lut = np.concatenate([[0], zone_id, set_id])
+    pixels, area = count_values(run_ptr, value, start, lut.size, width, areas)
+    contested = np.zeros(lut.size, np.int64)
+    np.add.at(contested, members + 1, np.repeat(pixels[n + 1 :], np.diff(set_ptr)))
+    claimed = contested + pixels
+    claimed[n + 1 :] = 0  # sets own pixels, which their zones claim
+    order = np.argsort(lut)
+    order = order[(order > 0) & (claimed[order] + pixels[order] > 0)]
+    counts = (lut, claimed, pixels, contested, area)
+    zones = ledger.ZoneCounts._make(column[order] for column in counts)
+    if not pixels[1:].any():
+        return Burned(b"", zones)
+    data = frame.encode(run_ptr, start, lut[value], width=width, itemsize=spec.itemsize)
+    return Burned(_sealed(spec, data), zones)
+
+
+def _sealed(spec: Spec, data: bytes) -> bytes:
+    """Bytes with what Zarr's crc32c codec adds, when the store has it."""
+    if spec.integrity == "crc32c":
+        return data + ledger.crc32c(data).to_bytes(4, "little")
+    return data
+
+
+def chunk_cells(
+    ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRule
+) -> ChunkCells:
+    """Stretches of pixels of all zones of a chunk.
+
+    Parameters
+    ----------
+    ctx : Snapshot
+    batch : Records
+        Of the chunk's batch.
+    chunk : BatchChunk
+    rule : {"centre", "touched", "fraction"}
+
+    Raises
+    ------
+    CorruptStoreError
+        For places that no grid has.
+    """
+    own = _near_records(batch, chunk)
+    zone_id, number = _local_zones(own)
+    window, place = ctx.spec.chunking.chunk_window(chunk.row, chunk.col), (chunk.row, chunk.col)
+    if rule == "fraction":
+        found = _stretches(ctx.spec, own, number, place)
+    else:
+        found = whole_cells(*_spans(ctx.spec, own, number, place, rule))
+    row, first, end, zone, fraction = found
+    return ChunkCells(
+        zone_id[zone],
+        row.astype(np.int64) + window.row0,
+        first.astype(np.int64) + window.col0,
+        end.astype(np.int64) + window.col0,
+        fraction,
+    )
+
+
+def _near_records(batch: Records, chunk: BatchChunk) -> Records:
+    """Records of a chunk, with places that a grid has: fractions need them all."""
+    own = chunk.records_in(batch)
+    if not (np.abs(own.edges) <= FAR).all():
+        raise CorruptStoreError(
+            f"the manifest of chunk {chunk.row}/{chunk.col} has places that no plan has: build "
+            "again with the same zones"
+        )
+    return own
+
+
+def chunk_runs(
+    ctx: Snapshot,
+    batch: Records,
+    chunk: BatchChunk,
+    merged: Callable[[Ints], Ints] | None = None,
+    rule: PixelRule | None = None,
+    *,
+    only: Ints | None = None,
+) -> list[ChunkRuns]:
+    """Runs of a chunk burned again, and those of what zones claim and do not own.
+
+    Parameters
+    ----------
+    ctx : Snapshot
+    batch : Records
+        Of the chunk's batch.
+    chunk : BatchChunk
+    merged : callable, optional
+        From zone ids to those under which zones count as one. Without it only the array is wanted.
+    rule : {"centre", "touched", "fraction"}, optional
+        Which pixels zones have; by default those of the array.
+    only : (n,) int64, optional
+        Ids under which the zones count that are wanted, with `merged`; by default all.
+
+    Returns
+    -------
+    list of ChunkRuns
+        The array, or what zones cover together, then as many planes as a pixel is claimed by others
+        at most.
+    """
+    if rule == "fraction":
+        assert merged is not None
+        own = _wanted(_near_records(batch, chunk), merged, only)
+        return _shared_runs(ctx, own, (chunk.row, chunk.col), merged)
+    own = _wanted(chunk.records_in(batch), merged, only)
+    zone_id, number = _local_zones(own)
+    spans = _spans(ctx.spec, own, number, (chunk.row, chunk.col), rule or ctx.spec.own_rule)
+    if merged is None and ctx.sets is not None:
+        *runs, set_ptr, members = set_spans(*spans, zone_id.size, *ctx.spec.chunks)
+        set_id = ctx.sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
+        return [_named(runs, np.concatenate([zone_id, set_id]))]
+    runs, contested = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
+    if merged is None:
+        return [_named(runs, zone_id)]
+    run_ptr, start, value = runs
+    zone_id, one = np.unique(merged(zone_id), return_inverse=True)
+    value = np.concatenate([[0], one + 1]).astype(np.int32)[value]
+    row_ptr, first, end, zone = spans
+    spans = (row_ptr, first, end, one.astype(np.int32)[zone])
+    return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
+
+
+def _wanted(
+    records: Records, merged: Callable[[Ints], Ints] | None, only: Ints | None
+) -> Records:
+    """Records of the zones that are wanted: what a zone claims does not depend on others."""
+    if merged is None or only is None:
+        return records
+    keep = np.isin(merged(records.zone_id.astype(np.int64)), only)
+    return records if keep.all() else records.take(np.flatnonzero(keep))
+
+
+def _shared_runs(
+    ctx: Snapshot, records: Records, place: tuple[int, int], merged: Callable[[Ints], Ints]
+) -> list[ChunkRuns]:
+    """`chunk_runs` by covered parts: each stretch of pixels is laid over others as zones are."""
+    zone_id, one = np.unique(merged(records.zone_id.astype(np.int64)), return_inverse=True)
+    if (np.diff(one) < 0).any():
+        # Parts of zones that count as one are added up where they follow each other.
+        order = np.argsort(one, kind="stable")
+        records, one = records.take(order), one[order]
+    row, first, end, zone, share = _stretches(ctx.spec, records, one, place)
+    order = np.argsort(row, kind="stable")
+    height = ctx.spec.chunking.chunk_window(*place).height
+    row_ptr = np.searchsorted(row[order], np.arange(height + 1))
+    spans = (row_ptr, first[order], end[order], order.astype(np.int32))
+    runs, contested = _overlaid(ctx.spec, spans, row.size, place[0])
+    return _planes(ctx.spec, spans, runs, contested, zone_id[zone], share)
+
+
+def _overlaid(spec: Spec, spans: Any, n_zones: int, chunk_row: int) -> tuple[Any, bool]:
+    """Runs of the last of overlapping spans, and whether some overlap."""
+    window = spec.chunking.chunk_window(chunk_row, 0)
+    areas = row_areas(spec.grid, window.row0, window.row1)
+    run_ptr, start, value, _, _, contested, _ = overlay_spans(*spans, n_zones, *spec.chunks, areas)
+    return (run_ptr, start, value), bool(contested.any())
+
+
+def _planes(
+    spec: Spec, spans: Any, runs: Any, is_contested: bool, zone_id: Ints, share: Floats = WHOLE
+) -> list[ChunkRuns]:  # Any: as kernels take and return it
+    """Runs as they are, and what they leave of the spans."""
+    height, width = spec.chunks
+    found = [_named(runs, zone_id, share)]
+    if not is_contested:
+        return found
+    n, run_ptr, start, value = covered_spans(*spans, runs, zone_id.size, width)
+    for plane in range(n):
+        ptr = run_ptr[plane * height : (plane + 1) * height + 1]
+        own = slice(ptr[0], ptr[-1])
+        found.append(_named((ptr - ptr[0], start[own], value[own]), zone_id, share))
+    return found
+
+
+def _named(runs: Any, zone_id: Ints, share: Floats = WHOLE) -> ChunkRuns:  # Any: as above
+    """Runs with ids, and shares where there are some, for local numbers."""
+    run_ptr, start, value = runs
+    ids = np.concatenate([[0], zone_id])
+    covered = np.concatenate([[0.0], share])[value] if share.size else WHOLE
+    return ChunkRuns(run_ptr, start, ids[value], covered)
