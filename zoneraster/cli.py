@@ -121,19 +121,27 @@ def _plan_options(command: Command) -> Command:
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
         click.option("--key", help="Column or ids (fid) that name zones; else rows from 0."),
-        _choice(
-            "--overlap", "last", "first", "error", "sets", text="Who gets what several zones claim."
-        ),
-        click.option("--priority", help="Numeric column; the higher is painted later."),
         click.option(
-            "--all-touched", is_flag=True, help="Burn every pixel an edge passes through."
+            "--overlap",
+            type=click.Choice(("last", "first", "error", "sets")),
+            help="Who gets what several zones claim.  [default: the store's, or last]",
         ),
-        click.option("--min-pixels", type=click.IntRange(0, 1), default=0, show_default=True),
+        click.option("--priority", help="Numeric column; the higher is painted later; -COLUMN."),
         click.option(
-            "--chunks", type=int, default=4000, show_default=True, help="Side of a chunk."
+            "--all-touched/--centres",
+            default=None,
+            help="Burn every pixel an edge passes through, or pixel centres.",
+        ),
+        click.option("--min-pixels", type=click.IntRange(0, 1), help="[default: 0]"),
+        click.option(
+            "--chunks", type=int, help="Side of a chunk.  [default: the store's, or 4000]"
         ),
         _choice("--on-invalid", "error", "skip", "repair", text="Rows that cannot be burned."),
-        _choice("--integrity", "receipt", "crc32c", text="Add Zarr's checksum codec, or not."),
+        click.option(
+            "--integrity",
+            type=click.Choice(("receipt", "crc32c")),
+            help="Add Zarr's checksum codec, or not.",
+        ),
         click.option("--assume-crs", help="CRS of zones that declare none."),
         click.option("--layer", help="Layer of a file with several."),
     ]

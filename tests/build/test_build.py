@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing.pool
 import random
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -18,7 +20,9 @@ from rasterio.features import rasterize
 
 import zoneraster as zr
 from tests.samples import CHUNKS, GRID, sample_zones, times, tree
+from zoneraster._build import plan
 from zoneraster._burn import frame
+from zoneraster._zones import read_stable_zones
 from zoneraster.blobs import Location
 from zoneraster.lock import lock
 
@@ -331,11 +335,61 @@ def test_verify_deep_notices_a_chunk_whose_receipt_agrees_but_whose_pixels_do_no
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["frame", "file"])
+def test_another_order_or_rule_burns_again_from_the_plan_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    zones = sample_zones().assign(size=np.random.default_rng(2).integers(0, 4, 40))
+    given: Any = zones
+    if form == "file":
+        given = tmp_path / "zones.parquet"
+        zones.to_parquet(given)
+    store, first = built(tmp_path, given)
+    changes: list[dict[str, Any]] = [
+        {"overlap": "first"}, {"priority": "size"}, {"all_touched": True}, {"priority": "-size"},
+        {"overlap": "last"}, {"all_touched": False, "priority": ""}, {"priority": "owned"},
+    ]  # fmt: skip
+    asked: dict[str, Any] = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "read_stable_zones", None)
+        for change in changes[:-1]:
+            asked |= change
+            with pytest.warns(zr.ZonerasterWarning, match="is burned again with"):
+                _, report = built(tmp_path, given, **change)
+            shutil.rmtree(tmp_path / "new", ignore_errors=True)
+            (tmp_path / "new").mkdir()
+            with monkeypatch.context() as reading:
+                reading.setattr(plan, "read_stable_zones", read_stable_zones)
+                anew, _ = built(tmp_path / "new", given, **asked)
+            assert tree(store) == tree(anew)
+            assert zr.verify(store, deep=1.0).ok
+            assert report.burned > 0
+    # What is left out is as the store has it, and nothing changes.
+    built(tmp_path, given, overlap="first")
+    _, report = built(tmp_path, given)
+    assert (report.burned, zr.info(store)["spec"]["overlap"]) == (0, "first")
+    assert report.owned == first.owned
+    with pytest.raises(zr.ZonesError, match="no priority column 'owned'"):
+        built(tmp_path, given, **changes[-1])
+    assert zr.verify(store).ok
+
+
+def test_zones_that_have_changed_are_read_for_another_rule(tmp_path: Path) -> None:
+    zones = sample_zones()
+    store, _ = built(tmp_path, zones)
+    built(tmp_path, zones.iloc[5:], all_touched=True)
+    (tmp_path / "new").mkdir()
+    built(tmp_path / "new", zones, all_touched=True)
+    anew, _ = built(tmp_path / "new", zones.iloc[5:])
+    assert tree(store) == tree(anew)
+
+
+@pytest.mark.slow
 def test_another_grid_dtype_or_rule_is_refused_with_a_table(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     before = tree(store)
-    with pytest.raises(zr.StoreMismatchError, match=r"overlap +last +first"):
-        built(tmp_path, overlap="first")
+    with pytest.raises(zr.StoreMismatchError, match=r"overlap +last +sets"):
+        built(tmp_path, overlap="sets")
     with pytest.raises(zr.StoreMismatchError, match=r"chunks +\(60, 60\) +\(64, 64\)"):
         built(tmp_path, chunks=64)
     zones = sample_zones()

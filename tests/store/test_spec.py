@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ HASHED: dict[str, Any] = {
     "integrity": "crc32c",
     "rule": 1,
 }
-REFUSED: dict[str, Any] = {
-    "overlap": "first", "priority": "rank", "min_pixels": 1, "key": "fid",
+REFUSED: dict[str, Any] = {"min_pixels": 1, "key": "fid"}
+FREE: dict[str, Any] = {
+    "batch": 8, "plan": "1f", "inputs": "2e", "overlap": "first", "priority": "rank",
 }  # fmt: skip
-FREE: dict[str, Any] = {"batch": 8, "plan": "1f", "inputs": "2e"}
-# Zones are built again by the newest burn rule, which is no option.
-NOT_REFUSED = {*FREE, "rule"}
+# By another rule chunks are burned again.
+NOT_REFUSED = {*FREE, "rule", "all_touched"}
 
 
 def test_every_field_is_spoken_for() -> None:
@@ -53,6 +54,25 @@ def test_another_spec_is_refused_with_a_table(name: str) -> None:
         return
     with pytest.raises(StoreMismatchError, match=rf"zones\.zarr was built.*(?s:.*)\n  {name} "):
         check_same(SPEC, other, where="zones.zarr")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_refused"),
+    [
+        ("last", "error", True), ("error", "last", False), ("last", "sets", True),
+        ("sets", "last", True), ("error", "error", False), ("sets", "sets", False),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_all_pixels_or_of_none_does_not_change(
+    old: str, new: str, is_refused: bool
+) -> None:
+    specs = replace(SPEC, overlap=old), replace(SPEC, overlap=new)
+    # Sets and zones have other bytes for the same records.
+    assert (specs[0].hash() == specs[1].hash()) == (specs[0].has_sets == specs[1].has_sets)
+    with ExitStack() as stack:
+        if is_refused:
+            stack.enter_context(pytest.raises(StoreMismatchError, match=rf"overlap +{old} +{new}"))
+        check_same(*specs, where="zones.zarr")
 
 
 @pytest.mark.parametrize("shape", [(1, 2**28), (2**31, 1), (268_435_454, 2)])

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from zoneraster._build.asked import (
+    PlanOptions,
+    asked_spec,
+    inputs_digest,
+    old_spec,
+    refuse_foreign,
+)
 from zoneraster._build.boxes import (
     SIDES,
     part_boxes,
@@ -21,11 +29,11 @@ from zoneraster._build.boxes import (
     sides_beyond,
     zones_outside,
 )
-from zoneraster._build.order import paint_ranks
+from zoneraster._build.order import paint_ranks, ranks_again
 from zoneraster._build.rescue import rescue_zones
 from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
 from zoneraster._build.sets import faults_of_sets, known_sets
-from zoneraster._build.slabs import ManifestInput, write_manifest
+from zoneraster._build.slabs import ManifestInput, slabs_again, write_manifest, write_slabs
 from zoneraster._grid import Chunking, Grid
 from zoneraster._store import (
     INDEX_KEY,
@@ -51,7 +59,9 @@ from zoneraster._store import (
     load_spec,
     make_zone_table,
     plan_digest,
+    open_snapshot,
     plan_is_whole,
+    planned_table,
     planned_table_bytes,
     read_zone_ids,
     says_the_same,
@@ -72,41 +82,6 @@ from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
 from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as, warn
 from zoneraster.executors import Progress
 from zoneraster.lock import renew_token
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """How zones are read and burned; None stands for what the store has, or the default.
-
-    Parameters
-    ----------
-    grid : Grid or None
-        None takes the grid of an existing store.
-    key : str or None
-    overlap : {"last", "first", "error", "sets"}
-    priority : str or None
-        A numeric column: zones are painted in ascending order of it.
-    all_touched : bool
-    min_pixels : {0, 1}
-    chunks : int or (int, int)
-    on_invalid : {"error", "skip", "repair"}
-    integrity : {"receipt", "crc32c"}
-    assume_crs : object
-        Reference system of zones that declare none.
-    layer : str or None
-    """
-
-    grid: Grid | None = None
-    key: str | None = None
-    overlap: str = "last"
-    priority: str | None = None
-    all_touched: bool = False
-    min_pixels: int = 0
-    chunks: int | tuple[int, int] = 4000
-    on_invalid: OnInvalid = "error"
-    integrity: str = "receipt"
-    assume_crs: object = None
-    layer: str | None = None
 
 
 def plan_store(
@@ -134,8 +109,8 @@ def plan_store(
     if found is not None:
         return found
     refuse_foreign(location)
-    old = _old_spec(location)
-    asked = _asked_spec(options, old)
+    old = old_spec(location)
+    asked = asked_spec(options, old)
     if progress is not None:
         progress("read", 0, 1)
     if old is not None and old.rule < asked.rule:
@@ -143,12 +118,63 @@ def plan_store(
             f"{location} was burned by rule {old.rule}: all its chunks are burned again by rule "
             f"{asked.rule}, in which the noise of coordinates decides no pixel"
         )
+    if old is not None:
+        changed = [
+            f"{name} {getattr(asked, name)!r} instead of {getattr(old, name)!r}"
+            for name in ("overlap", "priority", "all_touched")
+            if getattr(asked, name) != getattr(old, name)
+        ]
+        check_same(old, asked, where=str(location))
+        if changed:
+            warn(f"{location} is burned again with {', '.join(changed)}")
+        again = _plan_again(content, location, options, old, asked)
+        if again is not None:
+            if progress is not None:
+                progress("read", 1, 1)
+            return again
     kept = None if old is None else _kept_key(location, old)
     zones, content = _read(source, content, options, kept, asked.grid)
     prepared = _prepare(zones, content, location, options, old, asked)
     if progress is not None:
         progress("read", 1, 1)
     return _write_plan(prepared, location, progress)
+
+
+def _plan_again(
+    content: str, location: Location, options: PlanOptions, old: Spec, asked: Spec
+) -> PlanSummary | None:
+    """Plan in another order or by another rule, from the plan that a store has of these zones.
+
+    None where that is another plan, not whole, or does not hold all that is needed.
+    """
+    said = {name: getattr(old, name) for name in ("overlap", "priority", "all_touched")}
+    before = inputs_digest(content, options, replace(asked, **said))
+    blobs = location.blobs()
+    is_other = old.rule < asked.rule or asked.min_pixels or asked.has_sets
+    if is_other or not before or before != old.inputs or not plan_is_whole(blobs, old.plan):
+        return None
+    try:
+        if any(plan_faults(location, old)):
+            return None
+        summary = load_summary(location, blobs)
+        _, data = find_zone_table(blobs, old)
+    except CorruptStoreError:
+        return None
+    spec = replace(asked, key=old.key, inputs=inputs_digest(content, options, asked))
+    table = planned_table(pq.read_table(pa.BufferReader(data)))
+    with open_snapshot(location).open_manifest() as manifest, blobs.writer(MANIFEST_KEY) as sink:
+        slabs = slabs_again(manifest, *ranks_again(table, spec))
+        index = write_slabs(slabs, spec.hash(), sink)
+        summary = replace(summary, plan=plan_digest(index))
+        renew_token(location, blobs)
+    objects = {
+        INDEX_KEY: table_bytes(index),
+        PLANNED_KEY: planned_table_bytes(table, spec.grid, summary.plan),
+        PLAN_KEY: summary_bytes(summary),
+    }
+    _put_all(blobs, objects)
+    _put_all(blobs, {SPEC_KEY: replace(spec, plan=summary.plan).to_json()})
+    return summary
 
 
 def find_plan(content: str, location: Location, options: PlanOptions) -> PlanSummary | None:
@@ -166,12 +192,12 @@ def find_plan(content: str, location: Location, options: PlanOptions) -> PlanSum
     StoreMismatchError
         When the store has other options.
     """
-    blobs, old = location.blobs(), _old_spec(location)
+    blobs, old = location.blobs(), old_spec(location)
     if old is None:
         return None
-    asked = _asked_spec(options, old)
+    asked = asked_spec(options, old)
     check_same(old, asked, where=str(location))
-    inputs = _inputs_digest(content, options, asked)
+    inputs = inputs_digest(content, options, asked)
     if not inputs or inputs != old.inputs or not plan_is_whole(blobs, old.plan):
         return None
     try:
@@ -223,80 +249,6 @@ def _zarr_objects(spec: Spec) -> dict[str, bytes]:
     return zarr_objects(spec.grid, spec.chunking, np.dtype(spec.dtype), crc32c=has_codec)
 
 
-# ---- what is asked for ---------------------------------------------------------------------------
-
-
-def refuse_foreign(location: Location) -> None:
-    """Refuse a place that holds something, none of it a plan of ours; nothing is touched.
-
-    Raises
-    ------
-    StoreError
-        Naming what is there.
-    """
-    blobs = location.blobs()
-    with told_as(StoreError, f"{location} cannot be read", "check the path and the rights for it"):
-        if location.url.startswith(("http://", "https://")):
-            raise StoreError(
-                f"{location} is on a web server, which takes no files: build on a disk or an "
-                "object store, and publish that"
-            )
-        if location.is_local and Path(location.url).is_file():
-            raise StoreError(f"{location} is a file: a store needs an empty or new folder")
-        if has_plan(blobs):
-            return
-        for key, _ in blobs.list(""):
-            if not key.startswith(PRIVATE):
-                raise StoreError(
-                    f"{location} holds something else already ({key}): nothing was touched, "
-                    "choose an empty or new folder"
-                )
-
-
-def _old_spec(location: Location) -> Spec | None:
-    """Spec of a store; None for a new one, and where it was torn or lost: it is planned again."""
-    try:
-        return load_spec(location, location.blobs())
-    except CorruptStoreError:
-        return None
-
-
-def _asked_spec(options: PlanOptions, old: Spec | None) -> Spec:
-    """The spec asked for, its dtype not yet known."""
-    grid = options.grid if options.grid is not None or old is None else old.grid
-    if grid is None:
-        raise StoreError("a new store needs a grid: give grid=, e.g. Grid.from_bounds(...)")
-    if not isinstance(grid, Grid):
-        raise GridError(
-            f"grid is a {type(grid).__name__}, not a Grid: give Grid.from_bounds(...), or "
-            "grid_like(...) of a raster"
-        )
-    cut = Chunking.of(grid, options.chunks)
-    return Spec(
-        grid=grid,
-        chunks=cut.chunks,
-        batch=cut.batch,
-        dtype=old.dtype if old else "uint8",
-        overlap=options.overlap,
-        priority=options.priority,
-        all_touched=options.all_touched,
-        min_pixels=options.min_pixels,
-        integrity=options.integrity,
-        key=options.key or (old.key if old else "row"),
-    )
-
-
-def _inputs_digest(content: str, options: PlanOptions, spec: Spec) -> str:
-    """Hash of the zones (their digest `content`) and all options; empty where that is."""
-    if not content:
-        return ""
-    said = [
-        content, options.on_invalid, str(options.assume_crs), options.layer, options.key,
-        spec.overlap, spec.priority, spec.min_pixels, spec.hash().hex(),
-    ]  # fmt: skip
-    return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
-
-
 # ---- what a plan is made of ----------------------------------------------------------------------
 
 
@@ -340,7 +292,7 @@ def _prepare(
     """Give the zones ids, complete the spec; nothing is written."""
     ids = _ids(zones, location, old, asked)
     spec = replace(asked, dtype=_dtype(ids, old, asked), key=zones.key)
-    spec = replace(spec, inputs=_inputs_digest(content, options, spec))
+    spec = replace(spec, inputs=inputs_digest(content, options, spec))
     if old is not None:
         check_same(old, spec, where=str(location))
     rings, notes = _rings_and_notes(zones, spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
@@ -22,6 +22,7 @@ from zoneraster._store import (
     INDEX_SCHEMA,
     PLAN_MARK,
     RECORD_SCHEMA,
+    Manifest,
     PixelRule,
     Records,
     chunk_fingerprint,
@@ -180,6 +181,28 @@ def _slabs(source: ManifestInput, workers: int) -> Iterator[Slab]:
             yield slab
 
 
+def slabs_again(manifest: Manifest, zone_id: Ints, paint_rank: Ints) -> Iterator[Slab]:
+    """The slabs of a plan, a batch each, with the records of each chunk in another order.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    zone_id, paint_rank : (n_zones,) int64
+    """
+    by_id = np.argsort(zone_id)
+    for row_group, chunks in itertools.groupby(
+        manifest.index.to_pylist(), lambda chunk: chunk["row_group"]
+    ):
+        own, records = list(chunks), manifest.records(row_group)
+        first = np.array([chunk["first_record"] for chunk in own], np.int64)
+        sizes = [chunk["n_records"] for chunk in own]
+        place = by_id[np.searchsorted(zone_id[by_id], records.zone_id)]
+        order = np.lexsort((paint_rank[place], np.repeat(np.arange(len(own)), sizes)))
+        batch = np.full(order.size, own[0]["batch"], np.int32)
+        work = np.array([chunk["work"] for chunk in own], np.int64)
+        yield Slab(records.take(order), batch, first, work)
+
+
 def write_manifest(
     source: ManifestInput,
     sink: BinaryIO,
@@ -206,8 +229,21 @@ def write_manifest(
     sets : frozenset of bytes
         Zones that share pixels, where they are wanted.
     """
-    index, row_group = [INDEX_SCHEMA.empty_table()], 0
     sets: set[bytes] = set()
+
+    def collected() -> Iterator[Slab]:
+        for done, slab in enumerate(_slabs(source, workers), start=1):
+            sets.update(slab.sets)
+            yield slab
+            if progress is not None:
+                progress(done, source.chunking.batch_rows)
+
+    return write_slabs(collected(), source.spec_hash, sink), frozenset(sets)
+
+
+def write_slabs(slabs: Iterable[Slab], spec_hash: bytes, sink: BinaryIO) -> pa.Table:
+    """Write records to a manifest, one row group per batch; the chunk index."""
+    index, row_group = [INDEX_SCHEMA.empty_table()], 0
     options = {
         "compression": {"edges.list.element": "zstd"},
         "compression_level": {"edges.list.element": 1},
@@ -215,18 +251,16 @@ def write_manifest(
         "write_statistics": ["chunk_row", "chunk_col", "zone_id"],
     }
     with pq.ParquetWriter(sink, RECORD_SCHEMA, **options) as writer:
-        for done, slab in enumerate(_slabs(source, workers), start=1):
-            sets |= slab.sets
-            if slab.first.size:
-                index.append(_index_of(slab, source.spec_hash, row_group))
-                table = slab.records.to_table()
-                cuts = np.flatnonzero(np.diff(slab.batch)) + 1
-                bounds = [0, *cuts.tolist(), slab.batch.size]
-                for a, b in itertools.pairwise(bounds):
-                    writer.write_table(table.slice(a, b - a), row_group_size=b - a)
-                row_group += len(bounds) - 1
-            if progress is not None:
-                progress(done, source.chunking.batch_rows)
+        for slab in slabs:
+            if not slab.first.size:
+                continue
+            index.append(_index_of(slab, spec_hash, row_group))
+            table = slab.records.to_table()
+            cuts = np.flatnonzero(np.diff(slab.batch)) + 1
+            bounds = [0, *cuts.tolist(), slab.batch.size]
+            for a, b in itertools.pairwise(bounds):
+                writer.write_table(table.slice(a, b - a), row_group_size=b - a)
+            row_group += len(bounds) - 1
         table = pa.concat_tables(index).combine_chunks()
         writer.add_key_value_metadata({PLAN_MARK: plan_digest(table)})
-    return table, frozenset(sets)
+    return table

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from zoneraster._build.ask import status
+from zoneraster._build.asked import PlanOptions, refuse_foreign
 from zoneraster._build.burning import RunOptions, run_batches
 from zoneraster._build.closing import finish_store
-from zoneraster._build.plan import PlanOptions, find_plan, plan_store, refuse_foreign
+from zoneraster._build.plan import find_plan, plan_store
 from zoneraster._build.results import BuildReport, PlanSummary, RunSummary
 from zoneraster._grid import Grid
 from zoneraster._store import FOLDERS, require_spec
@@ -26,13 +27,13 @@ def make_plan(
     *,
     grid: Grid | None = None,
     key: str | None = None,
-    overlap: str = "last",
+    overlap: str | None = None,
     priority: str | None = None,
-    all_touched: bool = False,
-    min_pixels: int = 0,
-    chunks: int | tuple[int, int] = 4000,
+    all_touched: bool | None = None,
+    min_pixels: int | None = None,
+    chunks: int | tuple[int, int] | None = None,
     on_invalid: OnInvalid = "error",
-    integrity: str = "receipt",
+    integrity: str | None = None,
     assume_crs: object = None,
     layer: str | None = None,
     storage_options: Options = None,
@@ -163,15 +164,15 @@ def build(
     *,
     grid: Grid | None = None,
     key: str | None = None,
-    overlap: str = "last",
+    overlap: str | None = None,
     priority: str | None = None,
-    all_touched: bool = False,
-    min_pixels: int = 0,
-    chunks: int | tuple[int, int] = 4000,
+    all_touched: bool | None = None,
+    min_pixels: int | None = None,
+    chunks: int | tuple[int, int] | None = None,
     executor: ExecutorLike = None,
     workers: int | None = None,
     on_invalid: OnInvalid = "error",
-    integrity: str = "receipt",
+    integrity: str | None = None,
     assume_crs: object = None,
     layer: str | None = None,
     check: bool | None = None,
@@ -192,23 +193,26 @@ def build(
     key : str, optional
         Column that names the zones, or what the ids of features are called ("fid", "id" of
         GeoJSON). By default the index of a frame, and the rows of a file, counted from 0.
-    overlap : {"last", "first", "error", "sets"}
+    overlap : {"last", "first", "error", "sets"}, optional
         Who gets a pixel that several zones claim: the last or first of the table, nobody, or the
-        set of these zones, which has an id of its own (see `sets`).
+        set of these zones, which has an id of its own (see `sets`). By default, as all options down
+        to `chunks`, and `integrity`, what the store has; "last" in a new one.
     priority : str, optional
-        Numeric column: the higher is painted later.
-    all_touched : bool
-        Also burn every pixel that an edge passes through.
-    min_pixels : {0, 1}
-        1 gives a zone that holds no pixel centre the pixel under its representative point.
-    chunks : int or (int, int)
-        Rows and columns of a chunk.
+        Numeric column: the higher is painted later; with "-" before its name the lower. "" for
+        none.
+    all_touched : bool, optional
+        Also burn every pixel that an edge passes through; not in a new store.
+    min_pixels : {0, 1}, optional
+        1 gives a zone that holds no pixel centre the pixel under its representative point; 0 in a
+        new store.
+    chunks : int or (int, int), optional
+        Rows and columns of a chunk; 4000 in a new store.
     executor, workers
         See `zoneraster.executors.run_tasks`.
     on_invalid : {"error", "skip", "repair"}
         What happens to rows that cannot be burned: refused; left out, listed and counted as 0; or
         repaired where that is possible.
-    integrity : {"receipt", "crc32c"}
+    integrity : {"receipt", "crc32c"}, optional
         "crc32c" adds Zarr's checksum codec, so that every zarr reader notices a flipped bit (GDAL
         up to 3.12 cannot read it).
     assume_crs : optional
@@ -268,15 +272,15 @@ def build_part(
     *,
     grid: Grid | None = None,
     key: str | None = None,
-    overlap: str = "last",
+    overlap: str | None = None,
     priority: str | None = None,
-    all_touched: bool = False,
-    min_pixels: int = 0,
-    chunks: int | tuple[int, int] = 4000,
+    all_touched: bool | None = None,
+    min_pixels: int | None = None,
+    chunks: int | tuple[int, int] | None = None,
     executor: ExecutorLike = None,
     workers: int | None = None,
     on_invalid: OnInvalid = "error",
-    integrity: str = "receipt",
+    integrity: str | None = None,
     assume_crs: object = None,
     layer: str | None = None,
     check: bool | None = None,

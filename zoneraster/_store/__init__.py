@@ -72,6 +72,7 @@ from zoneraster._store.zone_table import find_zone_table as find_zone_table
 from zoneraster._store.zone_table import groups_of_zones as groups_of_zones
 from zoneraster._store.zone_table import make_zone_table as make_zone_table
 from zoneraster._store.zone_table import one_of_each as one_of_each
+from zoneraster._store.zone_table import planned_table as planned_table
 from zoneraster._store.zone_table import planned_table_bytes as planned_table_bytes
 from zoneraster._store.zone_table import read_zone_ids as read_zone_ids
 from zoneraster._store.zone_table import read_zone_table as read_zone_table

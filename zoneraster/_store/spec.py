@@ -275,16 +275,20 @@ def require_spec(location: Location, blobs: Blobs) -> Spec:
 
 
 def check_same(old: Spec, new: Spec, *, where: str) -> None:
-    """Refuse to go on with another grid, dtype or rule of the caller's choice.
+    """Refuse to go on with another grid, dtype or option that holds of the whole store.
 
-    The number of the burn rule is not one: zones are built again by the newest.
+    By another order of painting or rule its chunks are burned again, and by the newest burn rule.
+    What sets stand for, and that nothing overlaps, is told of all pixels or of none.
 
     Raises
     ------
     StoreMismatchError
         With a table of the differences.
     """
-    names = [f.name for f in fields(Spec) if f.name not in {"batch", "plan", "inputs", "rule"}]
+    may_change = {"batch", "plan", "inputs", "rule", "priority", "all_touched"}
+    if new.overlap != "error" and old.has_sets == new.has_sets:
+        may_change.add("overlap")
+    names = [f.name for f in fields(Spec) if f.name not in may_change]
     rows = [
         (name, getattr(old, name), getattr(new, name))
         for name in names

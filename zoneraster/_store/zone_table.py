@@ -85,6 +85,12 @@ def _short_binary(wkb: pa.LargeBinaryArray) -> pa.ChunkedArray:
     return pa.chunked_array(pieces, pa.binary())
 
 
+def planned_table(table: pa.Table) -> pa.Table:
+    """A zone table without counts, as it was planned."""
+    counted = [name for name in COUNTS if name in table.column_names]
+    return table.drop_columns(counted).replace_schema_metadata(None)
+
+
 def planned_table_bytes(table: pa.Table, grid: Grid, plan: str) -> bytes:
     """The planned table of a plan, GeoParquet, marked with the digest of the plan."""
     metadata = {**geoparquet_metadata(grid.crs.to_json_dict()), PLAN_MARK.encode(): plan.encode()}
