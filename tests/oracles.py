@@ -87,7 +87,7 @@ def planned(
     n = int(rings.part_zone.max(initial=-1)) + 1
     source = ManifestInput(rings, np.arange(1, n + 1, dtype=np.uint32), np.arange(n), cut, b"spec")
     sink = io.BytesIO()
-    index, _ = write_manifest(source, sink)
+    index, *_ = write_manifest(source, sink)
     return Manifest(sink, index, chunking=cut, spec_hash=b"spec", touched=touched), cut
 
 

@@ -85,13 +85,28 @@ def test_first_wins_where_asked_and_a_priority_column_orders_the_painting(tmp_pa
     assert np.array_equal(pixels(store), gdal(zones.sort_values("rank")))
 
 
-def test_overlap_error_names_the_pairs_and_does_not_finish(tmp_path: Path) -> None:
-    zones = boxes((1, 1, 3, 3), (2, 2, 4, 4), (6, 6, 7, 7))
-    with pytest.raises(zr.OverlapError, match=r"1 pair of zones .* 1 and 2 share 2,500 pixels"):
-        built(tmp_path, zones, overlap="error")
-    assert not zr.status(tmp_path / "zones.zarr").finished
-    _, report = built(tmp_path / "apart", zones.iloc[[0, 2]], overlap="error")
+@pytest.mark.parametrize("all_touched", [False, True])
+def test_overlap_error_names_the_pairs_before_anything_is_burned(
+    tmp_path: Path, all_touched: bool
+) -> None:
+    zones = boxes((1, 1, 3, 3), (2, 2, 4, 4), (6, 6, 7.001, 7), (7.002, 6, 8, 7))
+    zones["name"] = ["a", "b", "c", "d"]
+    options = {"overlap": "error", "key": "name", "all_touched": all_touched}
+    said = r"1 pair of zones .*: 'a' and 'b' share 2,500 pixels"
+    if all_touched:
+        # c and d touch the same column of pixels, and the rows of centres at both ends...
+        zones = zones.iloc[2:]
+        said = r"1 pair of zones .*: 'c' and 'd' share 100 pixels"
+    with pytest.raises(zr.OverlapError, match=said):
+        built(tmp_path, zones, **options)
+    assert not list((tmp_path / "zones.zarr").rglob("c/*/*"))
+    store, report = built(tmp_path, zones.iloc[:1], **options)
     assert report.contested == 0
+    before = tree(store)
+    with pytest.raises(zr.OverlapError, match=said):
+        built(tmp_path, zones, **options)
+    assert tree(store) == before
+    assert zr.status(store).finished
 
 
 def test_overlap_error_names_the_worst_of_very_many_pairs(tmp_path: Path) -> None:
@@ -99,7 +114,7 @@ def test_overlap_error_names_the_worst_of_very_many_pairs(tmp_path: Path) -> Non
     nested = [(5 - 0.1 * i, 5 - 0.1 * i, 5 + 0.1 * i, 5 + 0.1 * i) for i in range(1, 41)]
     zones = boxes(*nested, (9.5, 0, 10, 1), (9.5, 0, 10, 1))
     said = (
-        r"at least 781 pairs of zones \(ids\) .*: 39 and 40 share 152,100 pixels, "
+        r"at least 781 pairs of zones .*: 39 and 40 share 152,100 pixels, "
         r"38 and 39 share 144,400 pixels, 38 and 40 share 144,400 pixels.* and 776 more"
     )
     with pytest.raises(zr.OverlapError, match=said):

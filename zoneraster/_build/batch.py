@@ -7,42 +7,20 @@ leaves whole chunks without a receipt, and its next run writes the same bytes.
 
 from __future__ import annotations
 
-import functools
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 
-from zoneraster._build.chunk import Contests, burn_chunk
-from zoneraster._burn import (
-    FAR,
-    contested_pairs,
-    count_values,
-    covered_spans,
-    frame,
-    make_cells,
-    make_spans,
-    overlay_spans,
-    set_spans,
-    whole_cells,
-)
-from zoneraster._grid import row_areas
+from zoneraster._build.chunk import burn_chunk
 from zoneraster._store import (
     BatchChunk,
     ChunkReceipt,
-    PixelRule,
     Records,
     Snapshot,
-    Spec,
-    ZoneSets,
     chunk_key,
     ledger,
     shared_snapshot,
 )
-from zoneraster.arrays import WHOLE, Floats, Ints
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
 from zoneraster.lock import Fence
@@ -74,17 +52,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What a task did: `burned` and `kept` chunks, bytes put, and its share of the work.
-
-    With ``overlap="error"``, `contests` names what made it refuse to write the batch.
-    """
+    """What a task did: `burned` and `kept` chunks, bytes put, and its share of the work."""
 
     batch: int
     work: int
     burned: int
     kept: int
     nbytes: int
-    contests: Contests = Contests()
 
 
 def _previous(task: Task, ctx: Snapshot) -> dict[bytes, ChunkReceipt]:
@@ -129,7 +103,6 @@ def run_batch(task: Task) -> TaskResult:
     name = ledger.receipt_name(task.batch, (chunk.fingerprint for chunk in chunks))
     known = _previous(task, ctx)
     receipts: list[ChunkReceipt] = []
-    contests: list[Contests] = []
     records: Records | None = None
     put: list[str] = []
     nbytes = 0
@@ -143,9 +116,6 @@ def run_batch(task: Task) -> TaskResult:
         own = chunk.records_in(records)
         made = burn_chunk(ctx.spec, own, chunk.row, chunk.col, ctx.sets)
         key = chunk_key(chunk.row, chunk.col)
-        if made.contests.pairs:
-            contests.append(made.contests)
-            continue
         if not put:
             _withdraw(out, ctx, [key for key in task.previous if key != name])
         put.append(key)
@@ -160,12 +130,12 @@ def run_batch(task: Task) -> TaskResult:
                 len(made.data), ledger.crc32c(made.data), made.zones,
             )
         )  # fmt: skip
-    if not contests and (put or name not in task.previous):
+    if put or name not in task.previous:
         ctx.blobs.sync(put)
         out.put(name, ledger.encode_receipt(receipts), synced=True)
     work = sum(chunk.work for chunk in chunks)
     kept = len(receipts) - len(put)
-    return TaskResult(task.batch, work, len(put), kept, nbytes, Contests.merged(contests))
+    return TaskResult(task.batch, work, len(put), kept, nbytes)
 
 
 def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:

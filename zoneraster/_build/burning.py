@@ -8,14 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from zoneraster._build.batch import Task, run_batch
-from zoneraster._build.chunk import Contests
 from zoneraster._build.results import RunSummary
 from zoneraster._store import expected_receipts, found_receipts, is_done, open_snapshot
 from zoneraster.blobs import Location
 from zoneraster.errors import (
     BuildInterrupted,
     OptionError,
-    OverlapError,
     WorkerDiedError,
     name_some,
     number_of,
@@ -79,7 +77,6 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
     work = sum(chunk.work for batch in wanted for chunk in ctx.batches[batch])
     total = RunSummary(kept=0 if check else sum(len(ctx.batches[b]) for b in done))
     work_done = 0 if check else sum(c.work for b in done for c in ctx.batches[b])
-    contests: list[Contests] = []
     finished = 0
     try:
         with closing(
@@ -89,8 +86,6 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
                 progress("burn", work_done, work)
             for result in results:
                 finished += 1
-                if result.contests.pairs:
-                    contests.append(result.contests)
                 total = replace(
                     total,
                     burned=total.burned + result.burned,
@@ -104,24 +99,9 @@ def run_batches(location: Location, options: RunOptions) -> RunSummary:
         raise BuildInterrupted(f"stopped after {_so_far(finished, tasks)}") from None
     except WorkerDiedError as err:
         raise WorkerDiedError(f"{err}; stopped after {_so_far(finished, tasks)}") from err
-    if contests:
-        raise OverlapError(_contest_text(Contests.merged(contests)))
     return replace(total, seconds=time.perf_counter() - started)
 
 
 def _so_far(finished: int, tasks: Sequence[Task]) -> str:
     """How far a run came that did not end."""
     return f"{finished:,} of {len(tasks):,} batches; what is done is safe"
-
-
-def _contest_text(contests: Contests) -> str:
-    """Which zones overlap, worst pair first."""
-    named = name_some(
-        [f"{a} and {b} share {n:,} pixels" for a, b, n in contests.pairs], contests.n_pairs
-    )
-    at_least = "at least " if contests.n_pairs > len(contests.pairs) else ""
-    return (
-        f"overlap='error', but {at_least}{number_of(contests.n_pairs, 'pair')} of zones (ids) "
-        f"claim the same pixels: {named}; choose overlap='last' or 'first' in a new store, or mend "
-        "the zones"
-    )

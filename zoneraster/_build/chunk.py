@@ -26,49 +26,15 @@ from zoneraster._burn import (
 from zoneraster._grid import row_areas
 from zoneraster._store import (
     BatchChunk,
-    ChunkReceipt,
     PixelRule,
     Records,
     Snapshot,
     Spec,
     ZoneSets,
-    chunk_key,
     ledger,
-    shared_snapshot,
 )
 from zoneraster.arrays import WHOLE, Floats, Ints
-from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError
-from zoneraster.lock import Fence
-
-# Of those that `overlap="error"` refuses, so many travel and are kept.
-PAIRS_KEPT = 256
-
-
-class Contests(NamedTuple):
-    """Pairs of zones that claim the same pixels.
-
-    Parameters
-    ----------
-    pairs : tuple of (int, int, int)
-        Two zone ids and their pixels; at most `PAIRS_KEPT`, those with most pixels first.
-    n_pairs : int
-        How many pairs there are; at least so many where not all are kept.
-    """
-
-    pairs: tuple[tuple[int, int, int], ...] = ()
-    n_pairs: int = 0
-
-    @classmethod
-    def merged(cls, many: Sequence[Contests]) -> Contests:
-        """Those of several chunks or batches."""
-        pixels: Counter[tuple[int, int]] = Counter()
-        for one in many:
-            for zone, other, n in one.pairs:
-                pixels[min(zone, other), max(zone, other)] += n
-        worst = sorted(pixels.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_KEPT]
-        n_pairs = max([len(pixels), *(one.n_pairs for one in many)])
-        return cls(tuple((*pair, n) for pair, n in worst), n_pairs)
 
 
 class ChunkRuns(NamedTuple):
@@ -108,7 +74,6 @@ class Burned(NamedTuple):
 
     data: bytes
     zones: ledger.ZoneCounts
-    contests: Contests = Contests()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -173,21 +138,16 @@ def burn_chunk(
     run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
         *found, zone_id.size, *spec.chunks, areas
     )
-    contests = Contests()
-    if spec.overlap == "error" and contested.any():
-        pairs, n_pairs = contested_pairs(*found, zone_id.size, PAIRS_KEPT)
-        pairs[:, :2] = zone_id[pairs[:, :2]]
-        contests = Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
     order = np.argsort(zone_id)
     order = order[claimed[order] > 0]
     zones = ledger.ZoneCounts(
         zone_id[order], claimed[order], owned[order], contested[order], area_m2[order]
     )
     if not owned.any():
-        return Burned(b"", zones, contests)
+        return Burned(b"", zones)
     lut = np.concatenate([[0], zone_id])
     data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
-    return Burned(_sealed(spec, data), zones, contests)
+    return Burned(_sealed(spec, data), zones)
 
 
 def _burn_sets(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,9 +29,9 @@ from zoneraster._build.boxes import (
 from zoneraster._build.order import paint_ranks, ranks_again
 from zoneraster._build.rescue import rescue_zones
 from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
-from zoneraster._build.sets import faults_of_sets, known_sets
+from zoneraster._build.sets import faults_of_sets, known_sets, refuse_contests
 from zoneraster._build.slabs import ManifestInput, slabs_again, write_manifest, write_slabs
-from zoneraster._grid import Chunking, Grid
+from zoneraster._grid import Grid
 from zoneraster._store import (
     INDEX_KEY,
     KEYS_KEY,
@@ -52,11 +49,9 @@ from zoneraster._store import (
     check_same,
     find_zone_table,
     give_ids,
-    has_plan,
     id_dtype,
     ids_are_kept,
     kept_ids,
-    load_spec,
     make_zone_table,
     plan_digest,
     open_snapshot,
@@ -71,15 +66,14 @@ from zoneraster._store import (
 )
 from zoneraster._zones import (
     Kept,
-    OnInvalid,
     Rings,
     Zones,
     read_stable_zones,
     source_digest,
     zone_rings,
 )
-from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
-from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as, warn
+from zoneraster.blobs import Blobs, Location, get_or_none
+from zoneraster.errors import CorruptStoreError, warn
 from zoneraster.executors import Progress
 from zoneraster.lock import renew_token
 
@@ -302,7 +296,8 @@ def _prepare(
         paint_rank=paint_ranks(zones, spec),
         chunking=spec.chunking,
         spec_hash=spec.hash(),
-        sets_by=spec.own_rule if spec.has_sets else None,
+        overlap=spec.overlap,
+        rule=spec.own_rule,
     )
     sets = known_sets(location, spec, highest_id=int(ids.zone_id.max()))
     table = make_zone_table(zones, ids.zone_id)
@@ -398,7 +393,8 @@ def _write_plan(prepared: _Prepared, location: Location, progress: Progress | No
     blobs = location.blobs()
     tick = None if progress is None else lambda done, total: progress("plan", done, total)
     with blobs.writer(MANIFEST_KEY) as sink:
-        index, found = write_manifest(prepared.source, sink, progress=tick)
+        index, found, contests = write_manifest(prepared.source, sink, progress=tick)
+        refuse_contests(contests, prepared.ids)
         if prepared.sets is not None:
             prepared = replace(prepared, sets=prepared.sets.with_more(found))
         summary = _summary(prepared, location, index)

@@ -3,23 +3,64 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoneraster._burn import make_spans, set_spans
+from zoneraster._burn import contested_pairs, make_spans, set_spans
 from zoneraster._grid import Window
 from zoneraster._store import (
     KNOWN_SETS_KEY,
     SETS_KEY,
+    PixelRule,
     Records,
     Spec,
+    ZoneIds,
     ZoneSets,
     first_set_id,
     read_sets,
 )
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Blobs, Location
-from zoneraster.errors import CorruptStoreError, StoreError
+from zoneraster.errors import (
+    CorruptStoreError,
+    OverlapError,
+    StoreError,
+    name_some,
+    number_of,
+)
+
+
+# Of those that `overlap="error"` refuses, so many are kept.
+PAIRS_KEPT = 256
+
+
+class Contests(NamedTuple):
+    """Pairs of zones that claim the same pixels.
+
+    Parameters
+    ----------
+    pairs : tuple of (int, int, int)
+        Two zone ids and their pixels; at most `PAIRS_KEPT`, those with most pixels first.
+    n_pairs : int
+        How many pairs there are; at least so many where not all are kept.
+    """
+
+    pairs: tuple[tuple[int, int, int], ...] = ()
+    n_pairs: int = 0
+
+    @classmethod
+    def merged(cls, many: Sequence[Contests]) -> Contests:
+        """Those of several chunks or batches."""
+        pixels: Counter[tuple[int, int]] = Counter()
+        for one in many:
+            for zone, other, n in one.pairs:
+                pixels[min(zone, other), max(zone, other)] += n
+        worst = sorted(pixels.items(), key=lambda item: (-item[1], item[0]))[:PAIRS_KEPT]
+        n_pairs = max([len(pixels), *(one.n_pairs for one in many)])
+        return cls(tuple((*pair, n) for pair, n in worst), n_pairs)
 
 
 def keys_of_sets(set_ptr: Ints, members: Ints, zone_id: Ints) -> list[bytes]:
@@ -35,7 +76,14 @@ def keys_of_sets(set_ptr: Ints, members: Ints, zone_id: Ints) -> list[bytes]:
     return [np.sort(ids[a:b]).tobytes() for a, b in itertools.pairwise(set_ptr.tolist())]
 
 
-def sets_in_chunk(records: Records, window: Window, *, touched: bool) -> list[bytes]:
+def _spans_of(records: Records, window: Window, rule: PixelRule) -> tuple[Ints, Any]:
+    """Ids of the zones of a chunk, ascending, and their spans, as kernels return them."""
+    zone_id, number = np.unique(records.zone_id.astype(np.int64), return_inverse=True)
+    corner = (window.row0, window.col0, window.height, window.width)
+    return zone_id, make_spans(number, *records[3:], corner, rule == "touched")
+
+
+def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[bytes]:
     """Sets of zones that share a pixel of a chunk.
 
     Parameters
@@ -44,16 +92,41 @@ def sets_in_chunk(records: Records, window: Window, *, touched: bool) -> list[by
         Of the chunk.
     window : Window
         Of the chunk, cut to the grid.
-    touched : bool
-        Zones claim all pixels that they touch.
+    rule : {"centre", "touched"}
+        By which they claim pixels.
     """
-    zone_id, number = np.unique(records.zone_id.astype(np.int64), return_inverse=True)
-    if zone_id.size < 2:
-        return []
-    corner = (window.row0, window.col0, window.height, window.width)
-    spans = make_spans(number, *records[3:], corner, touched)
+    zone_id, spans = _spans_of(records, window, rule)
     *_, set_ptr, members = set_spans(*spans, zone_id.size, window.height, window.width)
     return keys_of_sets(set_ptr, members, zone_id)
+
+
+def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Contests:
+    """Pairs of zones that claim the same pixels of a chunk; parameters of `sets_in_chunk`."""
+    zone_id, spans = _spans_of(records, window, rule)
+    pairs, n_pairs = contested_pairs(*spans, zone_id.size, PAIRS_KEPT)
+    pairs[:, :2] = zone_id[pairs[:, :2]]
+    return Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
+
+
+def refuse_contests(contests: Contests, ids: ZoneIds) -> None:
+    """Refuse zones that overlap, by their keys, worst pair first.
+
+    Raises
+    ------
+    OverlapError
+    """
+    if not contests.pairs:
+        return
+    keys = dict(zip(ids.zone_id.tolist(), ids.keys.to_pylist(), strict=True))
+    pairs = [
+        f"{keys[a]!r} and {keys[b]!r} share {number_of(n, 'pixel')}" for a, b, n in contests.pairs
+    ]
+    at_least = "at least " if contests.n_pairs > len(pairs) else ""
+    raise OverlapError(
+        f"overlap='error', but {at_least}{number_of(contests.n_pairs, 'pair')} of zones claim the "
+        f"same pixels: {name_some(pairs, contests.n_pairs)}; nothing was burned: choose another "
+        "overlap, or mend the zones"
+    )
 
 
 def known_sets(

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import shapely
 
 from zoneraster._build.boxes import part_boxes
-from zoneraster._build.sets import sets_in_chunk
+from zoneraster._build.sets import Contests, contests_in_chunk, sets_in_chunk
 from zoneraster._burn import edges_in_rows, gather_records, partition_edges
-from zoneraster._grid import Chunking
+from zoneraster._grid import Chunking, Window
 from zoneraster._store import (
     INDEX_SCHEMA,
     PLAN_MARK,
@@ -38,7 +38,8 @@ _WORK_PER_CHUNK = 2_000
 class Slab(NamedTuple):
     """One batch row of the plan: records sorted by batch and chunk, and where each chunk is.
 
-    And the zone sets of its chunks, where they are wanted (see `keys_of_sets`).
+    And the zone sets of its chunks (see `keys_of_sets`), or the zones that share pixels, where
+    these are wanted.
     """
 
     records: Records
@@ -46,6 +47,7 @@ class Slab(NamedTuple):
     first: Ints
     work: Ints
     sets: frozenset[bytes] = frozenset()
+    contests: Contests = Contests()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ class ManifestInput:
     chunking : Chunking
     spec_hash : bytes
         Enters every fingerprint.
-    sets_by : {"centre", "touched"}, optional
-        By which rule zones share pixels, where their sets are wanted.
+    overlap : str
+        Sets are wanted for "sets", contests for "error".
+    rule : {"centre", "touched"}
+        By which zones share pixels.
     """
 
     rings: Rings
@@ -70,7 +74,8 @@ class ManifestInput:
     paint_rank: Ints
     chunking: Chunking
     spec_hash: bytes
-    sets_by: PixelRule | None = None
+    overlap: str = "last"
+    rule: PixelRule = "centre"
 
 
 def _sorted_records(
@@ -126,18 +131,23 @@ def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> S
     new = np.flatnonzero((np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0))
     first = np.concatenate([[0], new + 1]).astype(np.int64)
     work = np.add.reduceat(_crossings(records, cut.chunks[0]), first) + _WORK_PER_CHUNK
-    sets = frozenset(_sets_of(source, records, first))
-    return Slab(records, batch, first, work.astype(np.int64), sets)
+    slab = Slab(records, batch, first, work.astype(np.int64))
+    if source.overlap == "sets":
+        sets = (sets_in_chunk(*chunk, source.rule) for chunk in _chunks_of(source, slab))
+        return slab._replace(sets=frozenset(itertools.chain.from_iterable(sets)))
+    if source.overlap == "error":
+        found = [contests_in_chunk(*chunk, source.rule) for chunk in _chunks_of(source, slab)]
+        return slab._replace(contests=Contests.merged(found))
+    return slab
 
 
-def _sets_of(source: ManifestInput, records: Records, first: Ints) -> Iterator[bytes]:
-    """Zone sets of all chunks of a slab; a set may come several times."""
-    if source.sets_by is None:
-        return
-    for a, b in itertools.pairwise([*first.tolist(), records.zone_id.size]):
-        own = records.of_chunk(a, b - a)
-        window = source.chunking.chunk_window(int(own.chunk_row[0]), int(own.chunk_col[0]))
-        yield from sets_in_chunk(own, window, touched=source.sets_by == "touched")
+def _chunks_of(source: ManifestInput, slab: Slab) -> Iterator[tuple[Records, Window]]:
+    """Records and window of each chunk of a slab that several zones may share."""
+    for a, b in itertools.pairwise([*slab.first.tolist(), slab.records.zone_id.size]):
+        own = slab.records.of_chunk(a, b - a)
+        if (own.zone_id != own.zone_id[0]).any():
+            row, col = int(own.chunk_row[0]), int(own.chunk_col[0])
+            yield own, source.chunking.chunk_window(row, col)
 
 
 def _index_of(slab: Slab, spec_hash: bytes, row_group: int) -> pa.Table:
@@ -209,7 +219,7 @@ def write_manifest(
     *,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[pa.Table, frozenset[bytes]]:
+) -> tuple[pa.Table, frozenset[bytes], Contests]:
     """Partition all zones and write their records to Parquet, one row group per batch.
 
     Parameters
@@ -227,18 +237,22 @@ def write_manifest(
     index : pyarrow.Table
         The chunk index (`INDEX_SCHEMA`), sorted by batch and chunk.
     sets : frozenset of bytes
+    contests : Contests
         Zones that share pixels, where they are wanted.
     """
     sets: set[bytes] = set()
+    contests = [Contests()]
 
     def collected() -> Iterator[Slab]:
         for done, slab in enumerate(_slabs(source, workers), start=1):
             sets.update(slab.sets)
+            contests[0] = Contests.merged([contests[0], slab.contests])
             yield slab
             if progress is not None:
                 progress(done, source.chunking.batch_rows)
 
-    return write_slabs(collected(), source.spec_hash, sink), frozenset(sets)
+    index = write_slabs(collected(), source.spec_hash, sink)
+    return index, frozenset(sets), contests[0]
 
 
 def write_slabs(slabs: Iterable[Slab], spec_hash: bytes, sink: BinaryIO) -> pa.Table:
