@@ -84,6 +84,15 @@ def _fold_run(row, a, b, mask, limits):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _fold_pixel(x, mask, limits):  # type: ignore[no-untyped-def]
+    """`_fold_run` of one pixel."""
+    zero, high, low = limits
+    if is_valid(x, mask[0], mask[1]):
+        return 1, zero + x, x, x
+    return 0, zero, high, low
+
+
+@inlined
 def _fold_wide(row, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-def]
     """`_fold_run` where a pixel of the raster is `k` columns wide."""
     nodata, has_nodata = mask
@@ -180,7 +189,10 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
                 continue
             a = np.int64(begin[i])
             b = np.int64(begin[i + 1]) if i + 1 < ptr[r + 1] else np.int64(width)
-            if k == 1:
+            if k == 1 and b - a == 1:
+                # As most are at the edges of zones, where each pixel has a part of its own.
+                count, s, x0, x1 = _fold_pixel(row[col_origin + a], nodata, limits)
+            elif k == 1:
                 count, s, x0, x1 = _fold_run(row, col_origin + a, col_origin + b, nodata, limits)
             else:
                 count, s, x0, x1 = _fold_wide(row, a, b, col_origin, k, nodata, limits)
