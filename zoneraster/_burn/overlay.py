@@ -45,7 +45,7 @@ def sort_ends(a, b, end, starts, ends):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _group_end(a, m, end, starts):  # type: ignore[no-untyped-def]
+def group_end(a, m, end, starts):  # type: ignore[no-untyped-def]
     """Where the spans stop that overlap span `a`, or one of those that do, or one of those ..."""
     b, stop = a + 1, np.int64(end[starts[a] & 0xFFFFFFFF])
     while b < m and starts[b] >> 32 < stop:
@@ -116,7 +116,7 @@ def overlay_spans(row_ptr, first, end, zone, n_zones, height, width, row_area): 
             if starts[i] >> 32 > x:
                 n = begin_run(start, value, n, run_ptr[r], x, 0)
                 x = starts[i] >> 32
-            stop_at = _group_end(i, m, end, starts)
+            stop_at = group_end(i, m, end, starts)
             if stop_at == i + 1:
                 s, z = starts[i] & 0xFFFFFFFF, zone[starts[i] & 0xFFFFFFFF]
                 n = begin_run(start, value, n, run_ptr[r], x, z + 1)
@@ -217,7 +217,7 @@ def covered_spans(row_ptr, first, end, zone, runs, n_zones, width):  # type: ign
             row, left, right = grown(row, room), grown(left, room), grown(right, room)
             owner, plane = grown(owner, room), grown(plane, room)
         while i < m:
-            stop_at = _group_end(i, m, end, starts)
+            stop_at = group_end(i, m, end, starts)
             if stop_at == i + 1:
                 i = stop_at
                 continue

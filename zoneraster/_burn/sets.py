@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoneraster._burn.cache import inlined, kernel
-from zoneraster._burn.edges import grown
-from zoneraster._burn.overlay import begin_run, sort_ends, sort_starts
+from zoneraster._burn.overlay import begin_run, group_end, sort_ends, sort_starts
 
 
 @inlined
@@ -19,66 +18,123 @@ def _mixed(z):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _is_set(members, a, b, zones):  # type: ignore[no-untyped-def]
-    """Whether ``members[a:b]`` are just these zones, ascending."""
-    same = b - a == zones.size
-    i = 0
-    while same and i < zones.size:
-        same = members[a + i] == zones[i]
-        i += 1
-    return same
+def _sorted_into(out, zones, n):  # type: ignore[no-untyped-def]
+    """Copy `n` zones in ascending order; there are few."""
+    for i in range(n):
+        j = i
+        while j and out[j - 1] > zones[i]:
+            out[j] = out[j - 1]
+            j -= 1
+        out[j] = zones[i]
 
 
-@kernel
-def _more_slots(slots, hashes, n):  # type: ignore[no-untyped-def]
-    """A hash table of the first `n` sets in twice the room."""
-    more = np.full(2 * slots.size, -1, np.int64)
-    for k in range(n):
-        at = np.int64(hashes[k] & np.uint64(more.size - 1))
-        while more[at] >= 0:
-            at = (at + 1) & (more.size - 1)
-        more[at] = k
-    return more
-
-
-@kernel
-def _number_of(zones, hashed, known):  # type: ignore[no-untyped-def]
-    """Number of a set of zones, a new one where it is not known.
-
-    Parameters
-    ----------
-    zones : (m,) int32
-        Sorted in place.
-    hashed : uint64
-        Of these zones, whatever their order.
-    known : (slots, hashes, ptr, members, n)
-        Sets so far, and a hash table of them.
-
-    Returns
-    -------
-    int, known
-    """
-    slots, hashes, ptr, members, n = known
-    zones.sort()
+@inlined
+def _number_of(zones, n, hashed, slots, hashes, ptr, members):  # type: ignore[no-untyped-def]
+    """Number of the set of the first `n` zones, ascending; -1 where it is not known."""
     at = np.int64(hashed & np.uint64(slots.size - 1))
     while slots[at] >= 0:
         k = slots[at]
-        if hashes[k] == hashed and _is_set(members, ptr[k], ptr[k + 1], zones):
-            return k, known
+        same = hashes[k] == hashed and ptr[k + 1] - ptr[k] == n
+        i = 0
+        while same and i < n:
+            same = members[ptr[k] + i] == zones[i]
+            i += 1
+        if same:
+            return k
         at = (at + 1) & (slots.size - 1)
-    if n == hashes.size:
-        hashes = grown(hashes, n + 1)
-    if n + 1 == ptr.size:
-        ptr = grown(ptr, n + 2)
+    return np.int64(-1)
+
+
+@kernel
+def _add_set(zones, hashed, slots, hashes, ptr, members, n):  # type: ignore[no-untyped-def]
+    """Write down set `n`; False where there is no room for it."""
     a, b = ptr[n], ptr[n] + zones.size
-    if b > members.size:
-        members = grown(members, b)
+    if n == hashes.size or b > members.size:
+        return False
     members[a:b] = zones
-    ptr[n + 1], hashes[n], slots[at] = b, hashed, n
-    n += 1
-    if 2 * n > slots.size:
-        slots = _more_slots(slots, hashes, n)
-    return n - 1, (slots, hashes, ptr, members, n)
+    ptr[n + 1], hashes[n] = b, hashed
+    at = np.int64(hashed & np.uint64(slots.size - 1))
+    while slots[at] >= 0:
+        at = (at + 1) & (slots.size - 1)
+    slots[at] = n
+    return True
+
+
+@kernel
+def _sweep(row_ptr, first, end, zone, n_zones, shape, tables):  # type: ignore[no-untyped-def]
+    """`set_spans` with tables of sets to fill, and the number of sets; -1 where these are full."""
+    height, width = shape
+    slots, hashes, set_ptr, members = tables
+    room = 2 * first.size + height
+    run_ptr = np.zeros(height + 1, np.int64)
+    start, value = np.empty(room, np.int32), np.empty(room, np.int32)
+    widest = 1
+    for r in range(row_ptr.size - 1):
+        widest = max(widest, row_ptr[r + 1] - row_ptr[r])
+    starts, ends = np.empty(widest, np.int64), np.empty(widest, np.int64)
+    depth, place = np.zeros(n_zones, np.int32), np.empty(n_zones, np.int32)
+    active, asked = np.empty(n_zones, np.int32), np.empty(n_zones, np.int32)
+    n = n_sets = 0
+    for r in range(height):
+        run_ptr[r] = n
+        start[n], value[n] = 0, 0
+        n += 1
+        if r >= row_ptr.size - 1:
+            continue
+        m = row_ptr[r + 1] - row_ptr[r]
+        sort_starts(row_ptr[r], m, first, starts)
+        x = np.int64(0)
+        i = 0
+        while i < m:
+            if starts[i] >> 32 > x:
+                n = begin_run(start, value, n, run_ptr[r], x, 0)
+                x = starts[i] >> 32
+            stop_at = group_end(i, m, end, starts)
+            if stop_at == i + 1:
+                s = starts[i] & 0xFFFFFFFF
+                n = begin_run(start, value, n, run_ptr[r], x, zone[s] + 1)
+                x = np.int64(end[s])
+                i = stop_at
+                continue
+            sort_ends(i, stop_at, end, starts, ends)
+            e, n_active, hashed = i, 0, np.uint64(0)
+            while e < stop_at:
+                while i < stop_at and starts[i] >> 32 == x:
+                    z = zone[starts[i] & 0xFFFFFFFF]
+                    if depth[z] == 0:
+                        active[n_active], place[z] = z, n_active
+                        n_active += 1
+                        hashed ^= _mixed(z)
+                    depth[z] += 1
+                    i += 1
+                stop = ends[e] >> 32
+                if i < stop_at:
+                    stop = min(stop, starts[i] >> 32)
+                new = np.int64(active[0]) + 1
+                if n_active > 1:
+                    _sorted_into(asked, active, n_active)
+                    k = _number_of(asked, n_active, hashed, slots, hashes, set_ptr, members)
+                    if k < 0:
+                        k, n_sets = n_sets, n_sets + 1
+                        zones = asked[:n_active]
+                        if not _add_set(zones, hashed, slots, hashes, set_ptr, members, k):
+                            return run_ptr, start, value, -1
+                    new = n_zones + 1 + k
+                n = begin_run(start, value, n, run_ptr[r], x, new)
+                x = stop
+                while e < stop_at and ends[e] >> 32 == x:
+                    z = zone[ends[e] & 0xFFFFFFFF]
+                    depth[z] -= 1
+                    if depth[z] == 0:
+                        hashed ^= _mixed(z)
+                        n_active -= 1
+                        last = active[n_active]
+                        active[place[z]], place[last] = last, place[z]
+                    e += 1
+        if x < width:
+            n = begin_run(start, value, n, run_ptr[r], x, 0)
+    run_ptr[height] = n
+    return run_ptr, start[:n], value[:n], n_sets
 
 
 @kernel
@@ -105,68 +161,22 @@ def set_spans(row_ptr, first, end, zone, n_zones, height, width):  # type: ignor
 
     Notes
     -----
-    A sweep over the first and end columns of each row's spans. The hash of the active zones is kept
-    up to date by exclusive or; where it is that of a known set, members are compared too.
+    A sweep over the first and end columns of spans that overlap, group by group. The hash of the
+    active zones is kept up to date by exclusive or; where it is that of a known set, members are
+    compared too.
     """
-    room = 2 * first.size + height
-    run_ptr = np.zeros(height + 1, np.int64)
-    start, value = np.empty(room, np.int32), np.empty(room, np.int32)
-    widest = 1
-    for r in range(row_ptr.size - 1):
-        widest = max(widest, row_ptr[r + 1] - row_ptr[r])
-    starts, ends = np.empty(widest, np.int64), np.empty(widest, np.int64)
-    depth, place = np.zeros(n_zones, np.int32), np.empty(n_zones, np.int32)
-    active = np.empty(n_zones, np.int32)
-    known = (
-        np.full(64, -1, np.int64), np.empty(16, np.uint64), np.zeros(17, np.int64),
-        np.empty(64, np.int32), np.int64(0),
-    )  # fmt: skip
-    n = 0
-    for r in range(height):
-        run_ptr[r] = n
-        start[n], value[n] = 0, 0
-        n += 1
-        if r >= row_ptr.size - 1:
-            continue
-        m = row_ptr[r + 1] - row_ptr[r]
-        sort_starts(row_ptr[r], m, first, starts)
-        sort_ends(0, m, end, starts, ends)
-        x = np.int64(0)
-        i, e, n_active, hashed = 0, 0, 0, np.uint64(0)
-        while e < m:
-            if n_active == 0:
-                x = starts[i] >> 32
-            while i < m and starts[i] >> 32 == x:
-                z = zone[starts[i] & 0xFFFFFFFF]
-                if depth[z] == 0:
-                    active[n_active], place[z] = z, n_active
-                    n_active += 1
-                    hashed ^= _mixed(z)
-                depth[z] += 1
-                i += 1
-            stop = ends[e] >> 32
-            if i < m:
-                stop = min(stop, starts[i] >> 32)
-            new = np.int64(active[0]) + 1
-            if n_active > 1:
-                k, known = _number_of(active[:n_active].copy(), hashed, known)
-                new = n_zones + 1 + k
-            n = begin_run(start, value, n, run_ptr[r], x, new)
-            x = stop
-            while e < m and ends[e] >> 32 == x:
-                z = zone[ends[e] & 0xFFFFFFFF]
-                depth[z] -= 1
-                if depth[z] == 0:
-                    hashed ^= _mixed(z)
-                    n_active -= 1
-                    last = active[n_active]
-                    active[place[z]], place[last] = last, place[z]
-                e += 1
-            if n_active == 0 and x < width:
-                n = begin_run(start, value, n, run_ptr[r], x, 0)
-    run_ptr[height] = n
-    _, _, set_ptr, members, n_sets = known
-    return run_ptr, start[:n], value[:n], set_ptr[: n_sets + 1], members[: set_ptr[n_sets]]
+    room = 256
+    while True:
+        # Tables that do not move while they are filled: growing them on the way is slower.
+        slots, hashes = np.full(4 * room, -1, np.int64), np.empty(room, np.uint64)
+        set_ptr, members = np.zeros(room + 1, np.int64), np.empty(4 * room, np.int32)
+        run_ptr, start, value, n_sets = _sweep(
+            row_ptr, first, end, zone, n_zones, (height, width), (slots, hashes, set_ptr, members)
+        )
+        if n_sets >= 0:
+            set_ptr = set_ptr[: n_sets + 1]
+            return run_ptr, start, value, set_ptr, members[: set_ptr[n_sets]]
+        room *= 4
 
 
 @kernel
