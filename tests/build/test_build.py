@@ -109,6 +109,26 @@ def test_overlap_error_names_the_pairs_before_anything_is_burned(
     assert zr.status(store).finished
 
 
+def test_zones_that_overlap_by_another_rule_only_are_found_when_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    zones = boxes((1, 1, 3, 3.001), (1, 3.002, 3, 4))
+    store, _ = built(tmp_path, zones, overlap="error")
+    before = tree(store)
+    with pytest.raises(zr.OverlapError, match="1 and 2 share 200 pixels"):
+        built(tmp_path, zones, all_touched=True)
+    assert tree(store) == before
+
+
+def test_a_plan_that_nobody_looked_through_is_refused_as_it_burns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "refuse_contests", lambda contests, ids: None)
+    with pytest.raises(zr.OverlapError, match=r"zones overlap in chunk \d/\d: build again"):
+        built(tmp_path, boxes((1, 1, 3, 3), (2, 2, 4, 4)), overlap="error", executor="serial")
+    assert not zr.status(tmp_path / "zones.zarr").finished
+
+
 def test_overlap_error_names_the_worst_of_very_many_pairs(tmp_path: Path) -> None:
     # 40 boxes in each other, in four chunks, and one pair apart.
     nested = [(5 - 0.1 * i, 5 - 0.1 * i, 5 + 0.1 * i, 5 + 0.1 * i) for i in range(1, 41)]

@@ -22,7 +22,7 @@ from zoneraster._store import (
     shared_snapshot,
 )
 from zoneraster.blobs import Location
-from zoneraster.errors import CorruptStoreError
+from zoneraster.errors import CorruptStoreError, OverlapError
 from zoneraster.lock import Fence
 
 
@@ -115,6 +115,12 @@ def run_batch(task: Task) -> TaskResult:
             records = ctx.manifest.records(chunk.row_group)
         own = chunk.records_in(records)
         made = burn_chunk(ctx.spec, own, chunk.row, chunk.col, ctx.sets)
+        if ctx.spec.overlap == "error" and made.zones.contested.any():
+            # Of a plan of an older version, which did not look.
+            raise OverlapError(
+                f"overlap='error', but zones overlap in chunk {chunk.row}/{chunk.col}: build again "
+                "with the same zones, which names them"
+            )
         key = chunk_key(chunk.row, chunk.col)
         if not put:
             _withdraw(out, ctx, [key for key in task.previous if key != name])

@@ -144,7 +144,9 @@ def _plan_again(
     said = {name: getattr(old, name) for name in ("overlap", "priority", "all_touched")}
     before = inputs_digest(content, options, replace(asked, **said))
     blobs = location.blobs()
-    is_other = old.rule < asked.rule or asked.min_pixels or asked.has_sets
+    # Which zones share pixels by another rule is found as they are planned.
+    looks = asked.overlap in {"error", "sets"}
+    is_other = old.rule < asked.rule or asked.min_pixels or looks
     if is_other or not before or before != old.inputs or not plan_is_whole(blobs, old.plan):
         return None
     try:
