@@ -32,11 +32,11 @@ PRIVATE_SETS = ".zoneraster/sets.parquet"
 def zones_of(n: int, seed: int) -> geopandas.GeoDataFrame:
     """Stars that lie over each other, and some beyond the grid."""
     rng = np.random.default_rng(seed)
+    # The first one within the grid.
+    centres = np.concatenate([[[13, 42.5]], rng.uniform((9, 39), (17, 46), (n - 1, 2))])
     stars = [
-        shapely.Polygon(
-            star(rng, rng.uniform((9, 39), (17, 46)), rng.uniform(0.2, 1.5), rng.integers(3, 12))
-        )
-        for _ in range(n)
+        shapely.Polygon(star(rng, centre, rng.uniform(0.2, 1.5), rng.integers(3, 12)))
+        for centre in centres
     ]
     keys = rng.permutation(n) + 100
     table = {"park": [f"p{k}" for k in keys], "kind": [f"k{k % 3}" for k in keys]}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-from zoneraster._build.chunk import burn_chunk
+from zoneraster._build.chunk import Burned, burn_chunk
 from zoneraster._store import (
     BatchChunk,
     ChunkReceipt,
@@ -81,6 +81,18 @@ def _withdraw(out: Fence, ctx: Snapshot, receipts: Sequence[str]) -> None:
     ctx.blobs.sync(receipts)
 
 
+def _burn(ctx: Snapshot, chunk: BatchChunk, batch: Records) -> Burned:
+    """Burn a chunk, which must have no overlap where none is allowed."""
+    made = burn_chunk(ctx.spec, chunk.records_in(batch), chunk.row, chunk.col, ctx.sets)
+    if ctx.spec.overlap == "error" and made.zones.contested.any():
+        # Of a plan of an older version, which did not look.
+        raise OverlapError(
+            f"overlap='error', but zones overlap in chunk {chunk.row}/{chunk.col}: build again "
+            "with the same zones, which names them"
+        )
+    return made
+
+
 def run_batch(task: Task) -> TaskResult:
     """Bring one batch of chunks up to date and put its receipt.
 
@@ -113,14 +125,7 @@ def run_batch(task: Task) -> TaskResult:
             continue
         if records is None:
             records = ctx.manifest.records(chunk.row_group)
-        own = chunk.records_in(records)
-        made = burn_chunk(ctx.spec, own, chunk.row, chunk.col, ctx.sets)
-        if ctx.spec.overlap == "error" and made.zones.contested.any():
-            # Of a plan of an older version, which did not look.
-            raise OverlapError(
-                f"overlap='error', but zones overlap in chunk {chunk.row}/{chunk.col}: build again "
-                "with the same zones, which names them"
-            )
+        made = _burn(ctx, chunk, records)
         key = chunk_key(chunk.row, chunk.col)
         if not put:
             _withdraw(out, ctx, [key for key in task.previous if key != name])
@@ -146,5 +151,4 @@ def run_batch(task: Task) -> TaskResult:
 
 def reburn(ctx: Snapshot, chunk: BatchChunk) -> bytes:
     """Bytes of a chunk burned again from the manifest."""
-    own = chunk.records_in(ctx.manifest.records(chunk.row_group))
-    return burn_chunk(ctx.spec, own, chunk.row, chunk.col, ctx.sets).data
+    return _burn(ctx, chunk, ctx.manifest.records(chunk.row_group)).data
