@@ -142,6 +142,11 @@ def _plan_options(command: Command) -> Command:
             type=click.Choice(("receipt", "crc32c")),
             help="Add Zarr's checksum codec, or not.",
         ),
+        click.option(
+            "--product",
+            type=click.Choice(("ids", "cover", "percent", "count")),
+            help="Zone ids, covered parts of pixels, or zones per pixel.  [default: ids]",
+        ),
         click.option("--assume-crs", help="CRS of zones that declare none."),
         click.option("--layer", help="Layer of a file with several."),
     ]

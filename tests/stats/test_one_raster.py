@@ -122,6 +122,8 @@ def cases(draw: Callable[..., Any]) -> Case:
         st.sampled_from([one for one in SPELLINGS if is_geographic or one != "nothing"])
     )
     names = draw(st.sampled_from(NAMES if is_geographic else NAMES[1:3]))
+    if (coordinates, spelling) == ("none", "nothing") and names in NAMES[1:3]:
+        names = NAMES[0]
     scale, offset = draw(st.sampled_from(SCALES))
     form = draw(st.sampled_from(FORMATS))
     return Case(

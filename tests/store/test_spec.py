@@ -25,6 +25,7 @@ HASHED: dict[str, Any] = {
     "all_touched": True,
     "integrity": "crc32c",
     "rule": 1,
+    "product": "count",
 }
 REFUSED: dict[str, Any] = {"min_pixels": 1, "key": "fid"}
 FREE: dict[str, Any] = {

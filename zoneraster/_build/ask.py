@@ -139,7 +139,7 @@ def _differing(
 ) -> Iterator[str]:
     """Keys of the chunks that burn to other bytes than are stored; the missing are known."""
     for chunk in chunks:
-        key = chunk_key(chunk.row, chunk.col)
+        key = chunk_key(chunk.row, chunk.col, ctx.spec.array)
         if key not in missing and reburn(ctx, chunk) != (get_or_none(ctx.blobs, key) or b""):
             yield key
 
@@ -151,7 +151,7 @@ def _receipts(ctx: Snapshot) -> tuple[list[pa.Table], list[str]]:
         try:
             tables.append(ledger.decode_receipt(name, ctx.blobs.get(name)))
         except (FileNotFoundError, CorruptStoreError):
-            bare += [chunk_key(chunk.row, chunk.col) for chunk in ctx.batches[batch]]
+            bare += [chunk_key(chunk.row, chunk.col, ctx.spec.array) for chunk in ctx.batches[batch]]
     return tables, bare
 
 
@@ -203,7 +203,7 @@ def verify(store: StoreLike, *, deep: float = 0.0, storage_options: Options = No
     checked = 0
     for chunk in itertools.chain.from_iterable(map(ledger.chunk_receipts, receipts)):
         checked += 1
-        key = chunk_key(chunk.row, chunk.col)
+        key = chunk_key(chunk.row, chunk.col, ctx.spec.array)
         stored = get_or_none(ctx.blobs, key)
         if not chunk.agrees(stored or b""):
             (missing if stored is None else damaged).append(key)

@@ -17,7 +17,7 @@ from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as
 # Options that a store remembers, and what they are in a new one.
 _REMEMBERED: dict[str, Any] = {
     "overlap": "last", "priority": None, "all_touched": False, "min_pixels": 0,
-    "integrity": "receipt", "chunks": 4000,
+    "integrity": "receipt", "chunks": 4000, "product": "ids",
 }  # fmt: skip
 
 
@@ -39,6 +39,7 @@ class PlanOptions:
     chunks : int or (int, int) or None
     on_invalid : {"error", "skip", "repair"}
     integrity : {"receipt", "crc32c"} or None
+    product : {"ids", "cover", "percent", "count"} or None
     assume_crs : object
         Reference system of zones that declare none.
     layer : str or None
@@ -53,6 +54,7 @@ class PlanOptions:
     chunks: int | tuple[int, int] | None = None
     on_invalid: OnInvalid = "error"
     integrity: str | None = None
+    product: str | None = None
     assume_crs: object = None
     layer: str | None = None
 

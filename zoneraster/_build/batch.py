@@ -120,13 +120,13 @@ def run_batch(task: Task) -> TaskResult:
     nbytes = 0
     for chunk in chunks:
         old = known.get(chunk.fingerprint)
-        if old is not None and ledger.stored_as_promised(ctx.blobs, old):
+        if old is not None and ledger.stored_as_promised(ctx.blobs, ctx.spec.array, old):
             receipts.append(old)
             continue
         if records is None:
             records = ctx.manifest.records(chunk.row_group)
         made = _burn(ctx, chunk, records)
-        key = chunk_key(chunk.row, chunk.col)
+        key = chunk_key(chunk.row, chunk.col, ctx.spec.array)
         if not put:
             _withdraw(out, ctx, [key for key in task.previous if key != name])
         put.append(key)

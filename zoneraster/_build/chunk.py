@@ -20,6 +20,7 @@ from zoneraster._burn import (
     make_cells,
     make_spans,
     overlay_spans,
+    runs_of_cells,
     set_spans,
     whole_cells,
 )
@@ -34,7 +35,7 @@ from zoneraster._store import (
     ledger,
 )
 from zoneraster.arrays import WHOLE, Floats, Ints
-from zoneraster.errors import CorruptStoreError
+from zoneraster.errors import CorruptStoreError, StoreError
 
 
 class ChunkRuns(NamedTuple):
@@ -102,7 +103,14 @@ def _spans(
 
 
 def _stretches(spec: Spec, records: Records, number: Ints, place: tuple[int, int]) -> Any:
-    """Stretches of a chunk with what is covered of their pixels: row, first, end, zone, share."""
+    """Stretches of a chunk with what is covered of their pixels: row, first, end, zone, share.
+
+    Raises
+    ------
+    CorruptStoreError
+        For places that no grid has.
+    """
+    _check_near(records, place)
     window = spec.chunking.chunk_window(*place)
     corner = (window.row0, window.col0, window.height, window.width)
     return make_cells(number, *records[3:], corner)
@@ -125,6 +133,8 @@ def burn_chunk(
     """
     window = spec.chunking.chunk_window(row, col)
     areas = row_areas(spec.grid, window.row0, window.row1)
+    if spec.product != "ids":
+        return _burn_product(spec, records, (row, col), areas)
     if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
         zone, pixels = records.zone_id.astype(np.int64), np.array([window.height * window.width])
         data = _constant(int(zone[0]), spec.chunks, spec.itemsize)
@@ -173,6 +183,35 @@ def _burn_sets(
     return Burned(_sealed(spec, data), zones)
 
 
+def _burn_product(
+    spec: Spec, records: Records, place: tuple[int, int], areas: Floats
+) -> Burned:
+    """`burn_chunk` where pixels are what zones cover of them, or how many claim them."""
+    zone_id, number = _local_zones(records)
+    spans, width = _spans(spec, records, number, place, spec.own_rule), spec.chunks[1]
+    *_, claimed, owned, contested, area = overlay_spans(*spans, zone_id.size, *spec.chunks, areas)
+    order = np.argsort(zone_id)
+    order = order[claimed[order] > 0]
+    counts = (zone_id, claimed, owned, contested, area)
+    zones = ledger.ZoneCounts._make(column[order] for column in counts)
+    if spec.product == "count":
+        run_ptr, start, value, set_ptr, _ = set_spans(*spans, zone_id.size, *spec.chunks)
+        values = np.concatenate([[0], np.ones(zone_id.size, np.int64), np.diff(set_ptr)])[value]
+        if values.max(initial=0) > np.iinfo(spec.dtype).max:
+            raise StoreError(f"{values.max():,} zones share a pixel, too many for {spec.dtype}")
+    else:
+        # All zones as one: their parts of a pixel are added up, to the whole of it.
+        found = _stretches(spec, records, np.zeros_like(number), place)
+        run_ptr, start, share = runs_of_cells(*found[:3], found[4], spec.chunks[0], width)
+        values = np.rint(100 * share).astype(np.int64)
+        if spec.product == "cover":
+            values = share.astype(np.float32).view(np.uint32).astype(np.int64)
+    if not values.any():
+        return Burned(b"", zones)
+    data = frame.encode(run_ptr, start, values, width=width, itemsize=spec.itemsize)
+    return Burned(_sealed(spec, data), zones)
+
+
 def _sealed(spec: Spec, data: bytes) -> bytes:
     """Bytes with what Zarr's crc32c codec adds, when the store has it."""
     if spec.integrity == "crc32c":
@@ -198,7 +237,7 @@ def chunk_cells(
     CorruptStoreError
         For places that no grid has.
     """
-    own = _near_records(batch, chunk)
+    own = chunk.records_in(batch)
     zone_id, number = _local_zones(own)
     window, place = ctx.spec.chunking.chunk_window(chunk.row, chunk.col), (chunk.row, chunk.col)
     if rule == "fraction":
@@ -215,15 +254,13 @@ def chunk_cells(
     )
 
 
-def _near_records(batch: Records, chunk: BatchChunk) -> Records:
-    """Records of a chunk, with places that a grid has: fractions need them all."""
-    own = chunk.records_in(batch)
-    if not (np.abs(own.edges) <= FAR).all():
+def _check_near(records: Records, place: tuple[int, int]) -> None:
+    """Refuse places that no grid has: fractions are made of all of them."""
+    if not (np.abs(records.edges) <= FAR).all():
         raise CorruptStoreError(
-            f"the manifest of chunk {chunk.row}/{chunk.col} has places that no plan has: build "
-            "again with the same zones"
+            f"the manifest of chunk {place[0]}/{place[1]} has places that no plan has: build again "
+            "with the same zones"
         )
-    return own
 
 
 def chunk_runs(
@@ -258,7 +295,7 @@ def chunk_runs(
     """
     if rule == "fraction":
         assert merged is not None
-        own = _wanted(_near_records(batch, chunk), merged, only)
+        own = _wanted(chunk.records_in(batch), merged, only)
         return _shared_runs(ctx, own, (chunk.row, chunk.col), merged)
     own = _wanted(chunk.records_in(batch), merged, only)
     zone_id, number = _local_zones(own)

@@ -39,6 +39,7 @@ from zoneraster._store import (
     MANIFEST_KEY,
     PLAN_KEY,
     PLANNED_KEY,
+    PRODUCTS,
     REPORT_KEY,
     SPEC_KEY,
     ZONES_KEY,
@@ -242,7 +243,9 @@ def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
 def _zarr_objects(spec: Spec) -> dict[str, bytes]:
     """Metadata and coordinates of the array that a spec describes."""
     has_codec = spec.integrity == "crc32c"
-    return zarr_objects(spec.grid, spec.chunking, np.dtype(spec.dtype), crc32c=has_codec)
+    return zarr_objects(
+        spec.grid, spec.chunking, np.dtype(spec.dtype), crc32c=has_codec, product=spec.product
+    )
 
 
 # ---- what a plan is made of ----------------------------------------------------------------------
@@ -354,8 +357,11 @@ def _kept_key(location: Location, old: Spec) -> Kept:
 
 
 def _dtype(ids: ZoneIds, old: Spec | None, asked: Spec) -> str:
-    """Name of the dtype that holds all ids; that of the store where it does."""
-    dtype = np.dtype("uint32") if asked.has_sets else id_dtype(int(ids.zone_id.max()))
+    """Name of the dtype that holds all that pixels may be; that of the store where it does."""
+    fixed = "uint32" if asked.has_sets else PRODUCTS[asked.product][2]
+    if fixed is not None:
+        return fixed
+    dtype = id_dtype(int(ids.zone_id.max()))
     return old.dtype if old is not None and dtype.itemsize <= old.itemsize else dtype.name
 
 

@@ -34,6 +34,7 @@ def make_plan(
     chunks: int | tuple[int, int] | None = None,
     on_invalid: OnInvalid = "error",
     integrity: str | None = None,
+    product: str | None = None,
     assume_crs: object = None,
     layer: str | None = None,
     storage_options: Options = None,
@@ -47,7 +48,7 @@ def make_plan(
     store : path or URL
     grid, key, overlap, priority, all_touched, min_pixels, chunks
         As for `build`.
-    on_invalid, integrity, assume_crs, layer
+    on_invalid, integrity, product, assume_crs, layer
         As for `build`.
     storage_options : mapping, optional
         For fsspec.
@@ -66,7 +67,7 @@ def make_plan(
     options = PlanOptions(
         grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
-        assume_crs=assume_crs, layer=layer,
+        product=product, assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     refuse_foreign(location)
     with lock(location), lock_planning(location):
@@ -173,6 +174,7 @@ def build(
     workers: int | None = None,
     on_invalid: OnInvalid = "error",
     integrity: str | None = None,
+    product: str | None = None,
     assume_crs: object = None,
     layer: str | None = None,
     check: bool | None = None,
@@ -215,6 +217,10 @@ def build(
     integrity : {"receipt", "crc32c"}, optional
         "crc32c" adds Zarr's checksum codec, so that every zarr reader notices a flipped bit (GDAL
         up to 3.12 cannot read it).
+    product : {"ids", "cover", "percent", "count"}, optional
+        What pixels are: ids of zones, which is the default; what is covered of the pixel, as
+        float32 from 0 to 1 or in whole percent; or how many zones claim it. The array is called
+        `zone`, `cover` or `count`.
     assume_crs : optional
         Reference system of zones that declare none, or one that says nothing.
     layer : str, optional
@@ -248,7 +254,7 @@ def build(
     options = PlanOptions(
         grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
-        assume_crs=assume_crs, layer=layer,
+        product=product, assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, check=check, progress=progress)
     started = time.perf_counter()
@@ -281,6 +287,7 @@ def build_part(
     workers: int | None = None,
     on_invalid: OnInvalid = "error",
     integrity: str | None = None,
+    product: str | None = None,
     assume_crs: object = None,
     layer: str | None = None,
     check: bool | None = None,
@@ -300,7 +307,7 @@ def build_part(
         I and N, from 1.
     grid, key, overlap, priority, all_touched, min_pixels, chunks
         As for `build`, the same in all parts.
-    on_invalid, integrity, assume_crs, layer
+    on_invalid, integrity, product, assume_crs, layer
         As for `build`, the same in all parts.
     executor, workers, check, storage_options, progress
         As for `build`.
@@ -318,7 +325,7 @@ def build_part(
     options = PlanOptions(
         grid=grid, key=key, overlap=overlap, priority=priority, all_touched=all_touched,
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
-        assume_crs=assume_crs, layer=layer,
+        product=product, assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, part=part, check=check, progress=progress)
     planned = _plan_once(zones, location, options, progress)

@@ -10,6 +10,7 @@ from zoneraster._burn import frame as frame
 from zoneraster._burn.cache import inlined as inlined
 from zoneraster._burn.cache import kernel as kernel
 from zoneraster._burn.cells import make_cells as make_cells
+from zoneraster._burn.cells import runs_of_cells as runs_of_cells
 from zoneraster._burn.cells import whole_cells as whole_cells
 from zoneraster._burn.centres import zones_with_centres as zones_with_centres
 from zoneraster._burn.edges import edges_in_rows as edges_in_rows

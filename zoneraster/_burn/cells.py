@@ -223,6 +223,45 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
 
 
 @kernel
+def runs_of_cells(row, first, end, fraction, height, width):  # type: ignore[no-untyped-def]
+    """Runs of a chunk from the stretches of one zone.
+
+    Parameters
+    ----------
+    row, first, end, fraction : as `make_cells` returns them
+    height, width : int
+        Size of the whole chunk.
+
+    Returns
+    -------
+    run_ptr : (height + 1,) int64
+    start : (m,) int32
+        First column of each run; a row's first is 0 and its last runs to the chunk's right end.
+    fraction : (m,) float64
+        0 between the stretches.
+    """
+    room = 2 * row.size + height
+    run_ptr, start = np.zeros(height + 1, np.int64), np.empty(room, np.int32)
+    share = np.empty(room, np.float64)
+    n = i = 0
+    for r in range(height):
+        run_ptr[r] = n
+        start[n], share[n] = 0, 0.0
+        n += 1
+        while i < row.size and row[i] == r:
+            if first[i] > start[n - 1]:
+                start[n] = first[i]
+                n += 1
+            share[n - 1] = fraction[i]
+            if end[i] < width:
+                start[n], share[n] = end[i], 0.0
+                n += 1
+            i += 1
+    run_ptr[height] = n
+    return run_ptr, start[:n], share[:n]
+
+
+@kernel
 def whole_cells(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
     """Stretches of a chunk by a rule whose pixels are in a zone or not.
 

@@ -247,14 +247,14 @@ class PlannedRuns:
         if (
             receipt is None
             or receipt.fingerprint != planned.fingerprint
-            or not ledger.stored_as_promised(self._plan.blobs, receipt)
+            or not ledger.stored_as_promised(self._plan.blobs, self._plan.spec.array, receipt)
         ):
             raise CorruptStoreError(
                 f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: "
                 f"{mending(self._source.location)}"
             )
         rule = self._source.rule
-        if not (receipt.nbytes or rule):
+        if not (receipt.nbytes or rule) and self._plan.spec.product == "ids":
             return Planes()
         merged = self._merged if self._source.are_claimed else None
         records = self._records.get(planned.row_group)

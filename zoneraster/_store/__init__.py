@@ -56,6 +56,7 @@ from zoneraster._store.spec import load_spec as load_spec
 from zoneraster._store.spec import require_spec as require_spec
 from zoneraster._store.zarr_meta import ARRAY as ARRAY
 from zoneraster._store.zarr_meta import FOLDERS as FOLDERS
+from zoneraster._store.zarr_meta import PRODUCTS as PRODUCTS
 from zoneraster._store.zarr_meta import chunk_key as chunk_key
 from zoneraster._store.zarr_meta import says_the_same as says_the_same
 from zoneraster._store.zarr_meta import without_places as without_places

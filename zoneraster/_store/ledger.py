@@ -160,9 +160,9 @@ def chunk_receipts(table: pa.Table, *, with_zones: bool = True) -> Iterator[Chun
         yield ChunkReceipt._make((*of_chunk, zones))
 
 
-def stored_as_promised(blobs: Blobs, chunk: ChunkReceipt) -> bool:
-    """The store holds exactly the bytes of a receipt (or nothing, where it says so)."""
+def stored_as_promised(blobs: Blobs, array: str, chunk: ChunkReceipt) -> bool:
+    """A store's array holds exactly the bytes of a receipt (or nothing, where it says so)."""
     try:
-        return chunk.agrees(blobs.get(chunk_key(chunk.row, chunk.col)))
+        return chunk.agrees(blobs.get(chunk_key(chunk.row, chunk.col, array)))
     except FileNotFoundError:
         return chunk.nbytes == 0

@@ -20,7 +20,7 @@ from zoneraster._store.parquet import get_table
 from zoneraster._store.records import Records
 from zoneraster._store.sets import ZoneSets, read_sets
 from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
-from zoneraster._store.zarr_meta import ARRAY, parse_chunk_key
+from zoneraster._store.zarr_meta import parse_chunk_key
 from zoneraster.blobs import Blobs, Location, file_state
 from zoneraster.errors import IncompleteBuildError, StoreBusyError, StoreError, name_some, told_as
 
@@ -272,7 +272,7 @@ def stray_chunks(ctx: Snapshot) -> list[str]:
     planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
     stray: list[str] = []
     try:
-        keys = [key for key, _ in ctx.blobs.list(f"{ARRAY}/c")]
+        keys = [key for key, _ in ctx.blobs.list(f"{ctx.spec.array}/c")]
     except (PermissionError, NotImplementedError):
         return stray
     for key in keys:

@@ -12,6 +12,7 @@ from pyproj import CRS
 
 from zoneraster._burn import BURN_RULE
 from zoneraster._grid import Chunking, Grid
+from zoneraster._store.zarr_meta import PRODUCTS
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import (
     CorruptStoreError,
@@ -39,13 +40,14 @@ OVERLAPS = ("last", "first", "error", "sets")
 # a part of, with the part.
 PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
 RULES = get_args(PixelRule)
-DTYPES = ("uint8", "uint16", "uint32")
+DTYPES = ("uint8", "uint16", "uint32", "float32")
 # Chunks along one side of a batch; a spec has at most so many bytes.
 MAX_BATCH, MAX_BYTES = 64, 2**24
 _KINDS: dict[str, tuple[type, ...]] = {
     "chunks": (tuple,), "batch": (int,), "dtype": (str,), "overlap": (str,),
     "priority": (str, type(None)), "all_touched": (bool,), "min_pixels": (int,),
     "integrity": (str,), "key": (str,), "plan": (str,), "inputs": (str,), "rule": (int,),
+    "product": (str,),
 }  # fmt: skip
 
 
@@ -76,6 +78,8 @@ class Spec:
         Digest of the zones and options that the plan was made of.
     rule : int
         Number of the burn rule that the plan was made by. A spec of version 0.1 has none: rule 1.
+    product : {"ids", "cover", "percent", "count"}
+        What pixels are.
     """
 
     grid: Grid
@@ -91,6 +95,12 @@ class Spec:
     plan: str = ""
     inputs: str = ""
     rule: int = BURN_RULE
+    product: str = "ids"
+
+    @property
+    def array(self) -> str:
+        """Name of the array."""
+        return PRODUCTS[self.product][0]
 
     @property
     def has_sets(self) -> bool:
@@ -139,6 +149,7 @@ class Spec:
         if self.overlap not in OVERLAPS:
             said = f"{self.overlap!r:.100}"
             raise StoreError(f"overlap must be one of {', '.join(OVERLAPS)}, not {said}")
+        self._check_product()
         if self.min_pixels not in {0, 1}:
             raise StoreError(f"min_pixels must be 0 or 1, not {self.min_pixels!r:.100}")
         if self.integrity not in {"receipt", "crc32c"}:
@@ -153,6 +164,23 @@ class Spec:
             raise StoreError(f"batch must be 1 to {MAX_BATCH}, not {self.batch!r:.100}")
         # Refuses chunks that are too large.
         Chunking(self.grid.shape, self.chunks, self.batch)
+
+    def _check_product(self) -> None:
+        """Refuse a product that is none, and options that mean nothing for it."""
+        if self.product not in PRODUCTS:
+            said = f"{self.product!r:.100}"
+            raise StoreError(f"product must be one of {', '.join(PRODUCTS)}, not {said}")
+        if self.product == "ids":
+            return
+        idle = [] if self.overlap == "last" else [f"overlap={self.overlap!r}"]
+        idle += [] if self.priority is None else [f"priority={self.priority!r}"]
+        idle += ["min_pixels=1"] if self.min_pixels else []
+        idle += ["all_touched=True"] if self.all_touched and self.product != "count" else []
+        if idle:
+            raise StoreError(
+                f"{', '.join(idle)} means nothing for product={self.product!r}, in which every "
+                "zone counts: leave it out"
+            )
 
     @property
     def chunking(self) -> Chunking:
@@ -179,6 +207,7 @@ class Spec:
         said = [self.rule, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
         # What decides who wins stands in the order of the records.
         said += ["sets"] if self.has_sets else []
+        said += [self.product] if self.product != "ids" else []
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
@@ -189,6 +218,8 @@ class Spec:
     def to_json(self) -> bytes:
         """JSON text."""
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
+        if self.product == "ids":
+            del rest["product"]  # as ever
         said = {"format_version": FORMAT_VERSION, "grid": self.grid.to_dict(), **rest}
         return json.dumps(said, indent=1).encode()
 

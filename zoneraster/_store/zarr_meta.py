@@ -17,15 +17,22 @@ from zoneraster._grid import Chunking, Grid, same_crs
 from zoneraster.blobs import PRIVATE
 
 ARRAY = "zone"
+# Arrays of products: their names, what pixels are, and the dtype that holds that; None: ids.
+PRODUCTS: dict[str, tuple[str, str, str | None]] = {
+    "ids": (ARRAY, "zone id, 0 = no zone", None),
+    "cover": ("cover", "covered part of the pixel, 0 to 1", "float32"),
+    "percent": ("cover", "covered part of the pixel, percent", "uint8"),
+    "count": ("count", "number of zones", "uint16"),
+}
 # Folders of a store, all that is ours in them.
-FOLDERS = (ARRAY, "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
+FOLDERS = (ARRAY, "cover", "count", "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
 # Attributes that are a reference system as text.
 _WKT = {"crs_wkt", "spatial_ref", "proj:wkt2"}
 # What says where the whole array lies, and stays behind when it is cut or computed with.
 _OF_THE_WHOLE = re.compile(r"proj:.*|spatial:.*|zarr_conventions|GeoTransform")
 # Attributes of the array that stores of earlier versions do not have.
 _LATER = {"nodata"}
-_CHUNK_KEY = re.compile(rf"^{ARRAY}/c/(\d+)/(\d+)$")
+_CHUNK_KEY = re.compile(rf"^(?:{ARRAY}|cover|count)/c/(\d+)/(\d+)$")
 _CONVENTIONS = [
     {
         "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
@@ -40,24 +47,25 @@ _CONVENTIONS = [
 ]
 
 
-def chunk_key(row: int, col: int) -> str:
-    """Key of a chunk of the zone array."""
-    return f"{ARRAY}/c/{row}/{col}"
+def chunk_key(row: int, col: int, array: str = ARRAY) -> str:
+    """Key of a chunk of an array."""
+    return f"{array}/c/{row}/{col}"
 
 
 def parse_chunk_key(key: str) -> tuple[int, int] | None:
-    """Chunk row and column of a key, None when it is not a chunk of the zone array."""
+    """Chunk row and column of a key, None when it is not a chunk of an array of ours."""
     match = _CHUNK_KEY.match(key)
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _array_attributes(grid: Grid) -> dict[str, Any]:  # Any: JSON
+def _array_attributes(grid: Grid, product: str) -> dict[str, Any]:  # Any: JSON
     """CF attributes carry the load; the proj: and spatial: conventions are added."""
     a, b, c, d, e, f = list(grid.transform)[:6]
     attributes: dict[str, Any] = {
-        "long_name": "zone id, 0 = no zone",
+        "long_name": PRODUCTS[product][1],
         # For tools that fill what lies beside the array; _FillValue would turn ids into floats.
-        "nodata": 0,
+        # A pixel without a zone is covered by nothing, which is a value.
+        **({"nodata": 0} if product == "ids" else {}),
         "grid_mapping": "spatial_ref",
         "coordinates": "spatial_ref",
         "zarr_conventions": _CONVENTIONS,
@@ -90,7 +98,7 @@ def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # An
 
 
 def zarr_objects(
-    grid: Grid, chunking: Chunking, dtype: np.dtype[Any], *, crc32c: bool
+    grid: Grid, chunking: Chunking, dtype: np.dtype[Any], *, crc32c: bool, product: str = "ids"
 ) -> dict[str, bytes]:
     """All keys of an empty zone store but for its chunks.
 
@@ -98,9 +106,11 @@ def zarr_objects(
     ----------
     grid : Grid
     chunking : Chunking
-    dtype : uint8, uint16 or uint32
+    dtype : uint8, uint16, uint32 or float32
     crc32c : bool
         Add Zarr's crc32c codec behind zstd.
+    product : str
+        One of `PRODUCTS`.
 
     Returns
     -------
@@ -119,7 +129,7 @@ def zarr_objects(
     if crc32c:
         compressors.append(Crc32cCodec())
     group.create_array(
-        ARRAY,
+        PRODUCTS[product][0],
         shape=grid.shape,
         chunks=chunking.chunks,
         dtype=dtype,
@@ -127,7 +137,7 @@ def zarr_objects(
         filters=None,
         fill_value=0,
         dimension_names=("y", "x"),
-        attributes=_array_attributes(grid),
+        attributes=_array_attributes(grid, product),
     )
     _put_coordinates(group, grid)
     _put_grid_mapping(group, grid)
