@@ -37,7 +37,7 @@ def untrue_receipts(place: object) -> list[str]:
         f"{key}: {chunk.row}/{chunk.col}"
         for key, _ in blobs.list(ledger.LEDGER)
         for chunk in ledger.chunk_receipts(ledger.decode_receipt(key, blobs.get(key)))
-        if not ledger.stored_as_promised(blobs, chunk)
+        if not ledger.stored_as_promised(blobs, "zone", chunk)
     ]
 
 

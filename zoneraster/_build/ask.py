@@ -403,8 +403,9 @@ def open_store(
     Returns
     -------
     xarray.Dataset
-        Variable `zone` (y, x), unsigned integers, with `spatial_ref`. Where a pixel lies is told by
-        its coordinates, so that any part of it can be written and read elsewhere.
+        Variable `zone` (y, x), unsigned integers, or `cover` or `count` of such a product, with
+        `spatial_ref`. Where a pixel lies is told by its coordinates, so that any part of it can be
+        written and read elsewhere.
 
     Raises
     ------
