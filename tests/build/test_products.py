@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_statistics_and_other_readers_take_such_stores(tmp_path: Path) -> None:
     table = zr.zonal_stats(stores["ids"], stores["cover"], stats=["mean"], pixels="fraction")
     inner = table["mean"].iloc[:60].max()
     assert inner == pytest.approx(1, abs=1e-6)
-    if rasterio.gdal_version() >= "3.12":
+    if sys.version_info >= (3, 12):  # GDAL 3.12 comes with rasterio 1.5 only
         with rasterio.open(f'ZARR:"{stores["cover"]}":/cover') as opened:
             np.testing.assert_array_equal(opened.read(1), zr.open(stores["cover"])["cover"].values)
 
