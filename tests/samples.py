@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,3 +122,18 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
 
     for name in ("put", "delete", "writer"):
         monkeypatch.setattr(LocalBlobs, name, limited(getattr(LocalBlobs, name)))
+
+
+def check_resumes(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], object], whole: Path, steps: range
+) -> None:
+    """Builds that are killed after some changes go on to the bytes of one that never was."""
+    expected, store = tree(whole), whole.with_name("killed")
+    for n in steps:
+        with monkeypatch.context() as patch:
+            kill_at(patch, n)
+            with pytest.raises(KilledError):
+                build(store)
+        build(store)
+        assert tree(store) == expected
+        shutil.rmtree(store)

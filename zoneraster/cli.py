@@ -106,9 +106,14 @@ def _store_argument(command: Command) -> Command:
     return click.argument("store", type=click.Path())(option(command))
 
 
-def _choice(name: str, *choices: str, text: str) -> Callable[[Command], Command]:
-    """An option that is one of some words, the first by default."""
+def _choice(
+    name: str, *choices: str, text: str, is_kept: bool = False
+) -> Callable[[Command], Command]:
+    """An option that is one of some words, by default the first, or what a store has."""
     kind = click.Choice(choices)
+    if is_kept:
+        text += f"  [default: the store's, or {choices[0]}]"
+        return click.option(name, type=kind, help=text)
     return click.option(name, type=kind, default=choices[0], show_default=True, help=text)
 
 
@@ -121,10 +126,14 @@ def _plan_options(command: Command) -> Command:
         click.option("--like", help="Take the grid of this raster."),
         click.option("--global-30m", is_flag=True, help="The globe at 0.00025 degree."),
         click.option("--key", help="Column or ids (fid) that name zones; else rows from 0."),
-        click.option(
+        _choice(
             "--overlap",
-            type=click.Choice(("last", "first", "error", "sets")),
-            help="Who gets what several zones claim.  [default: the store's, or last]",
+            "last",
+            "first",
+            "error",
+            "sets",
+            is_kept=True,
+            text="Who gets what several zones claim.",
         ),
         click.option("--priority", help="Numeric column; the higher is painted later; -COLUMN."),
         click.option(
@@ -137,15 +146,21 @@ def _plan_options(command: Command) -> Command:
             "--chunks", type=int, help="Side of a chunk.  [default: the store's, or 4000]"
         ),
         _choice("--on-invalid", "error", "skip", "repair", text="Rows that cannot be burned."),
-        click.option(
+        _choice(
             "--integrity",
-            type=click.Choice(("receipt", "crc32c")),
-            help="Add Zarr's checksum codec, or not.",
+            "receipt",
+            "crc32c",
+            is_kept=True,
+            text="Add Zarr's checksum codec, or not.",
         ),
-        click.option(
+        _choice(
             "--product",
-            type=click.Choice(("ids", "cover", "percent", "count")),
-            help="Zone ids, covered parts of pixels, or zones per pixel.  [default: ids]",
+            "ids",
+            "cover",
+            "percent",
+            "count",
+            is_kept=True,
+            text="Zone ids, covered parts of pixels, or zones per pixel.",
         ),
         click.option("--assume-crs", help="CRS of zones that declare none."),
         click.option("--layer", help="Layer of a file with several."),

@@ -139,8 +139,8 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
         lines.append(f"  covered     {_pixels_text(audit['covered']):>18}")
     if audit["excluded"]:
         lines.append(f"  excluded    {_pixels_text(audit['excluded']):>18} of those in zones")
+    words = {"filled": "in chunks that are not stored"}
     for name, counts in audit["measures"].items():
-        words = {"filled": "in chunks that are not stored"}
         numbers = [f"{_pixels_text(n)} {words.get(what, what)}" for what, n in counts.items()]
         lines += [
             f"  {name}: {', '.join(numbers)}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 import zoneraster as zr
 from tests.oracles import claims, star
-from tests.samples import KilledError, kill_at, tree
+from tests.samples import check_resumes
 from zoneraster._grid import row_areas
 from zoneraster._store import shared_snapshot
 from zoneraster.cli import main
@@ -142,16 +141,12 @@ def test_a_build_that_is_killed_goes_on_to_the_same_bytes(
     options: dict[str, Any] = {
         "grid": GRID, "key": "park", "overlap": "sets", "chunks": 9, "executor": "serial",
     }  # fmt: skip
-    zr.build(zones, tmp_path / "whole", **options)
-    expected = tree(tmp_path / "whole")
-    for n in range(1, 60, 7):
-        with monkeypatch.context() as patch:
-            kill_at(patch, n)
-            with pytest.raises(KilledError):
-                zr.build(zones, tmp_path / "killed", **options)
-        zr.build(zones, tmp_path / "killed", **options)
-        assert tree(tmp_path / "killed") == expected
-        shutil.rmtree(tmp_path / "killed")
+
+    def build(store: Path) -> None:
+        zr.build(zones, store, **options)
+
+    build(tmp_path / "whole")
+    check_resumes(monkeypatch, build, tmp_path / "whole", range(1, 60, 7))
 
 
 @pytest.mark.parametrize("key", [PRIVATE_SETS, "sets.parquet"])

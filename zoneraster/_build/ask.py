@@ -151,7 +151,9 @@ def _receipts(ctx: Snapshot) -> tuple[list[pa.Table], list[str]]:
         try:
             tables.append(ledger.decode_receipt(name, ctx.blobs.get(name)))
         except (FileNotFoundError, CorruptStoreError):
-            bare += [chunk_key(chunk.row, chunk.col, ctx.spec.array) for chunk in ctx.batches[batch]]
+            bare += [
+                chunk_key(chunk.row, chunk.col, ctx.spec.array) for chunk in ctx.batches[batch]
+            ]
     return tables, bare
 
 

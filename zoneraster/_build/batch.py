@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 from zoneraster._build.chunk import Burned, burn_chunk
 from zoneraster._store import (
     BatchChunk,
@@ -24,7 +23,6 @@ from zoneraster._store import (
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError, OverlapError
 from zoneraster.lock import Fence
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ from zoneraster.errors import (
     BuildInterrupted,
     OptionError,
     WorkerDiedError,
-    name_some,
-    number_of,
 )
 from zoneraster.executors import ExecutorLike, Progress, check_executor, run_tasks
 from zoneraster.lock import read_token

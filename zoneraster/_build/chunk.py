@@ -1,16 +1,15 @@
-"""One chunk in memory: its records to bytes, to runs, or to cells with covered parts."""
+"""One chunk in memory: its records to bytes, runs, cells, or zones that share pixels."""
 
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from zoneraster._build.sets import keys_of_sets
+from zoneraster._build.sets import PAIRS_KEPT, Contests, keys_of_sets
 from zoneraster._burn import (
     FAR,
     contested_pairs,
@@ -24,7 +23,7 @@ from zoneraster._burn import (
     set_spans,
     whole_cells,
 )
-from zoneraster._grid import row_areas
+from zoneraster._grid import Window, row_areas
 from zoneraster._store import (
     BatchChunk,
     PixelRule,
@@ -93,11 +92,8 @@ def _local_zones(records: Records) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
 
 
 # Any: what `burn.spans` returns, untyped like all kernels.
-def _spans(
-    spec: Spec, records: Records, number: Ints, place: tuple[int, int], rule: PixelRule
-) -> Any:
+def _spans(records: Records, number: Ints, window: Window, rule: PixelRule) -> Any:
     """Spans of a chunk, by a rule whose pixels are in a zone or not."""
-    window = spec.chunking.chunk_window(*place)
     corner = (window.row0, window.col0, window.height, window.width)
     return make_spans(number, *records[3:], corner, rule == "touched")
 
@@ -142,21 +138,31 @@ def burn_chunk(
         counts = ledger.ZoneCounts(zone, pixels, pixels, 0 * pixels, area)
         return Burned(_sealed(spec, data), counts)
     zone_id, number = _local_zones(records)
-    found = _spans(spec, records, number, (row, col), spec.own_rule)
+    found = _spans(records, number, window, spec.own_rule)
     if sets is not None:
         return _burn_sets(spec, found, zone_id, areas, sets)
-    run_ptr, start, value, claimed, owned, contested, area_m2 = overlay_spans(
-        *found, zone_id.size, *spec.chunks, areas
-    )
-    order = np.argsort(zone_id)
-    order = order[claimed[order] > 0]
-    zones = ledger.ZoneCounts(
-        zone_id[order], claimed[order], owned[order], contested[order], area_m2[order]
-    )
-    if not owned.any():
-        return Burned(b"", zones)
+    run_ptr, start, value, *counts = overlay_spans(*found, zone_id.size, *spec.chunks, areas)
     lut = np.concatenate([[0], zone_id])
-    data = frame.encode(run_ptr, start, lut[value], width=spec.chunks[1], itemsize=spec.itemsize)
+    return _encoded(spec, run_ptr, start, lut[value], _counted(zone_id, *counts))
+
+
+def _counted(
+    ids: Ints, claimed: Ints, owned: Ints, contested: Ints, area_m2: Floats
+) -> ledger.ZoneCounts:
+    """Counts by ascending id, of what has a pixel."""
+    order = np.argsort(ids)
+    order = order[claimed[order] + owned[order] > 0]
+    columns = (ids, claimed, owned, contested, area_m2)
+    return ledger.ZoneCounts._make(column[order] for column in columns)
+
+
+def _encoded(
+    spec: Spec, run_ptr: Ints, start: npt.NDArray[np.int32], values: Ints, zones: ledger.ZoneCounts
+) -> Burned:
+    """A chunk of these runs; nothing is stored where all are 0."""
+    if not values.any():
+        return Burned(b"", zones)
+    data = frame.encode(run_ptr, start, values, width=spec.chunks[1], itemsize=spec.itemsize)
     return Burned(_sealed(spec, data), zones)
 
 
@@ -164,36 +170,24 @@ def _burn_sets(
     spec: Spec, spans: Any, zone_id: Ints, areas: Floats, sets: ZoneSets
 ) -> Burned:  # Any: as kernels take it
     """`burn_chunk` where pixels that several zones claim stand for the set of them."""
-    n, width = zone_id.size, spec.chunks[1]
+    n = zone_id.size
     run_ptr, start, value, set_ptr, members = set_spans(*spans, n, *spec.chunks)
     set_id = sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
     lut = np.concatenate([[0], zone_id, set_id])
-    pixels, area = count_values(run_ptr, value, start, lut.size, width, areas)
+    pixels, area = count_values(run_ptr, value, start, lut.size, spec.chunks[1], areas)
     contested = np.zeros(lut.size, np.int64)
     np.add.at(contested, members + 1, np.repeat(pixels[n + 1 :], np.diff(set_ptr)))
     claimed = contested + pixels
     claimed[n + 1 :] = 0  # sets own pixels, which their zones claim
-    order = np.argsort(lut)
-    order = order[(order > 0) & (claimed[order] + pixels[order] > 0)]
-    counts = (lut, claimed, pixels, contested, area)
-    zones = ledger.ZoneCounts._make(column[order] for column in counts)
-    if not pixels[1:].any():
-        return Burned(b"", zones)
-    data = frame.encode(run_ptr, start, lut[value], width=width, itemsize=spec.itemsize)
-    return Burned(_sealed(spec, data), zones)
+    zones = _counted(lut[1:], claimed[1:], pixels[1:], contested[1:], area[1:])
+    return _encoded(spec, run_ptr, start, lut[value], zones)
 
 
-def _burn_product(
-    spec: Spec, records: Records, place: tuple[int, int], areas: Floats
-) -> Burned:
+def _burn_product(spec: Spec, records: Records, place: tuple[int, int], areas: Floats) -> Burned:
     """`burn_chunk` where pixels are what zones cover of them, or how many claim them."""
     zone_id, number = _local_zones(records)
-    spans, width = _spans(spec, records, number, place, spec.own_rule), spec.chunks[1]
-    *_, claimed, owned, contested, area = overlay_spans(*spans, zone_id.size, *spec.chunks, areas)
-    order = np.argsort(zone_id)
-    order = order[claimed[order] > 0]
-    counts = (zone_id, claimed, owned, contested, area)
-    zones = ledger.ZoneCounts._make(column[order] for column in counts)
+    spans = _spans(records, number, spec.chunking.chunk_window(*place), spec.own_rule)
+    _, _, _, *counts = overlay_spans(*spans, zone_id.size, *spec.chunks, areas)
     if spec.product == "count":
         run_ptr, start, value, set_ptr, _ = set_spans(*spans, zone_id.size, *spec.chunks)
         values = np.concatenate([[0], np.ones(zone_id.size, np.int64), np.diff(set_ptr)])[value]
@@ -202,14 +196,11 @@ def _burn_product(
     else:
         # All zones as one: their parts of a pixel are added up, to the whole of it.
         found = _stretches(spec, records, np.zeros_like(number), place)
-        run_ptr, start, share = runs_of_cells(*found[:3], found[4], spec.chunks[0], width)
+        run_ptr, start, share = runs_of_cells(*found[:3], found[4], *spec.chunks)
         values = np.rint(100 * share).astype(np.int64)
         if spec.product == "cover":
             values = share.astype(np.float32).view(np.uint32).astype(np.int64)
-    if not values.any():
-        return Burned(b"", zones)
-    data = frame.encode(run_ptr, start, values, width=width, itemsize=spec.itemsize)
-    return Burned(_sealed(spec, data), zones)
+    return _encoded(spec, run_ptr, start, values, _counted(zone_id, *counts))
 
 
 def _sealed(spec: Spec, data: bytes) -> bytes:
@@ -219,9 +210,34 @@ def _sealed(spec: Spec, data: bytes) -> bytes:
     return data
 
 
-def chunk_cells(
-    ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRule
-) -> ChunkCells:
+def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[bytes]:
+    """Sets of zones that share a pixel of a chunk, see `keys_of_sets`.
+
+    Parameters
+    ----------
+    records : Records
+        Of the chunk.
+    window : Window
+        Of the chunk, cut to the grid.
+    rule : {"centre", "touched"}
+        By which they claim pixels.
+    """
+    zone_id, number = _local_zones(records)
+    spans = _spans(records, number, window, rule)
+    *_, set_ptr, members = set_spans(*spans, zone_id.size, *window.shape)
+    return keys_of_sets(set_ptr, members, zone_id)
+
+
+def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Contests:
+    """Pairs of zones that claim the same pixels of a chunk; parameters of `sets_in_chunk`."""
+    zone_id, number = _local_zones(records)
+    spans = _spans(records, number, window, rule)
+    pairs, n_pairs = contested_pairs(*spans, zone_id.size, PAIRS_KEPT)
+    pairs[:, :2] = zone_id[pairs[:, :2]]
+    return Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
+
+
+def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRule) -> ChunkCells:
     """Stretches of pixels of all zones of a chunk.
 
     Parameters
@@ -243,7 +259,7 @@ def chunk_cells(
     if rule == "fraction":
         found = _stretches(ctx.spec, own, number, place)
     else:
-        found = whole_cells(*_spans(ctx.spec, own, number, place, rule))
+        found = whole_cells(*_spans(own, number, window, rule))
     row, first, end, zone, fraction = found
     return ChunkCells(
         zone_id[zone],
@@ -293,13 +309,13 @@ def chunk_runs(
         The array, or what zones cover together, then as many planes as a pixel is claimed by others
         at most.
     """
+    own = _wanted(chunk.records_in(batch), merged, only)
     if rule == "fraction":
         assert merged is not None
-        own = _wanted(chunk.records_in(batch), merged, only)
         return _shared_runs(ctx, own, (chunk.row, chunk.col), merged)
-    own = _wanted(chunk.records_in(batch), merged, only)
     zone_id, number = _local_zones(own)
-    spans = _spans(ctx.spec, own, number, (chunk.row, chunk.col), rule or ctx.spec.own_rule)
+    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+    spans = _spans(own, number, window, rule or ctx.spec.own_rule)
     if merged is None and ctx.sets is not None:
         *runs, set_ptr, members = set_spans(*spans, zone_id.size, *ctx.spec.chunks)
         set_id = ctx.sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
@@ -315,9 +331,7 @@ def chunk_runs(
     return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
 
 
-def _wanted(
-    records: Records, merged: Callable[[Ints], Ints] | None, only: Ints | None
-) -> Records:
+def _wanted(records: Records, merged: Callable[[Ints], Ints] | None, only: Ints | None) -> Records:
     """Records of the zones that are wanted: what a zone claims does not depend on others."""
     if merged is None or only is None:
         return records

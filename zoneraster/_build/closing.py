@@ -61,9 +61,10 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums, together)
     summary = load_summary(location, ctx.blobs)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
-    report = replace(report, n_sets=n_sets, together=together)
     report = replace(
         report,
+        n_sets=n_sets,
+        together=together,
         burned=done.burned,
         kept=done.kept,
         deleted=len(stray),

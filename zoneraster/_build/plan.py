@@ -40,6 +40,7 @@ from zoneraster._store import (
     PLAN_KEY,
     PLANNED_KEY,
     PRODUCTS,
+    REBURNED,
     REPORT_KEY,
     SPEC_KEY,
     ZONES_KEY,
@@ -54,8 +55,8 @@ from zoneraster._store import (
     ids_are_kept,
     kept_ids,
     make_zone_table,
-    plan_digest,
     open_snapshot,
+    plan_digest,
     plan_is_whole,
     planned_table,
     planned_table_bytes,
@@ -116,10 +117,9 @@ def plan_store(
     if old is not None:
         changed = [
             f"{name} {getattr(asked, name)!r} instead of {getattr(old, name)!r}"
-            for name in ("overlap", "priority", "all_touched")
+            for name in REBURNED
             if getattr(asked, name) != getattr(old, name)
         ]
-        check_same(old, asked, where=str(location))
         if changed:
             warn(f"{location} is burned again with {', '.join(changed)}")
         again = _plan_again(content, location, options, old, asked)
@@ -142,7 +142,7 @@ def _plan_again(
 
     None where that is another plan, not whole, or does not hold all that is needed.
     """
-    said = {name: getattr(old, name) for name in ("overlap", "priority", "all_touched")}
+    said = {name: getattr(old, name) for name in REBURNED}
     before = inputs_digest(content, options, replace(asked, **said))
     blobs = location.blobs()
     # Which zones share pixels by another rule is found as they are planned.
@@ -168,9 +168,9 @@ def _plan_again(
         INDEX_KEY: table_bytes(index),
         PLANNED_KEY: planned_table_bytes(table, spec.grid, summary.plan),
         PLAN_KEY: summary_bytes(summary),
+        SPEC_KEY: replace(spec, plan=summary.plan).to_json(),
     }
-    _put_all(blobs, objects)
-    _put_all(blobs, {SPEC_KEY: replace(spec, plan=summary.plan).to_json()})
+    _put_plan(blobs, objects)
     return summary
 
 
@@ -412,9 +412,14 @@ def _write_plan(prepared: _Prepared, location: Location, progress: Progress | No
             withdraw_unexpected(blobs, index.slice(0, 0))
         elif not blobs.has(SPEC_KEY):
             withdraw_unexpected(blobs, index)
+    _put_plan(blobs, objects)
+    return summary
+
+
+def _put_plan(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:
+    """Put the objects of a plan; the spec once all others are on disk."""
     _put_all(blobs, {key: data for key, data in objects.items() if key != SPEC_KEY})
     _put_all(blobs, {SPEC_KEY: objects[SPEC_KEY]})
-    return summary
 
 
 def _put_all(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:

@@ -1,21 +1,17 @@
-"""Which zones share pixels: sets of a chunk, as it is planned and as it burns, and their ids."""
+"""Zones that share pixels: sets and their ids, and pairs that nobody wants."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from zoneraster._burn import contested_pairs, make_spans, set_spans
-from zoneraster._grid import Window
 from zoneraster._store import (
     KNOWN_SETS_KEY,
     SETS_KEY,
-    PixelRule,
-    Records,
     Spec,
     ZoneIds,
     ZoneSets,
@@ -31,7 +27,6 @@ from zoneraster.errors import (
     name_some,
     number_of,
 )
-
 
 # Of those that `overlap="error"` refuses, so many are kept.
 PAIRS_KEPT = 256
@@ -76,38 +71,6 @@ def keys_of_sets(set_ptr: Ints, members: Ints, zone_id: Ints) -> list[bytes]:
     return [np.sort(ids[a:b]).tobytes() for a, b in itertools.pairwise(set_ptr.tolist())]
 
 
-def _spans_of(records: Records, window: Window, rule: PixelRule) -> tuple[Ints, Any]:
-    """Ids of the zones of a chunk, ascending, and their spans, as kernels return them."""
-    zone_id, number = np.unique(records.zone_id.astype(np.int64), return_inverse=True)
-    corner = (window.row0, window.col0, window.height, window.width)
-    return zone_id, make_spans(number, *records[3:], corner, rule == "touched")
-
-
-def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[bytes]:
-    """Sets of zones that share a pixel of a chunk.
-
-    Parameters
-    ----------
-    records : Records
-        Of the chunk.
-    window : Window
-        Of the chunk, cut to the grid.
-    rule : {"centre", "touched"}
-        By which they claim pixels.
-    """
-    zone_id, spans = _spans_of(records, window, rule)
-    *_, set_ptr, members = set_spans(*spans, zone_id.size, window.height, window.width)
-    return keys_of_sets(set_ptr, members, zone_id)
-
-
-def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Contests:
-    """Pairs of zones that claim the same pixels of a chunk; parameters of `sets_in_chunk`."""
-    zone_id, spans = _spans_of(records, window, rule)
-    pairs, n_pairs = contested_pairs(*spans, zone_id.size, PAIRS_KEPT)
-    pairs[:, :2] = zone_id[pairs[:, :2]]
-    return Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
-
-
 def refuse_contests(contests: Contests, ids: ZoneIds) -> None:
     """Refuse zones that overlap, by their keys, worst pair first.
 
@@ -129,9 +92,7 @@ def refuse_contests(contests: Contests, ids: ZoneIds) -> None:
     )
 
 
-def known_sets(
-    location: Location, spec: Spec, *, highest_id: int
-) -> tuple[ZoneSets | None, bool]:
+def known_sets(location: Location, spec: Spec, *, highest_id: int) -> tuple[ZoneSets | None, bool]:
     """Zone sets that have an id, where pixels stand for sets; and whether ids are given anew.
 
     Parameters

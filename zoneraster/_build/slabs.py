@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import shapely
 
 from zoneraster._build.boxes import part_boxes
-from zoneraster._build.sets import Contests, contests_in_chunk, sets_in_chunk
+from zoneraster._build.chunk import contests_in_chunk, sets_in_chunk
+from zoneraster._build.sets import Contests
 from zoneraster._burn import edges_in_rows, gather_records, partition_edges
 from zoneraster._grid import Chunking, Window
 from zoneraster._store import (
@@ -241,18 +242,19 @@ def write_manifest(
         Zones that share pixels, where they are wanted.
     """
     sets: set[bytes] = set()
-    contests = [Contests()]
+    contests = Contests()
 
     def collected() -> Iterator[Slab]:
+        nonlocal contests
         for done, slab in enumerate(_slabs(source, workers), start=1):
             sets.update(slab.sets)
-            contests[0] = Contests.merged([contests[0], slab.contests])
+            contests = Contests.merged([contests, slab.contests])
             yield slab
             if progress is not None:
                 progress(done, source.chunking.batch_rows)
 
     index = write_slabs(collected(), source.spec_hash, sink)
-    return index, frozenset(sets), contests[0]
+    return index, frozenset(sets), contests
 
 
 def write_slabs(slabs: Iterable[Slab], spec_hash: bytes, sink: BinaryIO) -> pa.Table:

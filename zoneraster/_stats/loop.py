@@ -16,7 +16,7 @@ from zoneraster._stats.groups import Groups
 from zoneraster._stats.partial import Partial, blank, fold
 from zoneraster._stats.request import Request, StatsTask, Tasks
 from zoneraster._stats.task import are_whole, run_task
-from zoneraster.arrays import Ints
+from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import BuildInterrupted, WorkerDiedError
 from zoneraster.executors import ExecutorLike, Progress, run_tasks
 
@@ -189,11 +189,15 @@ class _Merger:
 
     def _fold(self) -> None:
         merged = fold([self._merged, *self._waiting], self._request.families)
-        # Lanes have the same groups.
-        lane, zone = merged.index[:, 0], merged.index[:, 1]
-        first = lane == 0
-        done = zone[first][are_whole(self._request, zone[first], merged.pixels[first])]
-        is_whole = np.isin(zone, done)
+
+        @functools.cache
+        def is_whole() -> Bools:
+            # Lanes have the same groups.
+            lane, zone = merged.index[:, 0], merged.index[:, 1]
+            own = zone[lane == 0]
+            done = own[are_whole(self._request, own, merged.pixels[lane == 0])]
+            return np.isin(zone, done)
+
         counted = tuple(
             tuple(
                 family.condensed(rows, is_whole) for family, rows in zip(own, columns, strict=True)

@@ -46,6 +46,7 @@ from zoneraster._store.spec import INDEX_KEY as INDEX_KEY
 from zoneraster._store.spec import KEYS_KEY as KEYS_KEY
 from zoneraster._store.spec import MANIFEST_KEY as MANIFEST_KEY
 from zoneraster._store.spec import PLAN_KEY as PLAN_KEY
+from zoneraster._store.spec import REBURNED as REBURNED
 from zoneraster._store.spec import REPORT_KEY as REPORT_KEY
 from zoneraster._store.spec import SPEC_KEY as SPEC_KEY
 from zoneraster._store.spec import PixelRule as PixelRule

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from zoneraster._store.ids import MAX_ID
 from zoneraster._store.manifest import PLAN_MARK
 from zoneraster._store.parquet import table_bytes
+from zoneraster._store.zone_table import counts_by_id
 from zoneraster.arrays import Ints, Numbers
 from zoneraster.blobs import PRIVATE, Blobs
 from zoneraster.errors import CorruptStoreError, StoreError, told_as
@@ -101,15 +102,10 @@ class ZoneSets:
             As `sum_counts` returns them.
         """
         table = self.to_table()
-        set_id = table["set_id"].to_numpy()
-        place = np.minimum(np.searchsorted(sums["zone_id"], set_id), sums["zone_id"].size - 1)
-        has_pixels = np.zeros(set_id.size, bool)
-        if sums["zone_id"].size:
-            has_pixels = (sums["zone_id"][place] == set_id) & (sums["owned"][place] > 0)
-        place = place[has_pixels]
-        table = table.filter(pa.array(has_pixels))
-        table = table.append_column("pixels", pa.array(sums["owned"][place]))
-        return table_bytes(table.append_column("area_m2", pa.array(sums["area_m2"][place])))
+        counts = counts_by_id(table["set_id"].to_numpy().astype(np.int64), sums)
+        table = table.append_column("pixels", pa.array(counts["owned"]))
+        table = table.append_column("area_m2", pa.array(counts["area_m2"]))
+        return table_bytes(table.filter(pa.array(counts["owned"] > 0)))
 
 
 def first_set_id(max_id: int) -> int:

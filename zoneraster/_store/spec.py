@@ -36,6 +36,8 @@ FORMAT_VERSION = 1
 # Numbers of 8 bytes that Blosc takes at once.
 MAX_COORDINATES = (2**31 - 17) // 8
 OVERLAPS = ("last", "first", "error", "sets")
+# Options by another one of which chunks are burned again.
+REBURNED = ("overlap", "priority", "all_touched")
 # Which pixels a zone has: those whose centre it holds, those that it touches, or all that it covers
 # a part of, with the part.
 PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
@@ -316,9 +318,9 @@ def check_same(old: Spec, new: Spec, *, where: str) -> None:
     StoreMismatchError
         With a table of the differences.
     """
-    may_change = {"batch", "plan", "inputs", "rule", "priority", "all_touched"}
-    if new.overlap != "error" and old.has_sets == new.has_sets:
-        may_change.add("overlap")
+    may_change = {"batch", "plan", "inputs", "rule", *REBURNED}
+    if new.overlap == "error" or old.has_sets != new.has_sets:
+        may_change.remove("overlap")
     names = [f.name for f in fields(Spec) if f.name not in may_change]
     rows = [
         (name, getattr(old, name), getattr(new, name))

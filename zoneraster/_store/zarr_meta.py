@@ -24,15 +24,16 @@ PRODUCTS: dict[str, tuple[str, str, str | None]] = {
     "percent": ("cover", "covered part of the pixel, percent", "uint8"),
     "count": ("count", "number of zones", "uint16"),
 }
+_ARRAYS = tuple(dict.fromkeys(array for array, *_ in PRODUCTS.values()))
 # Folders of a store, all that is ours in them.
-FOLDERS = (ARRAY, "cover", "count", "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
+FOLDERS = (*_ARRAYS, "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
 # Attributes that are a reference system as text.
 _WKT = {"crs_wkt", "spatial_ref", "proj:wkt2"}
 # What says where the whole array lies, and stays behind when it is cut or computed with.
 _OF_THE_WHOLE = re.compile(r"proj:.*|spatial:.*|zarr_conventions|GeoTransform")
 # Attributes of the array that stores of earlier versions do not have.
 _LATER = {"nodata"}
-_CHUNK_KEY = re.compile(rf"^(?:{ARRAY}|cover|count)/c/(\d+)/(\d+)$")
+_CHUNK_KEY = re.compile(rf"^(?:{'|'.join(_ARRAYS)})/c/(\d+)/(\d+)$")
 _CONVENTIONS = [
     {
         "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",

@@ -87,8 +87,11 @@ def _short_binary(wkb: pa.LargeBinaryArray) -> pa.ChunkedArray:
 
 def planned_table(table: pa.Table) -> pa.Table:
     """A zone table without counts, as it was planned."""
-    counted = [name for name in COUNTS if name in table.column_names]
-    return table.drop_columns(counted).replace_schema_metadata(None)
+    return _without_counts(table).replace_schema_metadata(None)
+
+
+def _without_counts(table: pa.Table) -> pa.Table:
+    return table.drop_columns([name for name in COUNTS if name in table.column_names])
 
 
 def planned_table_bytes(table: pa.Table, grid: Grid, plan: str) -> bytes:
@@ -147,8 +150,8 @@ def close_zone_table(
     ids = table["zone_id"].to_numpy()
     if not np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all():
         raise CorruptStoreError(f"the zone table of {location} is of an older plan: {CURE}")
-    counts = _counts_of(ids, sums)
-    table = table.drop_columns([name for name in COUNTS if name in table.column_names])
+    counts = counts_by_id(ids, sums)
+    table = _without_counts(table)
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
     blobs.put(ZONES_KEY, table_bytes(table.replace_schema_metadata(metadata)), synced=True)
@@ -188,15 +191,15 @@ def counts_agree(table: Mapping[str, npt.ArrayLike], sums: Mapping[str, Numbers]
     """A zone table has the counts of the receipts, and no other zones."""
     try:
         ids = np.asarray(table["zone_id"])
-        counts = _counts_of(ids, sums)
+        counts = counts_by_id(ids, sums)
         is_same = all(np.array_equal(table[name], counts[name]) for name in COUNTS)
     except KeyError:
         return False
     return is_same and bool(np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all())
 
 
-def _counts_of(ids: Ints, sums: Mapping[str, Numbers]) -> dict[str, Numbers]:
-    """Counts in the order of the table; 0 for zones that no receipt names."""
+def counts_by_id(ids: Ints, sums: Mapping[str, Numbers]) -> dict[str, Numbers]:
+    """Counts in the order of these ids; 0 for those that no receipt names."""
     where = np.searchsorted(sums["zone_id"], ids)
     found = np.zeros(ids.size, bool)
     inside = where < sums["zone_id"].size

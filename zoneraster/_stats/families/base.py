@@ -150,11 +150,11 @@ class Leaves(NamedTuple):
     n_slots: int
     is_whole: Callable[[], Bools]
 
-    def place_of(self, slot: Ints) -> Ints:
-        """Which of the leaves slots are, each of which must be one."""
+    def places(self) -> Ints:
+        """Which of the leaves each slot is, (n_slots,) int64; -1 for others."""
         place = np.full(self.n_slots, -1, np.int64)
         place[self.slot] = np.arange(self.slot.size)
-        return place[slot]
+        return place
 
 
 class Group(NamedTuple):
@@ -237,10 +237,10 @@ class Family(Protocol):
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:
         """Columns of a statistic; None where it belongs to another family."""
 
-    def condensed(self, rows: Rows, is_whole: Bools) -> Rows:
+    def condensed(self, rows: Rows, is_whole: Callable[[], Bools]) -> Rows:
         """Rows in less memory, good enough for `again`; never those of the table.
 
-        To groups that are whole nothing is added any more, as far as is known.
+        `is_whole` says of which groups nothing is to come any more, as far as is known.
         """
 
     @property
@@ -270,7 +270,7 @@ class OnePass:
 
     has_more = False
 
-    def condensed(self, rows: Rows, is_whole: Bools) -> Rows:
+    def condensed(self, rows: Rows, is_whole: Callable[[], Bools]) -> Rows:
         """Nothing can be left out."""
         return rows
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -237,7 +238,7 @@ class Order:
 
     def rows(self, into: _Held, leaves: Leaves) -> Rows:
         """Ranges of some slots, lane by lane."""
-        whole, parts = self._is_done(leaves.is_whole()), []
+        whole, parts, place = self._is_done(leaves.is_whole()), [], leaves.places()
         for lane in into.lanes:
             lane.chains = lane.chains.grown(leaves.n_slots)
             held = lane.chains.held[leaves.slot]
@@ -248,7 +249,7 @@ class Order:
             times = np.where(whole, 0, np.where(fits, 2, 1))
             self._tell(into, lane, leaves.slot[held > 0], times[held > 0])
             slot, low, high, n = lane.all_told(self.coding.dtype)
-            own = ranges_of(leaves.place_of(slot), low, high, n, leaves.slot.size)
+            own = ranges_of(place[slot], low, high, n, leaves.slot.size)
             parts.append(thinned(own, self.quantiles, self._room(total_of(own))))
         return {"ranges": self._packed(join(parts))}
 
@@ -271,9 +272,9 @@ class Order:
         """Ranges of all rows of a group."""
         return {"ranges": self._packed(merged(_ranges(rows), number, n))}
 
-    def condensed(self, rows: Rows, is_whole: Bools) -> Rows:
+    def condensed(self, rows: Rows, is_whole: Callable[[], Bools]) -> Rows:
         """Ranges of which those of crowded rows are joined, and of what is known already."""
-        own = settled(_ranges(rows), self.quantiles, self._is_done(is_whole))
+        own = settled(_ranges(rows), self.quantiles, self._is_done(is_whole()))
         return {"ranges": self._packed(thinned(own, self.quantiles, self._room(total_of(own))))}
 
     def finish(self, rows: Rows, name: str, group: Group) -> Columns | None:

@@ -194,13 +194,12 @@ class Parts(OnePass):
 
     def rows(self, into: list[_Lane], leaves: Leaves) -> Rows:
         """Pairs of some slots, lane by lane."""
-        found = []
+        found, place = [], leaves.places()
         for lane in into:
             slot, code = lane.whole.entries[: lane.whole.n].T
             whole = (slot, code, np.ones(code.size), lane.whole.counts[: lane.whole.n])
             slot, code, part, pixels = map(np.concatenate, zip(whole, *lane.others, strict=True))
-            owner = leaves.place_of(slot)
-            found.append(pairs_of(owner, code, part, pixels, leaves.slot.size))
+            found.append(pairs_of(place[slot], code, part, pixels, leaves.slot.size))
         return {"counts": join(found)}
 
     def blank(self, n: int) -> Rows:

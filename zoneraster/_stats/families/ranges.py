@@ -237,7 +237,8 @@ def thinned(ranges: Lists, quantiles: tuple[float, ...], room: Ints) -> Lists:
         About how many ranges a row should have; four times as many are no reason to do anything.
     """
     crowded = np.flatnonzero(~within_allowance(ranges.sizes) & (ranges.sizes > 4 * room))
-    return _shortened(ranges, crowded, quantiles, room[crowded])
+    known, _ = _known(take(ranges, crowded), quantiles)
+    return _shortened(ranges, crowded, known, room[crowded])
 
 
 def settled(ranges: Lists, quantiles: tuple[float, ...], is_whole: Bools) -> Lists:
@@ -247,20 +248,25 @@ def settled(ranges: Lists, quantiles: tuple[float, ...], is_whole: Bools) -> Lis
     """
     # Two known codes a quantile, and what lies around them.
     rows = np.flatnonzero(is_whole & (ranges.sizes > 4 * len(quantiles) + 1))
-    row, low, high = brackets_of(take(ranges, rows), quantiles)
-    is_known = np.ones(rows.size, bool)
+    known, is_known = _known(take(ranges, rows), quantiles)
+    known, rows = take(known, np.flatnonzero(is_known)), rows[is_known]
+    return _shortened(ranges, rows, known, np.ones(rows.size, np.int64))
+
+
+def _known(ranges: Lists, quantiles: tuple[float, ...]) -> tuple[Lists, Bools]:
+    """Codes of the order statistics that are known of each row; and whether all are."""
+    row, low, high = brackets_of(ranges, quantiles)
+    is_known = np.ones(ranges.sizes.size, bool)
     is_known[row[low < high]] = False
-    rows = rows[is_known]
-    return _shortened(ranges, rows, quantiles, np.ones(rows.size, np.int64))
+    sharp = low == high
+    return joined(row[sharp], low[sharp], high[sharp], is_known.size), is_known
 
 
-def _shortened(ranges: Lists, some: Ints, quantiles: tuple[float, ...], room: Ints) -> Lists:
-    """Ranges joined in some rows, until each has about as many as there is room."""
+def _shortened(ranges: Lists, some: Ints, known: Lists, room: Ints) -> Lists:
+    """Ranges joined in some rows, but for known codes, until each has about as many as its room."""
     if not some.size:
         return ranges
     own, n_rows = take(ranges, some), ranges.ptr.size - 1
-    row, low, high = brackets_of(own, quantiles)
-    known = joined(row[low == high], low[low == high], high[low == high], some.size)
     kept, low, high, n = _thin(own.ptr, own.values, known.ptr, known.values[0], room)
     others = np.ones(n_rows, bool)
     others[some] = False

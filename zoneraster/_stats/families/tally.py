@@ -62,11 +62,10 @@ def add_counts(own: Tally, values: Values, *, low: int) -> Tally:
 
 def tally_rows(lanes: list[Tally], leaves: Leaves, *, low: int) -> Rows:
     """Counts of some slots, lane by lane, as one column; codes in full length."""
-    parts = []
+    parts, place = [], leaves.places()
     for own in lanes:
         slot, code = own.entries[: own.n].T
-        owner = leaves.place_of(slot)
-        parts.append(counts_of(owner, code << low, own.counts[: own.n], leaves.slot.size))
+        parts.append(counts_of(place[slot], code << low, own.counts[: own.n], leaves.slot.size))
     return {"counts": join(parts)}
 
 

@@ -217,11 +217,10 @@ class WeightedClasses(OnePass):
 
     def rows(self, into: list[Amounts], leaves: Leaves) -> Rows:
         """Weights of the classes of some slots, lane by lane."""
-        found = []
+        found, place = [], leaves.places()
         for own in into:
             slot, code = own.entries[: own.n].T
-            owner = leaves.place_of(slot)
-            found.append(counts_of(owner, code, own.amounts[: own.n], leaves.slot.size))
+            found.append(counts_of(place[slot], code, own.amounts[: own.n], leaves.slot.size))
         return {"amounts": join(found)}
 
     def blank(self, n: int) -> Rows:
