@@ -93,17 +93,19 @@ def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, o
 Command = Callable[..., Any]
 
 
+_storage_option = click.option(
+    "--storage-option",
+    "storage_options",
+    multiple=True,
+    callback=words.storage_options,
+    metavar="KEY=VALUE",
+    help="Option of fsspec for the store, several times.",
+)
+
+
 def _store_argument(command: Command) -> Command:
     """STORE, and the options of its place."""
-    option = click.option(
-        "--storage-option",
-        "storage_options",
-        multiple=True,
-        callback=words.storage_options,
-        metavar="KEY=VALUE",
-        help="Option of fsspec for STORE, several times.",
-    )
-    return click.argument("store", type=click.Path())(option(command))
+    return click.argument("store", type=click.Path())(_storage_option(command))
 
 
 def _choice(
@@ -319,9 +321,10 @@ def plot(
     click.echo(str(picture))
 
 
-@main.command()
-@_store_argument
+@main.command(cls=words.BoundsCommand)
+@click.argument("zones_given", metavar="ZONES", type=click.Path())
 @click.argument("values", nargs=-1)
+@_storage_option
 @click.option(
     "--stats",
     callback=words.words_of,
@@ -334,32 +337,48 @@ def plot(
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
 @_choice("--zones", "claimed", "owned", text="Pixels of several zones: for each, or the owner.")
 @_pixels_option
-@click.option("--roll-up", multiple=True, help="Column of the zone table to merge zones by.")
+@click.option("--select", multiple=True, help="Keys A,B or COLUMN=A,B: these zones; all hold.")
+@click.option("--bbox", nargs=4, type=float, help="Zones that meet west, south, east, north.")
+@click.option("--roll-up", multiple=True, help="Column of the zones to merge them by.")
+@click.option("--attributes", callback=words.words_of, default="", help="Columns of the zones.")
+@click.option("--geometry", is_flag=True, help="Polygons too; .gpkg and .geojson have them anyway.")
+@click.option("--key", help="Polygons: column or ids (fid) that name them; else rows from 0.")
 @click.option(
-    "--attributes", callback=words.words_of, default="", help="Columns of the zone table."
+    "--on-invalid",
+    type=click.Choice(["error", "skip", "repair"]),
+    help="Polygons: rows that cannot be burned.",
 )
+@click.option("--assume-crs", help="Polygons: CRS where they declare none.")
+@click.option("--layer", help="Polygons: layer of a file with several.")
 @click.option("--resample", help="nearest, average, ...: for rasters on another lattice.")
 @click.option("--exact/--bounded", default=True, help="Quantiles of floats: exact, or to 1/256.")
 @click.option("--checkpoint", type=click.Path(), help="Folder of partials, to resume and update.")
-@click.option("--output", type=click.Path(path_type=Path), help="A .parquet, .csv or .zarr.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A .parquet, .csv, .zarr, .gpkg or .geojson.",
+)
 @_overwrite_option
 @_worker_options
 @_json_option
 def stats(
-    store: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
-    where: tuple[str, ...], output: Path | None, overwrite: bool, as_json: bool, **options: Any,
+    zones_given: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
+    where: tuple[str, ...], select: tuple[str, ...], bbox: tuple[float, float, float, float] | None,
+    output: Path | None, overwrite: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Zonal statistics of VALUES ([NAME=]PATH ...) against STORE."""
+    """Zonal statistics of VALUES ([NAME=]PATH ...) in ZONES: a store, polygons or labels."""
     from zoneraster import output as written  # noqa: PLC0415 - keep the other verbs quick
 
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_output(output, suffixes=tuple(written.WRITERS), overwrite=overwrite)
+        options["geometry"] |= output.suffix.lower() in written.WITH_POLYGONS
     with progress_bars(quiet=as_json) as progress:
         table = zr.zonal_stats(
-            store,
+            zones_given,
             words.measures_of(values),
             by=words.keys_of(by, thresholds) or None,
             where=words.condition_of(where),
+            select=words.selection_of(select, bbox),
             progress=progress,
             **options,
         )

@@ -20,7 +20,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoneraster._grid import Grid
-from zoneraster._stats import csv_metadata, finite, write_csv, write_parquet, write_zarr
+from zoneraster._stats import (
+    csv_metadata,
+    finite,
+    write_csv,
+    write_parquet,
+    write_vectors,
+    write_zarr,
+)
 from zoneraster.blobs import PRIVATE
 from zoneraster.errors import ZonerasterError, ZonerasterWarning, told_as
 
@@ -126,7 +133,8 @@ def info_text(said: dict[str, Any]) -> str:  # Any: JSON
 def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
     """A table of statistics as lines for people: its first rows, and where all pixels went."""
     audit = table.attrs["audit"]
-    lines = [table.head(rows).to_string(float_format="{:,.7g}".format)]
+    shown = table.drop(columns="geometry", errors="ignore").head(rows)
+    lines = [shown.to_string(float_format="{:,.7g}".format)]
     if len(table) > rows:
         lines.append(f"... {len(table) - rows:,} more rows")
     lines += [
@@ -196,15 +204,19 @@ def json_text(said: Any) -> str:  # Any: JSON, and what NumPy and pandas have fo
 # ---- files -------------------------------------------------------------------------------------
 
 
-_WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
     ".parquet": write_parquet,
     ".csv": write_csv,
     ".zarr": write_zarr,
+    ".gpkg": write_vectors,
+    ".geojson": write_vectors,
 }
+# Files that are made of polygons.
+WITH_POLYGONS = (".gpkg", ".geojson")
 
 
 def check_output(
-    path: Path, *, suffixes: Sequence[str] = tuple(_WRITERS), overwrite: bool = False
+    path: Path, *, suffixes: Sequence[str] = tuple(WRITERS), overwrite: bool = False
 ) -> None:
     """Refuse a file that cannot be written, before what goes into it is made.
 
@@ -261,7 +273,7 @@ def write_stats(table: pd.DataFrame, path: Path) -> None:
     """
     suffix = path.suffix.lower()
     with replacing(path) as new:
-        _WRITERS[suffix](table, new)
+        WRITERS[suffix](table, new)
     if suffix == ".csv":
         with replacing(path.with_name(f"{path.name}-metadata.json")) as new:
             new.write_bytes(csv_metadata(table, path.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,7 +55,8 @@ class FsspecBlobs:
         """Open a key for reading."""
         with place_error(f"{self._url}/{key} cannot be read", passing=NOT_THERE):
             file: BinaryIO = self.fs.open(f"{self.root}/{key}", "rb")
-            return file
+            # In memory all who open a key get one object, with one place to read at.
+            return io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else file
 
     @contextmanager
     def writer(self, key: str) -> Iterator[BinaryIO]:

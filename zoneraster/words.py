@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import shapely
 
 import zoneraster as zr
 from zoneraster._grid import Grid, checked_crs, is_in_degrees
@@ -59,6 +60,9 @@ def words_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
 # ---- grids ---------------------------------------------------------------------------------------
 
 
+_BOXES = ("--bounds", "--bbox")
+
+
 class BoundsCommand(click.Command):
     """A verb whose ``--bounds`` may have spaces or commas between its four numbers."""
 
@@ -68,14 +72,14 @@ class BoundsCommand(click.Command):
 
 
 def _without_commas(args: Sequence[str]) -> list[str]:
-    """The same arguments with ``--bounds W S E N``, however they were written."""
+    """The same arguments with ``--bounds W S E N``, or --bbox, however they were written."""
     spread: list[str] = []
     waiting = list(args)
     while waiting:
         word = waiting.pop(0)
         name, equals, value = word.partition("=")
-        spread.append(name if name == "--bounds" else word)
-        if name != "--bounds":
+        spread.append(name if name in _BOXES else word)
+        if name not in _BOXES:
             continue
         if equals:
             waiting.insert(0, value)
@@ -83,7 +87,7 @@ def _without_commas(args: Sequence[str]) -> list[str]:
         while waiting and len(numbers) < 4 and not waiting[0].startswith("--"):
             numbers += waiting.pop(0).replace(",", " ").split()
         if len(numbers) > 4:
-            raise click.UsageError(f"--bounds takes four numbers, not {len(numbers)}: W S E N")
+            raise click.UsageError(f"{name} takes four numbers, not {len(numbers)}: W S E N")
         spread += numbers
     return spread
 
@@ -199,6 +203,26 @@ def condition_of(texts: Sequence[str]) -> Any:  # Any: a predicate, or None
         one = Comparison(zr.Raster(match[1]), match[2], value)
         found = one if found is None else found & one
     return found
+
+
+def selection_of(texts: Sequence[str], bbox: Sequence[float] | None) -> Any:
+    """Keys, columns with values or a box: what zonal_stats takes to select zones by, or None."""
+    if bbox is not None:
+        if texts:
+            raise click.UsageError("--select and --bbox exclude each other")
+        west, south, east, north = bbox
+        if west > east or south > north:
+            raise click.BadParameter(f"--bbox {bbox}: it is west, south, east, north")
+        return shapely.box(west, south, east, north)
+    columns: dict[str, list[str]] = {}
+    keys: list[str] = []
+    for text in texts:
+        name, equals, values = text.partition("=")
+        found = columns.setdefault(name, []) if equals else keys
+        found += [word.strip() for word in (values if equals else text).split(",")]
+    if columns and keys:
+        raise click.UsageError("--select has keys and columns: give COLUMN=A,B for the key, too")
+    return columns or keys or None
 
 
 def measures_of(values: Sequence[str]) -> Any:  # Any: what zonal_stats takes

@@ -698,7 +698,7 @@ def test_zones_burned_from_the_manifest_are_those_decoded_from_the_array(
     options = {"chunks": CHUNKS, "grid": GRID, "key": "fid", **options}
     zr.build(sample_zones(), tmp_path / "a.zarr", **options)
     location = Location.of(tmp_path / "a.zarr")
-    planned, decoded = find_zones(location).open(), ArrayRuns(location)
+    planned, decoded = find_zones(location).open(), ArrayRuns.of_store(location)
     assert type(planned).__name__ == "PlannedRuns"
     assert planned.grid == decoded.grid
     assert planned.chunks == decoded.chunks

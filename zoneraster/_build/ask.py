@@ -307,6 +307,12 @@ def open_zones(store: StoreLike, *, storage_options: Options = None) -> geopanda
     return _zone_frame(location, data)
 
 
+def zone_frame(location: Location) -> geopandas.GeoDataFrame:
+    """The zone table of a store, be it finished or not."""
+    blobs = location.blobs()
+    return _zone_frame(location, require_zone_table(location, blobs, load_spec(location, blobs)))
+
+
 def open_sets(store: StoreLike, *, storage_options: Options = None) -> pd.DataFrame:
     """Sets of zones that share pixels, of a store that was built with ``overlap="sets"``.
 

@@ -33,7 +33,7 @@ from zoneraster._store import (
     ZoneSets,
     ledger,
 )
-from zoneraster.arrays import WHOLE, Floats, Ints
+from zoneraster.arrays import WHOLE, Bools, Floats, Ints
 from zoneraster.errors import CorruptStoreError, StoreError
 
 
@@ -287,6 +287,7 @@ def chunk_runs(
     rule: PixelRule | None = None,
     *,
     only: Ints | None = None,
+    among: Ints | None = None,
 ) -> list[ChunkRuns]:
     """Runs of a chunk burned again, and those of what zones claim and do not own.
 
@@ -302,6 +303,8 @@ def chunk_runs(
         Which pixels zones have; by default those of the array.
     only : (n,) int64, optional
         Ids under which the zones count that are wanted, with `merged`; by default all.
+    among : (n,) int64, optional
+        Ids of the zones that `merged` knows; of others nothing is wanted.
 
     Returns
     -------
@@ -309,7 +312,7 @@ def chunk_runs(
         The array, or what zones cover together, then as many planes as a pixel is claimed by others
         at most.
     """
-    own = _wanted(chunk.records_in(batch), merged, only)
+    own = _wanted(chunk.records_in(batch), merged, only, among)
     if rule == "fraction":
         assert merged is not None
         return _shared_runs(ctx, own, (chunk.row, chunk.col), merged)
@@ -331,11 +334,23 @@ def chunk_runs(
     return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
 
 
-def _wanted(records: Records, merged: Callable[[Ints], Ints] | None, only: Ints | None) -> Records:
+def _wanted(
+    records: Records,
+    merged: Callable[[Ints], Ints] | None,
+    only: Ints | None,
+    among: Ints | None,
+) -> Records:
     """Records of the zones that are wanted: what a zone claims does not depend on others."""
-    if merged is None or only is None:
+    if merged is None:
         return records
-    keep = np.isin(merged(records.zone_id.astype(np.int64)), only)
+    if among is not None:
+        records = _kept(records, np.isin(records.zone_id, among))
+    if only is not None:
+        records = _kept(records, np.isin(merged(records.zone_id.astype(np.int64)), only))
+    return records
+
+
+def _kept(records: Records, keep: Bools) -> Records:
     return records if keep.all() else records.take(np.flatnonzero(keep))
 
 

@@ -129,7 +129,7 @@ def plan_store(
             return again
     kept = None if old is None else _kept_key(location, old)
     zones, content = _read(source, content, options, kept, asked.grid)
-    prepared = _prepare(zones, content, location, options, old, asked)
+    prepared = prepare_zones(zones, content, location, options, old, asked)
     if progress is not None:
         progress("read", 1, 1)
     return _write_plan(prepared, location, progress)
@@ -252,7 +252,7 @@ def _zarr_objects(spec: Spec) -> dict[str, bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """What a plan is made of; the polygons themselves are not kept.
 
     Parameters
@@ -280,14 +280,14 @@ class _Prepared:
     notes: dict[str, Any]  # Any: tuples of the user's keys
 
 
-def _prepare(
+def prepare_zones(
     zones: Zones,
     content: str,
     location: Location,
     options: PlanOptions,
     old: Spec | None,
     asked: Spec,
-) -> _Prepared:
+) -> Prepared:
     """Give the zones ids, complete the spec; nothing is written."""
     ids = _ids(zones, location, old, asked)
     spec = replace(asked, dtype=_dtype(ids, old, asked), key=zones.key)
@@ -306,7 +306,7 @@ def _prepare(
     )
     sets = known_sets(location, spec, highest_id=int(ids.zone_id.max()))
     table = make_zone_table(zones, ids.zone_id)
-    return _Prepared(spec, manifest, ids, table, *sets, notes)
+    return Prepared(spec, manifest, ids, table, *sets, notes)
 
 
 def _ids(zones: Zones, location: Location, old: Spec | None, asked: Spec) -> ZoneIds:
@@ -393,7 +393,7 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
 # ---- what is written -----------------------------------------------------------------------------
 
 
-def _write_plan(prepared: _Prepared, location: Location, progress: Progress | None) -> PlanSummary:
+def _write_plan(prepared: Prepared, location: Location, progress: Progress | None) -> PlanSummary:
     """Write every object of a plan; the spec, which names it, comes last.
 
     What can fail does so before anything is put: the manifest appears when its writer is left.
@@ -405,7 +405,7 @@ def _write_plan(prepared: _Prepared, location: Location, progress: Progress | No
         refuse_contests(contests, prepared.ids)
         if prepared.sets is not None:
             prepared = replace(prepared, sets=prepared.sets.with_more(found))
-        summary = _summary(prepared, location, index)
+        summary = summary_of(prepared, location, index)
         objects = _objects(prepared, index, summary)
         renew_token(location, blobs)
         if prepared.forgets:
@@ -432,7 +432,7 @@ def _put_all(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:
     blobs.sync(objects)
 
 
-def _objects(prepared: _Prepared, index: pa.Table, summary: PlanSummary) -> dict[str, bytes | None]:
+def _objects(prepared: Prepared, index: pa.Table, summary: PlanSummary) -> dict[str, bytes | None]:
     """Objects of a plan beside its manifest, in the order in which they are put; None: none."""
     spec, kept, sets = prepared.spec, prepared.ids.kept, prepared.sets
     return {
@@ -446,7 +446,7 @@ def _objects(prepared: _Prepared, index: pa.Table, summary: PlanSummary) -> dict
     }
 
 
-def _summary(prepared: _Prepared, location: Location, index: pa.Table) -> PlanSummary:
+def summary_of(prepared: Prepared, location: Location, index: pa.Table) -> PlanSummary:
     """What is said of a plan."""
     cut = prepared.spec.chunking
     return PlanSummary(

@@ -1,6 +1,7 @@
 """Values by zone: from rasters and runs to the table.
 
-`call` is the walk; `request` and `inputs` are what is asked, `groups` which rows the table has;
+`call` is the walk; `front` opens what it was given as zones (a store, polygons, labels), of which
+`select` may choose; `request` and `inputs` are what is asked, `groups` which rows the table has;
 `runs` gives zones as runs, `tiles` cuts the lattice into tasks and cells; `loop` runs tasks, `task`
 reduces one of them with `blocks`, `bands`, `slots`, `cut`, `keys` and `where`. `families` count and
 finish statistics: `moments` (count, sum, mean, variance), `order`, `classes`, `custom`. `partial`,
@@ -18,6 +19,7 @@ from zoneraster._stats.labelled import csv_metadata as csv_metadata
 from zoneraster._stats.labelled import finite as finite
 from zoneraster._stats.labelled import write_csv as write_csv
 from zoneraster._stats.labelled import write_parquet as write_parquet
+from zoneraster._stats.labelled import write_vectors as write_vectors
 from zoneraster._stats.labelled import write_zarr as write_zarr
 from zoneraster._stats.planes import ZoneRuns as ZoneRuns
 from zoneraster._stats.runs import StoredZones as StoredZones

@@ -55,6 +55,8 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         "excluded_without_value": number(amount[first & _is_unknown(partial)].sum()),
         "pixels_per_store_pixel": layout.fine**2,
     }
+    if layout.is_selected:
+        audit["zones_selected"] = zones.num_rows
     if layout.rule is not None:
         audit["pixels"] = layout.rule
     if layout.is_weighted:
@@ -159,7 +161,7 @@ def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first
 
     What zones claim that count as one is known together only.
     """
-    if layout.are_claimed:
+    if layout.are_claimed and not layout.is_selected:
         _, owned = pixels_of_zones(zones, layout.fine, are_claimed=False)
         union = int(partial.pixels[first].sum()) - partial.shared
         # Also what sets of zones own.
@@ -168,8 +170,8 @@ def _compare_with_build(partial: Partial, layout: Layout, zones: pa.Table, first
             raise ClosureError(
                 f"zones have {union:,} pixels, the build has found {built:,}; run zoneraster verify"
             )
-        if layout.roll_up:
-            return
+    if layout.are_claimed and layout.roll_up:
+        return
     known, expected = pixels_of_zones(zones, layout.fine, are_claimed=layout.are_claimed)
     ids, number = np.unique(partial.index[first, 1], return_inverse=True)
     found = np.zeros(ids.size, np.int64)

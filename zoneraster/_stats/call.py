@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from zoneraster._build import zones_off_the_grid
 from zoneraster._grid import Grid, is_in_degrees
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
@@ -25,14 +24,15 @@ from zoneraster._stats.families import (
     parse_stats,
     rate_unit,
 )
+from zoneraster._stats.front import Reading, ZonesLike, opened_zones, refuse_swapped
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.inputs import Rasters, ValuesLike, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._stats.loop import Loop
 from zoneraster._stats.planes import ZoneSource
 from zoneraster._stats.request import Layout, Measure, Request, Tasks
-from zoneraster._stats.runs import find_zones
-from zoneraster._stats.table import make_table
+from zoneraster._stats.select import Select, nearest, selected_ids
+from zoneraster._stats.table import make_table, with_polygons
 from zoneraster._stats.tiles import Tiling
 from zoneraster._store import PixelRule, asked_column
 from zoneraster._values import (
@@ -43,8 +43,9 @@ from zoneraster._values import (
     check_method,
     label_of,
     method_of,
+    open_raster,
 )
-from zoneraster._zones import given_name
+from zoneraster._zones import OnInvalid, given_name
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import OptionError, ValuesError, number_of, warn
@@ -60,7 +61,7 @@ _FEW_PIXELS = 2**20
 
 
 def zonal_stats(
-    store: StoreLike,
+    store: ZonesLike,
     values: ValuesLike = None,
     *,
     stats: Sequence[str | Stat] | str | Stat | None = None,
@@ -70,10 +71,16 @@ def zonal_stats(
     weights: RasterLike | None = None,
     area: str | None = None,
     where: Predicate | None = None,
+    select: Select | None = None,
     roll_up: str | Sequence[str] | None = None,
     attributes: Sequence[str] = (),
+    geometry: bool = False,
     resample: str | None = None,
     exact: bool = True,
+    key: str | None = None,
+    on_invalid: OnInvalid | None = None,
+    assume_crs: object = None,
+    layer: str | None = None,
     checkpoint: StoreLike | None = None,
     executor: ExecutorLike = None,
     workers: int | None = None,
@@ -84,9 +91,11 @@ def zonal_stats(
 
     Parameters
     ----------
-    store : path or URL
-        A finished zone store, or any Zarr group with an integer array `zone`, (y, x) or (layer, y,
-        x), in which 0 and what it declares as nodata is no zone.
+    store : path, URL, GeoDataFrame, DataArray or Raster
+        Zones: a finished zone store; polygons, as `build` takes them, which are burned on the
+        lattice of the values (of the finest of several) as in a store with that grid, and nothing
+        is left behind; or a raster of labels, a file, DataArray, or Zarr group with an array
+        `zone`, whose nodata is no zone (0 where it declares none, and in a group).
     values : path, DataArray, Dataset, Raster, or mapping of name to these
         Value rasters: Zarr, GeoTIFF or COG, arrays in memory or backed by dask. On the store's
         lattice, or a whole number of times coarser or finer. None counts pixels and areas only.
@@ -118,15 +127,23 @@ def zonal_stats(
         take the unit of the rate, where its units tell one.
     where : Predicate, optional
         Only pixels that meet a condition, such as ``zr.Raster("tcd.zarr") >= 30``.
+    select : keys, mapping or shapely geometry, optional
+        Only some zones, of which alone chunks are read: their keys; ``{column: value or values}``,
+        all of which must hold; or those that meet a geometry, such as ``shapely.box(west, south,
+        east, north)``, in the reference system of the grid.
     roll_up : str or sequence of str, optional
         Columns of the zone table: one row per combination of theirs instead of one per zone.
     attributes : sequence of str
         Columns of the zone table to show.
+    geometry : bool
+        Give a GeoDataFrame, with the polygon of each zone in the reference system of the grid.
     resample : str, optional
         How values on another lattice are brought to the store's: "nearest", "average", ... Keys and
         predicates then take "nearest"; a layer's own `resample` goes first.
     exact : bool
         False lets quantiles of floats be off by 1/256 of themselves, and saves a second pass.
+    key, on_invalid, assume_crs, layer : optional
+        How polygons are read, see `build`.
     checkpoint : path or URL, optional
         Folder for the partials of all tasks: the same call goes on where it stopped, and after a
         change of zones or values does only what changed.
@@ -135,11 +152,11 @@ def zonal_stats(
     storage_options : mapping, optional
         For fsspec, of the store and the checkpoint.
     progress : callable, optional
-        Called with ("stats", pixels done, pixels).
+        Called with ("stats", pixels done, pixels), and with polygons as for `build` before.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame, or geopandas.GeoDataFrame with `geometry`
         Indexed by the key of the zones, extra dimensions and the names in `by`; one column per
         statistic, ``<measure>_<statistic>`` with several measures; areas carry their unit, as
         `area_ha`, and `area_sum_Mg` of a raster in Mg/ha. `attrs["units"]` has the units that are
@@ -151,31 +168,89 @@ def zonal_stats(
     Raises
     ------
     OptionError, ValuesError, AlignmentError, GridError, StoreError, ClosureError
-    WorkerDiedError, BuildInterrupted
+    ZonesError, WorkerDiedError, BuildInterrupted
 
     Examples
     --------
     >>> import geopandas, numpy as np, shapely, xarray as xr
     >>> import zoneraster as zr
     >>> zones = geopandas.GeoDataFrame(geometry=[shapely.box(1, 1, 3, 2)], crs=4326)
-    >>> grid = zr.Grid.from_bounds((0, 0, 4, 4), 1)
-    >>> path = getfixture("tmp_path") / "zones.zarr"
-    >>> report = zr.build(zones, path, grid=grid)
     >>> height = xr.DataArray(
     ...     np.arange(16.0).reshape(4, 4),
-    ...     coords={"lat": grid.y_centres(), "lon": grid.x_centres()}, dims=("lat", "lon"),
+    ...     coords={"lat": [3.5, 2.5, 1.5, 0.5], "lon": [0.5, 1.5, 2.5, 3.5]}, dims=("lat", "lon"),
     ... )
-    >>> zr.zonal_stats(path, height)["mean"].tolist()
+    >>> zr.zonal_stats(zones, height.rio.write_crs(4326))["mean"].tolist()
     [9.5]
     """
     check_executor(executor, workers)
-    location = Location.of(store, storage_options)
+    refuse_swapped(store, values)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
         if weights is not None:
             stats = DEFAULT_WITH_WEIGHTS
         if area is not None and "area" not in stats:
             stats = (*stats, "area")
+    wanted = parse_stats(stats, has_values=values is not None, has_weights=weights is not None)
+    unit = _area_unit(area, wanted)
+    names = _Names.of(roll_up, attributes, geometry=geometry)
+    _check_options(zones, pixels, resample, by)
+    measures = [] if values is None else open_measures(values)
+    asked = _Asked(measures, by or {}, where, weights, resample, wanted, unit, names)
+    reading = Reading(key=key, on_invalid=on_invalid, assume_crs=assume_crs, layer=layer)
+    with opened_zones(
+        store, asked.lattices(), reading, options=storage_options, executor=executor,
+        with_geometry=geometry or hasattr(select, "geom_type"), progress=progress,
+    ) as source:  # fmt: skip
+        source = source if pixels is None else source.ruled(pixels)
+        if select is not None:
+            source = source.selecting(selected_ids(select, source, *source.table()))
+        table, key = source.table()
+        if zones == "claimed":
+            source = source.claimed(table, names.known(table))
+        rasters = asked.gathered(source)
+        layout = _layout_of(asked, rasters, source, table, key)
+        request, tasks = _plan(source, rasters, layout, exact=exact)
+        partials = None
+        if checkpoint is not None:
+            owner = owner_of(source.place, rasters.rasters, layout.roll_up)
+            partials = Checkpoint.open(Location.of(checkpoint, storage_options), owner)
+        loop = Loop(partials, executor, workers, progress)
+        groups = Groups.of(layout, table, key, source.shift)
+        # Not kept by a name here, so that what was counted can be let go while the table is made.
+        made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
+        made.attrs["audit"] |= source.off_the_grid
+        return with_polygons(made, source.polygons(), table, key) if geometry else made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What of a call is left when its options are known to mean something."""
+
+    measures: Sequence[tuple[OpenRaster, Raster]]
+    by: Mapping[str, RasterLike | Key]
+    where: Predicate | None
+    weights: RasterLike | None
+    resample: str | None
+    wanted: Wanted
+    unit: str
+    names: _Names
+
+    def lattices(self) -> list[OpenRaster]:
+        """Rasters whose lattice polygons can be burned on."""
+        if self.measures:
+            return [opened for opened, _ in self.measures]
+        return [open_raster(as_key(key).raster) for key in self.by.values()]
+
+    def gathered(self, source: ZoneSource) -> Rasters:
+        """All rasters, on the lattice of the zones."""
+        runs = source.open()
+        return gather_rasters(
+            runs.grid, runs.chunks, self.measures, self.by, self.where, self.resample, self.weights
+        )
+
+
+def _check_options(zones: object, pixels: object, resample: str | None, by: object) -> None:
+    """Refuse options that mean nothing, before anything is opened."""
     if zones not in {"claimed", "owned"}:
         raise OptionError(f"zones must be 'claimed' or 'owned', not {zones!r}")
     if zones == "owned" and pixels is not None:
@@ -183,40 +258,26 @@ def zonal_stats(
             "zones='owned' has the pixels of the array as it was burned: leave out "
             f"pixels={pixels!r}"
         )
-    wanted = parse_stats(stats, has_values=values is not None, has_weights=weights is not None)
-    unit = _area_unit(area, wanted)
     if resample is not None:
         check_method(resample)
     if by is not None and (hasattr(by, "data_vars") or not isinstance(by, Mapping)):
         raise ValuesError(
             f"by={label_of(by)} is no mapping of names to rasters: by={{'year': raster}}"
         )
-    names = _Names.of(roll_up, attributes)
-    source = find_zones(location)
-    table, key = source.table()
-    if pixels is not None:
-        source = source.ruled(pixels)
-    if zones == "claimed":
-        source = source.claimed(table, names.known(table))
-    runs = source.open()
-    measures = [] if values is None else open_measures(values)
-    rasters = gather_rasters(runs.grid, runs.chunks, measures, by or {}, where, resample, weights)
-    layout = _layout(wanted, measures, rasters, by or {}, unit, names)
-    layout = replace(layout, are_claimed=source.are_claimed, rule=source.rule)
-    layout = replace(layout, weights=_assumed_weights(rasters, wanted))
+
+
+def _layout_of(
+    asked: _Asked, rasters: Rasters, source: ZoneSource, table: Any, key: str
+) -> Layout:  # Any: an Arrow table
+    """What the table is to have; refuses what it cannot have."""
+    layout = _layout(asked.wanted, asked.measures, rasters, asked.by, asked.unit, asked.names)
+    layout = replace(
+        layout, are_claimed=source.are_claimed, rule=source.rule, is_selected=source.is_selected,
+        weights=_assumed_weights(rasters, asked.wanted),
+    )  # fmt: skip
     _check_weighted(layout, table)
     _check_columns(table, layout, key)
-    request, tasks = _plan(source, rasters, layout, exact=exact)
-    groups = Groups.of(layout, table, key)
-    store_of_partials = None
-    if checkpoint is not None:
-        owner = owner_of(location, rasters.rasters, layout.roll_up)
-        store_of_partials = Checkpoint.open(Location.of(checkpoint, storage_options), owner)
-    loop = Loop(store_of_partials, executor, workers, progress)
-    # Not kept by a name here, so that what was counted can be let go while the table is made.
-    made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
-    made.attrs["audit"] |= zones_off_the_grid(location)
-    return made
+    return layout
 
 
 def _area_unit(area: str | None, wanted: Wanted) -> str:
@@ -239,12 +300,16 @@ class _Names(NamedTuple):
     attributes: tuple[str, ...]
 
     @classmethod
-    def of(cls, roll_up: str | Sequence[str] | None, attributes: str | Sequence[str]) -> _Names:
+    def of(
+        cls, roll_up: str | Sequence[str] | None, attributes: str | Sequence[str], *, geometry: bool
+    ) -> _Names:
         """As they were given, one or several."""
         rolled = (roll_up,) if isinstance(roll_up, str) else tuple(roll_up or ())
         shown = (attributes,) if isinstance(attributes, str) else tuple(attributes)
         if rolled and shown:
             raise ValuesError("roll_up= has rows for groups of zones, which have no attributes=")
+        if rolled and geometry:
+            raise ValuesError("roll_up= has rows for groups of zones, which have no geometry=")
         return cls(rolled, shown)
 
     def known(self, table: Any) -> tuple[str, ...]:  # Any: an Arrow table
@@ -326,7 +391,7 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
     for name in (*layout.roll_up, *layout.attributes):
         if asked_column(table.column_names, name) is None:
             raise ValuesError(
-                f"the zone table has no column {name!r}: it has {', '.join(table.column_names)}"
+                f"the zones have no column {name!r}: {nearest(name, table.column_names)}"
             )
     owners = layout.roll_up or (given_name(key),)
     for name in (*layout.keys, *layout.dims):

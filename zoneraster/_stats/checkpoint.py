@@ -131,12 +131,13 @@ class Checkpoint:
                     blobs.delete(key)
 
 
-def owner_of(zones: Location, rasters: Iterable[OpenRaster], table: object) -> str:
+def owner_of(zones: str, rasters: Iterable[OpenRaster], table: object) -> str:
     """What calls have in common of which a later one makes the partials of an earlier one useless.
 
     Parameters
     ----------
-    zones : Location
+    zones : str
+        Where they lie, see `ZoneSource.place`.
     rasters : iterable of OpenRaster
     table : object
         What the table is made of that decides later passes; compared by its repr.
@@ -144,10 +145,12 @@ def owner_of(zones: Location, rasters: Iterable[OpenRaster], table: object) -> s
     Returns
     -------
     str
-        "" when there are arrays, or what a user gave a version: two of them are never known to be
-        an older and a newer one.
+        "" when there are frames or arrays, or what a user gave a version: two of them are never
+        known to be an older and a newer one.
     """
-    said: list[object] = [zones.url, zones.options_hash, table]
+    if not zones:
+        return ""
+    said: list[object] = [zones, table]
     for raster in rasters:
         where = None if raster.version is not None else place_of(raster)
         if where is None:

@@ -1,4 +1,4 @@
-"""Zones of arrays that anybody wrote: runs of the decoded pixels."""
+"""Zones of arrays and rasters that anybody made: runs of the decoded pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,33 +24,65 @@ _CHUNK_KEY = re.compile(rf"^{ARRAY}/c/((?:\d+/)*\d+)$")
 
 
 class ArrayRuns:
-    """Runs of any integer Zarr array named `zone`, (y, x) or (layer, y, x).
+    """Runs of integers in an array, (y, x) or (layer, y, x).
 
-    0 is no zone, and so is what the array declares as nodata.
+    What the array declares as nodata is no zone. 0 is none either, unless ids are `shift` more than
+    what the array holds.
+
+    Parameters
+    ----------
+    raster : OpenRaster
+    chunks : (int, int)
+        Rows and columns of what is read at once.
+    places : frozenset of (int, int, int), optional
+        Layer, row and column of the stored chunks, as they are counted; by default all.
+    depth : int
+        Layers of a stored chunk.
+    selected : bytes
+        Ids of the zones that are looked at, int64; none for all of them.
+    shift : int
     """
 
-    def __init__(self, location: Location) -> None:
-        self._raster, self.remark = _open_array(location)
-        if self._raster.dtype.kind not in "iu":
+    def __init__(
+        self,
+        raster: OpenRaster,
+        chunks: tuple[int, int],
+        places: frozenset[tuple[int, int, int]] | None = None,
+        *,
+        depth: int = 1,
+        selected: bytes = b"",
+        shift: int = 0,
+    ) -> None:
+        self._raster, self.remark, self._shift, self._depth = raster, "", shift, depth
+        self._among = np.frombuffer(selected, np.int64) if selected else None
+        label = raster.label
+        if raster.dtype.kind not in "iu":
             raise StoreError(
-                f"zones of {location} are {self._raster.dtype}: they must be integers, e.g. "
+                f"zones of {label} are {raster.dtype}: they must be integers, e.g. "
                 "zone.fillna(0).astype('uint32')"
             )
-        if len(self._raster.dims) > 1:
+        if len(raster.dims) > 1:
             raise StoreError(
-                f"zones of {location} have dimensions {(*self._raster.dims, 'y', 'x')}: "
+                f"zones of {label} have dimensions {(*raster.dims, 'y', 'x')}: "
                 "(y, x) or (layer, y, x) is needed"
             )
-        self.grid = self._raster.grid
-        self._n_layers = self._raster.coords[0].size if self._raster.dims else 1
-        shape, places = _stored_chunks(location, self._is_no_zone)
-        self._depth, rows, cols = shape or (1, *self._raster.chunks[-2:])
-        self.chunks = (rows, cols)
+        self.grid, self.chunks = raster.grid, chunks
+        self._n_layers = raster.coords[0].size if raster.dims else 1
         if places is None:
-            cut = Chunking(self.grid.shape, self.chunks, 1)
-            depth = range(n_blocks(self._n_layers, self._depth))
-            places = frozenset(itertools.product(depth, range(cut.n_rows), range(cut.n_cols)))
+            cut = Chunking(self.grid.shape, chunks, 1)
+            layers = range(n_blocks(self._n_layers, depth))
+            places = frozenset(itertools.product(layers, range(cut.n_rows), range(cut.n_cols)))
         self._places = places
+
+    @classmethod
+    def of_store(cls, location: Location, selected: bytes = b"") -> ArrayRuns:
+        """Runs of the array `zone` of a Zarr group, of which chunks may be missing."""
+        raster, remark = _open_array(location)
+        shape, places = _stored_chunks(location, raster)
+        depth, rows, cols = shape or (1, *raster.chunks[-2:])
+        found = cls(raster, (rows, cols), places, depth=depth, selected=selected)
+        found.remark = remark
+        return found
 
     def positions(self) -> list[tuple[int, int]]:
         """Chunks that may hold zones in any layer."""
@@ -71,25 +102,26 @@ class ArrayRuns:
         window = self._window(chunk)
         pixels = self._raster.read(lanes, window).reshape(window.shape)
         if self._raster.nodata:  # neither None nor 0
-            pixels = np.where(pixels == self._raster.nodata, 0, pixels)
+            is_none = pixels == self._raster.nodata
+            if self._shift:
+                pixels = pixels.astype(np.int64) + self._shift
+            pixels = np.where(is_none, 0, pixels)
         if pixels.dtype.kind == "i" and pixels.min() < 0:
             raise StoreError(
-                f"chunk {chunk[0]}/{chunk[1]} of the zones holds {pixels.min()}: zone ids are "
-                "positive, 0 is no zone"
+                f"chunk {chunk[0]}/{chunk[1]} of the zones holds {pixels.min() - self._shift}: "
+                "zone ids are positive, 0 is no zone"
             )
-        return ChunkRuns(*cut.runs_of_pixels(pixels))
-
-    def _is_no_zone(self, stored: object) -> bool:
-        """Whether a stored number means "no zone"."""
-        decoding = self._raster.decoding
-        try:
-            pixel = np.full((1, 1), stored, decoding.turned or decoding.stored)
-        except (TypeError, ValueError, OverflowError):
-            return False
-        return decoding.values(pixel, self._raster.label).item() in (0, self._raster.nodata)
+        found = ChunkRuns(*cut.runs_of_pixels(pixels))
+        if self._among is None:
+            return found
+        is_wanted = np.isin(found.zone_id, self._among)
+        return found._replace(zone_id=np.where(is_wanted, found.zone_id, 0))
 
     def _window(self, chunk: tuple[int, int]) -> Window:
         return Chunking(self.grid.shape, self.chunks, 1).chunk_window(*chunk)
+
+
+# ---- arrays of stores ----------------------------------------------------------------------------
 
 
 def _open_array(location: Location) -> tuple[OpenRaster, str]:
@@ -130,14 +162,23 @@ def _fill_of(location: Location) -> tuple[object, bool, bool]:
         return None, True, False
 
 
+def _is_no_zone(raster: OpenRaster, stored: object) -> bool:
+    """Whether a stored number means "no zone"."""
+    decoding = raster.decoding
+    try:
+        pixel = np.full((1, 1), stored, decoding.turned or decoding.stored)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return decoding.values(pixel, raster.label).item() in (0, raster.nodata)
+
+
 def _stored_chunks(
-    location: Location, is_no_zone: Callable[[object], bool]
+    location: Location, raster: OpenRaster
 ) -> tuple[tuple[int, int, int] | None, frozenset[tuple[int, int, int]] | None]:
     """Shape of the stored objects of a Zarr v3 array, (layers, rows, cols), and which hold zones.
 
     None for what is not known of other formats and key encodings; and any chunk may hold zones
-    where one that is not stored does, as `is_no_zone` says of the fill value, or where nothing can
-    be listed.
+    where one that is not stored does, as the fill value says, or where nothing can be listed.
     """
     blobs = location.blobs()
     try:
@@ -150,7 +191,7 @@ def _stored_chunks(
         return None, None
     flat = len(shape) == 2
     depth, rows, cols = (1, *shape) if flat else shape
-    if not is_no_zone(fill):
+    if not _is_no_zone(raster, fill):
         return (depth, rows, cols), None
     try:
         keys = [_CHUNK_KEY.match(key) for key, _ in blobs.list(f"{ARRAY}/c")]

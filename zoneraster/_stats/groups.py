@@ -64,6 +64,10 @@ class Groups:
         Owners may be several zones.
     with_area : bool
         Areas of all pixels are counted.
+    is_weighted : bool
+        Pixels count by what is covered of them.
+    shift : int
+        How much more ids are than the labels of a raster.
     """
 
     owners: Owners
@@ -74,9 +78,10 @@ class Groups:
     merges_zones: bool
     with_area: bool
     is_weighted: bool
+    shift: int = 0
 
     @classmethod
-    def of(cls, layout: Layout, zones: pa.Table, key: str) -> Groups:
+    def of(cls, layout: Layout, zones: pa.Table, key: str, shift: int = 0) -> Groups:
         """Rows that a layout asks for.
 
         Parameters
@@ -86,8 +91,12 @@ class Groups:
             The zone table.
         key : str
             Its key column.
+        shift : int
+            How much more ids are than the labels of a raster.
         """
         ids = zones["zone_id"].to_numpy().astype(np.int64)
+        if shift:
+            zones = zones.set_column(0, "zone_id", pa.array(ids - shift))
         if layout.roll_up:
             owners, owner = _rolled_up(zones, layout.roll_up)
         else:
@@ -104,6 +113,7 @@ class Groups:
             merges_zones=bool(layout.roll_up),
             with_area=layout.with_area,
             is_weighted=layout.is_weighted,
+            shift=shift,
         )
 
     def knowing(self, zone: Ints) -> Groups:
@@ -112,7 +122,8 @@ class Groups:
             return self
         ids = np.unique(zone)
         # Arrays of others may have ids that no store of ours has.
-        shown_ids = ids.astype(np.uint32) if ids.max(initial=0) < 2**32 else ids
+        labels = ids - self.shift
+        shown_ids = labels.astype(np.uint32) if labels.max(initial=0) < 2**32 else labels
         named = dict.fromkeys(self.owners.columns, shown_ids)
         shown = dict.fromkeys(self.owners.attributes, shown_ids)
         return replace(self, owners=Owners(named, shown), zone=ids, owner=np.arange(ids.size))

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zoneraster._store import geoparquet_metadata
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -77,7 +79,12 @@ def finite(said: Any) -> Any:  # Any: JSON
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Parquet: the index as columns of its own names, units with each column."""
     frame = _with_names(frame)
-    table = pa.Table.from_pandas(frame, preserve_index=True)
+    if "geometry" in frame:
+        shapes: Any = frame  # Any: geopandas has no types
+        table = pa.table(shapes.to_arrow(index=True, geometry_encoding="WKB"))
+        table = table.replace_schema_metadata(geoparquet_metadata(shapes.crs.to_json_dict()))
+    else:
+        table = pa.Table.from_pandas(frame, preserve_index=True)
     units = frame.attrs.get("units", {})
     fields = [
         field.with_metadata({"units": units[field.name]}) if field.name in units else field
@@ -86,6 +93,17 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     said = json.dumps(finite(frame.attrs), allow_nan=False, default=str)
     schema = pa.schema(fields, {**(table.schema.metadata or {}), _PANDAS_ATTRS: said.encode()})
     pq.write_table(table.cast(schema), path)
+
+
+def write_vectors(frame: pd.DataFrame, path: Path) -> None:
+    """A GeoPackage or GeoJSON: the index as columns of its own names, and the polygons."""
+    shapes: Any = _with_names(frame).reset_index()  # Any: geopandas has no types
+    # A time with the unit that GDAL has.
+    for name in shapes.select_dtypes("datetime").columns:
+        shapes[name] = shapes[name].astype("datetime64[ms]")
+    shapes.to_file(
+        path, layer="zones", driver={".gpkg": "GPKG"}.get(path.suffix.lower(), "GeoJSON")
+    )
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

@@ -7,14 +7,25 @@ and does not own, so that every zone is met whole and every pixel once per zone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from zoneraster._build import ChunkRuns
-from zoneraster._grid import Grid
+from zoneraster._grid import Grid, Window
 from zoneraster._store import PixelRule
 from zoneraster.arrays import Ints
+
+if TYPE_CHECKING:
+    import geopandas
+
+
+def selected_rows(table: pa.Table, selected: bytes) -> pa.Table:
+    """Rows of a zone table whose ids are among some, int64 as bytes; all of them without any."""
+    if not selected:
+        return table
+    return table.filter(pa.array(np.isin(table["zone_id"], np.frombuffer(selected, np.int64))))
 
 
 class Planes(NamedTuple):
@@ -75,8 +86,39 @@ class ZoneSource(Protocol):
     def claimed(self, table: pa.Table, merged_by: tuple[str, ...]) -> ZoneSource:
         """The zones with all that they claim, those that agree in some columns as one."""
 
+    def selecting(self, zones: Ints) -> ZoneSource:
+        """Some zones alone, by their ids; pixels of others have no zone."""
+
+    def narrowed(self, windows: Sequence[Window]) -> ZoneSource:
+        """What a worker needs to look at some windows of the grid."""
+
+    def polygons(self) -> geopandas.GeoSeries:
+        """The polygon of each zone, by its id.
+
+        Raises
+        ------
+        StoreError
+            Where none are known.
+        """
+
     def said(self) -> tuple[object, ...]:
         """What decides which pixels a zone has, beside the fingerprints of chunks."""
+
+    @property
+    def place(self) -> str:
+        """What calls have in common that ask the same zones; empty where nothing tells."""
+
+    @property
+    def off_the_grid(self) -> dict[str, Any]:
+        """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
+
+    @property
+    def shift(self) -> int:
+        """How much more the id of a zone is than its number in a raster of labels."""
+
+    @property
+    def is_selected(self) -> bool:
+        """Not all zones are looked at."""
 
     @property
     def are_claimed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,8 @@ class Layout:
         By which rule zones have pixels, where it is another than that of the array.
     weights : mapping
         What is taken for granted of the raster of weights; empty without one. JSON, hence Any.
+    is_selected : bool
+        Not all zones are looked at.
     """
 
     wanted: Wanted
@@ -82,6 +84,7 @@ class Layout:
     are_claimed: bool = False
     rule: PixelRule | None = None
     weights: Mapping[str, Any] = field(default_factory=dict)
+    is_selected: bool = False
 
     @property
     def is_weighted(self) -> bool:
@@ -220,7 +223,11 @@ class Tasks:
                 self._narrowed(raster, placement, windows)
                 for raster, placement in zip(self.rasters, self.placements, strict=True)
             )
-            yield StatsTask(requests[number], number, self.parts[number], rasters)
+            request = requests[number]
+            zones = request.zones.narrowed([_on_grid(w, request.fine) for w in windows])
+            if zones is not request.zones:
+                request = replace(request, zones=zones)
+            yield StatsTask(request, number, self.parts[number], rasters)
 
     @staticmethod
     def _narrowed(
@@ -236,3 +243,10 @@ class Tasks:
             number: sum(part.window.height * part.window.width for part in parts)
             for number, parts in self.parts.items()
         }
+
+
+def _on_grid(window: Window, fine: int) -> Window:
+    """The window of the grid that holds a window of the lattice."""
+    return Window(
+        window.row0 // fine, -(-window.row1 // fine), window.col0 // fine, -(-window.col1 // fine)
+    )

@@ -1,9 +1,9 @@
-"""Zones of stores: runs burned again from the plan, or of arrays that are decoded.
+"""Zones of stores, and of plans that no store is built of: runs burned again from the plan.
 
 Burning a chunk's runs again takes about a millisecond and no pixel is ever painted; decoding takes
 tens of them and 64 MB. Both must give the same, so the manifest is believed only where the records
 hash to the fingerprint of the receipt and the stored bytes have the receipt's checksum. Arrays that
-zoneraster did not build, and layered ones, are decoded.
+zoneraster did not build are decoded (`decoded`).
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import hashlib
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._build import chunk_runs
+from zoneraster._build import chunk_runs, zone_frame, zones_off_the_grid
+from zoneraster._grid import Window
 from zoneraster._stats.decoded import ArrayRuns
-from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource
+from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource, selected_rows
 from zoneraster._store import (
+    BatchChunk,
     ChunkReceipt,
     PixelRule,
     Records,
@@ -42,6 +44,9 @@ from zoneraster._values import ZARR_NODES
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError, warn
+
+if TYPE_CHECKING:
+    import geopandas
 
 T = TypeVar("T")
 # Of the manifest, kept in a process for the tasks that share a batch.
@@ -71,6 +76,12 @@ class StoredZones:
         Which pixels a zone has; None for those of the array.
     with_sets : bool
         Pixels of zone sets have the id of the set, as in the array, and not none.
+    is_burned : bool
+        There is an array, whose bytes are compared with their receipts.
+    selected : bytes
+        Ids of the zones that are looked at, int64 in ascending order; none for all of them.
+    place : str
+        What calls have in common that ask the same zones; empty where nothing tells.
     """
 
     location: Location
@@ -81,6 +92,9 @@ class StoredZones:
     merging: str = ""
     rule: PixelRule | None = None
     with_sets: bool = False
+    is_burned: bool = True
+    selected: bytes = b""
+    place: str = ""
 
     def ruled(self, rule: PixelRule) -> StoredZones:
         """The zones with the pixels that they have by a rule."""
@@ -104,23 +118,53 @@ class StoredZones:
         merging = _digest_of(one_of_each(table, merged_by))
         return replace(self, are_claimed=True, merged_by=merged_by, merging=merging)
 
+    def selecting(self, zones: Ints) -> StoredZones:
+        """These zones alone."""
+        return replace(self, selected=np.sort(zones.astype(np.int64)).tobytes())
+
     def open(self) -> ZoneRuns:
         """Runs from the manifest, or of the decoded pixels."""
         return _open(self)
+
+    def narrowed(self, windows: Sequence[Window]) -> StoredZones:
+        """The same: workers read what they need."""
+        return self
 
     def table(self) -> tuple[pa.Table, str]:
         """The zone table of the store or beside the array.
 
         Empty but for a column zone_id where there is none.
         """
-        found = read_zone_table(self.location)
+        table, key = read_zone_table(self.location)
         if self.is_planned:
             refuse_changed(self.location, self.digest)
-        return found
+        return selected_rows(table, self.selected), key
+
+    def polygons(self) -> geopandas.GeoSeries:
+        """The polygon of each zone, by its id."""
+        frame = zone_frame(self.location)
+        return frame.set_index("zone_id").geometry
 
     def said(self) -> tuple[object, ...]:
         """Whether zones are claimed, which of them count as one, and by which rule they burn."""
-        return (self.are_claimed, self.merging, *([self.rule] if self.rule else []))
+        rule = [self.rule] if self.rule else []
+        chosen = [hashlib.blake2b(self.selected, digest_size=8).hexdigest()]
+        return (self.are_claimed, self.merging, *rule, *(chosen if self.selected else []))
+
+    @property
+    def is_selected(self) -> bool:
+        """Not all zones are looked at."""
+        return bool(self.selected)
+
+    @property
+    def off_the_grid(self) -> dict[str, Any]:
+        """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
+        return zones_off_the_grid(self.location)
+
+    @property
+    def shift(self) -> int:
+        """Ids are what the array has."""
+        return 0
 
 
 def _digest_of(ones: Ints) -> str:
@@ -129,7 +173,15 @@ def _digest_of(ones: Ints) -> str:
 
 @functools.lru_cache(maxsize=2)
 def _open(source: StoredZones) -> ZoneRuns:
-    return PlannedRuns(source) if source.is_planned else ArrayRuns(source.location)
+    if source.is_planned:
+        return PlannedRuns(source)
+    return ArrayRuns.of_store(source.location, source.selected)
+
+
+def forget_opened() -> None:
+    """Let go of all that was opened in this process: of plans that are gone, and of others."""
+    _open.cache_clear()
+    shared_snapshot.cache_clear()
 
 
 def find_zones(location: Location) -> ZoneSource:
@@ -140,17 +192,20 @@ def find_zones(location: Location) -> ZoneSource:
     StoreError
         When there is none; `IncompleteBuildError` when batches are missing.
     """
-    blobs = location.blobs()
+    blobs, place = location.blobs(), f"{location.url} {location.options_hash}"
     if load_spec(location, blobs) is None:
         if all(get_or_none(blobs, name) is None for name in ZARR_NODES):
-            raise StoreError(f"no zone store at {location}: build it first")
-        array = StoredZones(location, uuid.uuid4().hex, is_planned=False)
+            raise StoreError(
+                f"no zone store at {location}: build it first, or give polygons or a raster of "
+                "labels in its place"
+            )
+        array = StoredZones(location, uuid.uuid4().hex, is_planned=False, place=place)
         opened = array.open()
         if isinstance(opened, ArrayRuns) and opened.remark:
             warn(opened.remark)
         return array
     plan = open_finished(location, cure="finish the build first")
-    return StoredZones(location, plan.spec.digest(), is_planned=True)
+    return StoredZones(location, plan.spec.digest(), is_planned=True, place=place)
 
 
 class _Entry(Generic[T]):
@@ -214,11 +269,16 @@ class PlannedRuns:
         self._chunks = {(c.row, c.col): c for batch in plan.batches.values() for c in batch}
         self._receipts = _Shared(self._read_receipts, lambda of_chunks: 500 * len(of_chunks))
         self._records = _Shared(self._read_records, lambda some: sum(a.nbytes for a in some))
-        self._names = expected_receipts(plan)
+        self._names = expected_receipts(plan) if source.is_burned else {}
+        self._among = np.frombuffer(source.selected, np.int64) if source.selected else None
 
     def positions(self) -> list[tuple[int, int]]:
-        """Chunks of the manifest."""
-        return sorted(self._chunks)
+        """Chunks of the manifest that hold zones which are looked at."""
+        if self._among is None:
+            return sorted(self._chunks)
+        index = self._plan.manifest.chunks_of(self._among)
+        rows, cols = (index[name].to_pylist() for name in ("chunk_row", "chunk_col"))
+        return sorted(zip(rows, cols, strict=True))
 
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """Fingerprint of the plan."""
@@ -242,7 +302,26 @@ class PlannedRuns:
             raise
 
     def _checked_planes(self, chunk: tuple[int, int], only: Ints | None) -> Planes:
-        planned = self._chunks[chunk]
+        planned, source = self._chunks[chunk], self._source
+        if source.is_burned and self._is_empty(planned):
+            return Planes()
+        merged = self._merged if source.are_claimed else None
+        records = self._records.get(planned.row_group)
+        painted, *covered = chunk_runs(
+            self._plan, records, planned, merged, source.rule, only=only, among=self._among
+        )
+        hidden = np.zeros(painted.zone_id.size, bool)
+        if self._plan.sets is not None and not source.with_sets:
+            hidden |= painted.zone_id >= self._plan.sets.first
+        if self._among is not None and merged is None:
+            hidden |= ~np.isin(painted.zone_id, self._among)
+        if hidden.any():
+            painted = painted._replace(zone_id=np.where(hidden, 0, painted.zone_id))
+        return Planes([painted], covered)
+
+    def _is_empty(self, planned: BatchChunk) -> bool:
+        """Whether no pixel of a chunk has a zone, once its bytes are found to be as promised."""
+        chunk = (planned.row, planned.col)
         receipt = self._receipts.get(planned.batch).get(chunk)
         if (
             receipt is None
@@ -253,16 +332,7 @@ class PlannedRuns:
                 f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: "
                 f"{mending(self._source.location)}"
             )
-        rule = self._source.rule
-        if not (receipt.nbytes or rule) and self._plan.spec.product == "ids":
-            return Planes()
-        merged = self._merged if self._source.are_claimed else None
-        records = self._records.get(planned.row_group)
-        painted, *covered = chunk_runs(self._plan, records, planned, merged, rule, only=only)
-        if self._plan.sets is not None and not self._source.with_sets:
-            is_zone = painted.zone_id < self._plan.sets.first
-            painted = painted._replace(zone_id=np.where(is_zone, painted.zone_id, 0))
-        return Planes([painted], covered)
+        return not (receipt.nbytes or self._source.rule) and self._plan.spec.product == "ids"
 
     def _merged(self, zones: Ints) -> Ints:
         """Ids under which some zones count."""

@@ -27,6 +27,7 @@ from zoneraster.arrays import Ints
 from zoneraster.errors import ValuesError, name_some, warn
 
 if TYPE_CHECKING:
+    import geopandas
     import pandas as pd
 
 
@@ -58,6 +59,35 @@ def make_table(
     columns, units = _columns(partial, layout, families)
     frame = _frame(partial, groups.owners, layout, columns)
     frame.attrs = {"audit": audit, "units": units, "attributes": [*groups.owners.attributes]}
+    return with_labels(frame)
+
+
+def with_polygons(
+    table: pd.DataFrame, polygons: geopandas.GeoSeries, zones: pa.Table, key: str
+) -> geopandas.GeoDataFrame:
+    """A table with the polygon of each zone.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Whose first level of the index are the zones.
+    polygons : geopandas.GeoSeries
+        By the ids of the zones.
+    zones : pyarrow.Table
+        The zone table.
+    key : str
+        Its key column.
+    """
+    import geopandas  # noqa: PLC0415 - slow import
+    import pandas as pd  # noqa: PLC0415 - slow import
+
+    if "geometry" in table.columns or "geometry" in table.index.names:
+        raise ValuesError("a column of the table is named 'geometry', as polygons are: rename it")
+    ids = pd.Series(zones["zone_id"].to_numpy(), index=zones[key].to_pandas())
+    of_rows = ids.reindex(table.index.get_level_values(0)).to_numpy()
+    shapes = polygons[polygons.index > 0].reindex(of_rows)
+    frame = geopandas.GeoDataFrame(table, geometry=shapes.to_numpy(), crs=polygons.crs)
+    frame.attrs = table.attrs
     return with_labels(frame)
 
 

@@ -71,6 +71,7 @@ from zoneraster._store.zone_table import asked_column as asked_column
 from zoneraster._store.zone_table import close_zone_table as close_zone_table
 from zoneraster._store.zone_table import counts_agree as counts_agree
 from zoneraster._store.zone_table import find_zone_table as find_zone_table
+from zoneraster._store.zone_table import geoparquet_metadata as geoparquet_metadata
 from zoneraster._store.zone_table import groups_of_zones as groups_of_zones
 from zoneraster._store.zone_table import make_zone_table as make_zone_table
 from zoneraster._store.zone_table import one_of_each as one_of_each

@@ -24,6 +24,7 @@ from zoneraster._burn import make_spans
 from zoneraster._grid import Chunking, Window
 from zoneraster._store.records import Records, chunk_fingerprint
 from zoneraster._store.spec import MANIFEST_KEY
+from zoneraster.arrays import Ints
 from zoneraster.errors import CorruptStoreError, StoreError
 
 INDEX_SCHEMA = pa.schema(
@@ -126,6 +127,23 @@ class Manifest:
                 f"{MANIFEST_KEY} in the store, and build again with the same zones"
             ) from err
         return records
+
+    def chunks_of(self, zones: Ints) -> pa.Table:
+        """Rows of the chunk index whose chunks some zones may touch.
+
+        Parameters
+        ----------
+        zones : (n,) int64
+            Ids.
+        """
+        footer = self._file.metadata
+        sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        is_of = np.isin(self._file.read(columns=["zone_id"])["zone_id"].to_numpy(), zones)
+        n_before = np.concatenate([[0], np.cumsum(is_of)])
+        first = start[self.index["row_group"].to_numpy()] + self.index["first_record"].to_numpy()
+        n = n_before[first + self.index["n_records"].to_numpy()] - n_before[first]
+        return self.index.filter(pa.array(n > 0))
 
     def _check(self, records: Records, row_group: int) -> None:
         """Refuse records that the plan was not made of: a right footer does not tell."""

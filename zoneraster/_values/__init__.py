@@ -16,6 +16,7 @@ from zoneraster._values.align import place as place
 from zoneraster._values.attributes import NODATA_NAMES as NODATA_NAMES
 from zoneraster._values.attributes import is_improbable as is_improbable
 from zoneraster._values.decoding import Block as Block
+from zoneraster._values.files import FILE_SUFFIXES as FILE_SUFFIXES
 from zoneraster._values.grid_of import grid_like as grid_like
 from zoneraster._values.numbers import as_precise as as_precise
 from zoneraster._values.numbers import least_whole as least_whole

@@ -11,10 +11,13 @@ from zoneraster._zones.columns import given_name as given_name
 from zoneraster._zones.columns import stored_name as stored_name
 from zoneraster._zones.keys import Kept as Kept
 from zoneraster._zones.keys import whole_numbers as whole_numbers
+from zoneraster._zones.paths import READABLE as READABLE
+from zoneraster._zones.paths import VECTOR_SUFFIXES as VECTOR_SUFFIXES
 from zoneraster._zones.paths import source_digest as source_digest
 from zoneraster._zones.read import OnInvalid as OnInvalid
 from zoneraster._zones.read import Zones as Zones
 from zoneraster._zones.read import read_stable_zones as read_stable_zones
+from zoneraster._zones.read import read_zones as read_zones
 from zoneraster._zones.read import zone_rings as zone_rings
 from zoneraster._zones.rings import Rings as Rings
 from zoneraster._zones.rings import columns_around as columns_around

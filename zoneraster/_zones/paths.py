@@ -41,6 +41,9 @@ _OTHERS = {
 }  # fmt: skip
 _ZIPPED = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons", ".json",
            ".topojson")  # fmt: skip
+# Ends of names that only files of zones have, some of which are to be converted first.
+VECTOR_SUFFIXES = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons",
+                   ".topojson", ".kml", ".kmz", ".gml", ".gdb", ".tab", ".mif")  # fmt: skip
 # A zip that grows to more bytes and by more than this factor is not unpacked.
 _GROWN_BYTES, _GROWN = 1 << 30, 200
 
@@ -67,10 +70,12 @@ def open_source(source: object, layer: str | None, wanted: str | None = None) ->
         # Not on a GeoDataFrame: a column may be called "compute".
         if hasattr(given, method) and not isinstance(given, geopandas.GeoDataFrame):
             given = getattr(given, method)()
+    if isinstance(given, geopandas.GeoSeries):
+        given = geopandas.GeoDataFrame(geometry=given)
     if not isinstance(given, geopandas.GeoDataFrame):
         raise ZonesError(
             f"cannot read zones from a {type(source).__name__}: give the path of a file "
-            f"({READABLE}), a GeoDataFrame or a dask-geopandas frame"
+            f"({READABLE}), a GeoDataFrame, a GeoSeries or a dask-geopandas frame"
         )
     with told_as(ZonesError, "GeoDataFrame cannot be read as zones", "simplify its columns"):
         return utf8_text(from_frame(given))
