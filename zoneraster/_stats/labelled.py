@@ -101,9 +101,8 @@ def write_vectors(frame: pd.DataFrame, path: Path) -> None:
     # A time with the unit that GDAL has.
     for name in shapes.select_dtypes("datetime").columns:
         shapes[name] = shapes[name].astype("datetime64[ms]")
-    shapes.to_file(
-        path, layer="zones", driver={".gpkg": "GPKG"}.get(path.suffix.lower(), "GeoJSON")
-    )
+    driver = "GPKG" if path.suffix.lower() == ".gpkg" else "GeoJSON"
+    shapes.to_file(path, layer="zones", driver=driver)
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
