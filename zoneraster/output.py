@@ -147,7 +147,7 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
         lines.append(f"  covered     {_pixels_text(audit['covered']):>18}")
     if audit["excluded"]:
         lines.append(f"  excluded    {_pixels_text(audit['excluded']):>18} of those in zones")
-    words = {"filled": "in chunks that are not stored"}
+    words = {"filled": "in chunks that are not stored or where no tile lies"}
     for name, counts in audit["measures"].items():
         numbers = [f"{_pixels_text(n)} {words.get(what, what)}" for what, n in counts.items()]
         lines += [

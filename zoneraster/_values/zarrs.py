@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import uuid
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoneraster._grid import Window, blocks_of
-from zoneraster._values.arrays import Axes, chosen_variables, raster_of
+from zoneraster._values.arrays import Axes, chosen_variables, raster_of, with_dates
 from zoneraster._values.chunks import ChunkLayout, parse_metadata
 from zoneraster._values.decoding import Block
 from zoneraster._values.opened import (
@@ -172,23 +172,7 @@ def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.D
         for name, one in opened.data_vars.items():
             if "fill_value" not in one.encoding:
                 one.encoding["fill_value"] = stored.zarr_group[name].fill_value
-    # Data may be "days since" too, as alerts are: these are numbers to reduce.
-    decoded = {name: _decoded(name, one.variable) for name, one in opened.coords.items()}
-    return opened.assign_coords(decoded)
-
-
-def _decoded(name: Hashable, coordinate: xr.Variable) -> xr.Variable:
-    """A coordinate, unpacked, as a date where it is one; numbers where xarray makes none of it."""
-    import xarray as xr  # noqa: PLC0415
-
-    is_packed = not {"scale_factor", "add_offset", "_Unsigned"}.isdisjoint(coordinate.attrs)
-    given = xr.Dataset(coords={name: coordinate})
-    try:
-        made = xr.decode_cf(given, mask_and_scale=is_packed, decode_timedelta=False)
-    except ValueError:
-        # Units such as "months since", of no fixed length.
-        return coordinate
-    return made.variables[name]
+    return with_dates(opened)
 
 
 # ---- pixels ------------------------------------------------------------------------------------
