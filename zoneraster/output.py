@@ -41,8 +41,14 @@ BANG = "  ! "
 
 
 @contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Our warnings become lines on stderr, ``  ! text``, at once and however often they come."""
+def warnings_as_lines(worded: Callable[[str], str] = str) -> Iterator[None]:
+    """Our warnings become lines on stderr, ``  ! text``, at once and however often they come.
+
+    Parameters
+    ----------
+    worded : callable
+        Says what a warning advises in other words.
+    """
     with warnings.catch_warnings():
         shown = warnings.showwarning
 
@@ -55,7 +61,7 @@ def warnings_as_lines() -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, ZonerasterWarning):
-                sys.stderr.write(f"{BANG}{message}\n")
+                sys.stderr.write(f"{BANG}{worded(str(message))}\n")
                 sys.stderr.flush()
             else:
                 shown(message, category, filename, lineno, file, line)

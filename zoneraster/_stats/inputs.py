@@ -232,7 +232,7 @@ def _open_flat(asked: Raster) -> OpenRaster:
     if opened.dims:
         raise ValuesError(
             f"{opened.label} has extra dimensions {opened.dims}, which keys, predicates and "
-            "weights must not have: choose, e.g. zr.Raster(..., band=1) or array.isel(...)"
+            "weights must not have: choose, e.g. zr.Raster(..., band=1), or one of an array"
         )
     return opened
 
