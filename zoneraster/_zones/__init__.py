@@ -2,9 +2,10 @@
 
 One way down: `paths` finds out what a source is, `frames`, `geoparquet` and `vectors` open it,
 `columns` keeps what a store can hold, `keys` checks the names of zones, `wkb` walks through the
-geometry once, `checks` judges every row, `reproject` brings the rings to the grid's reference
-system, `rings` to its pixels; `read` is the walk through all of them. Rings are flat arrays all the
-way; shapely objects are made to check, repair and rescue zones, and are not kept.
+geometry once, `checks` judges every row, GEOS those that are not `simple` beyond doubt,
+`reproject` brings the rings to the grid's reference system, `rings` to its pixels; `read` is the
+walk through all of them. Rings are flat arrays all the way; shapely objects are made to check,
+repair and rescue zones, and are not kept.
 """
 
 from zoneraster._zones.columns import given_name as given_name
