@@ -23,6 +23,7 @@ from zoneraster._stats.planes import ZoneRuns, ZoneSource, selected_rows
 from zoneraster._stats.runs import StoredZones, find_zones, forget_opened
 from zoneraster._store import PixelRule
 from zoneraster._values import (
+    ZARR_NODES,
     OpenRaster,
     Raster,
     is_raster_place,
@@ -185,7 +186,12 @@ def _is_store(given: Any) -> bool:  # Any: whatever was given
     """A path that is none of a file."""
     if isinstance(given, Location):
         return True
-    if not _is_path(given) or _suffix(given) in VECTOR_SUFFIXES:
+    if not _is_path(given):
+        return False
+    if _suffix(given) == ".zip" and "://" not in os.fspath(given):
+        location = Location.of(given)
+        return location.is_zip and any(location.blobs().has(name) for name in ZARR_NODES)
+    if _suffix(given) in VECTOR_SUFFIXES:
         return False
     if "://" in os.fspath(given):
         return True

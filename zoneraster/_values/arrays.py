@@ -19,7 +19,7 @@ from zoneraster._values.decoding import Block, decoding_of, plain_dtype, with_no
 from zoneraster._values.grid_of import Located, locate, no_dims
 from zoneraster._values.opened import Lanes, OpenRaster, Pixels, digest_block
 from zoneraster._values.raster import Raster, stem_of
-from zoneraster.errors import GridError, ValuesError
+from zoneraster.errors import GridError, ValuesError, name_some, warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -197,6 +197,10 @@ def chosen_variables(dataset: xr.Dataset, asked: Raster, label: str) -> list[str
             f"{label} has no variable with rows and columns (its variables: {every}): name the "
             "two dimensions, Raster(..., dims=('y', 'x')), or rename them to y and x"
         )
+    texts = [name for name in names if dataset[name].dtype.kind in "OSUT"]
+    if texts and len(texts) < len(names):
+        warn(f"{label}: variables of text are left out: {name_some(texts)}")
+        names = [name for name in names if name not in texts]
     return names
 
 

@@ -1,4 +1,4 @@
-"""Files that xarray opens by one of its engines: NetCDF, HDF5, GRIB, zipped Zarr."""
+"""Files that xarray opens by one of its engines: NetCDF, HDF5, GRIB."""
 
 from __future__ import annotations
 
@@ -27,15 +27,12 @@ DATASET_SUFFIXES = (*_HDF, *_GRIB)
 _ENGINES = {
     **dict.fromkeys(_HDF, (("netcdf4", "netCDF4"), ("h5netcdf", "h5netcdf"))),
     **dict.fromkeys(_GRIB, (("cfgrib", "cfgrib"),)),
-    ".zip": (("zarr", "zarr"),),
 }
 
 
 def is_dataset_file(location: Location) -> bool:
-    """A NetCDF, HDF5, GRIB file or zipped Zarr, by its ending."""
-    suffix = _suffix(location)
-    is_zip = suffix == ".zip" and location.is_local and Path(location.url).is_file()
-    return suffix in DATASET_SUFFIXES or is_zip
+    """A NetCDF, HDF5 or GRIB file, by its ending."""
+    return _suffix(location) in DATASET_SUFFIXES
 
 
 def open_dataset_file(asked: Raster, location: Location, label: str) -> list[OpenRaster]:
@@ -107,7 +104,10 @@ def _open(path: str, engine: str, group: str, opening: str) -> xr.Dataset:
         path, engine=engine, chunks=None, cache=False, mask_and_scale=False, decode_times=False,
         **extra,
     )  # fmt: skip
-    return with_dates(opened)
+    made = with_dates(opened)
+    # Opened again where pixels are read: an open file may not be written anew.
+    opened.close()
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,14 @@ from zoneraster._values.opened import OpenRaster, foreign_errors
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
 from zoneraster._values.vrt import open_vrt, text_of_vrt
-from zoneraster._values.zarrs import ZARR_NODES, ZarrPixels, find_group, open_zarr
+from zoneraster._values.zarrs import (
+    ZARR_NODES,
+    ZarrPixels,
+    find_group,
+    is_zarr_store,
+    open_zarr,
+    open_zarr_store,
+)
 from zoneraster.blobs import Location
 from zoneraster.errors import StoreError, ValuesError, warn
 
@@ -181,6 +188,8 @@ def _opened(asked: Raster) -> list[OpenRaster]:
     if isinstance(source, list | tuple):
         places = [str(one) for one in source if isinstance(one, str | os.PathLike | Location)]
         return _open_tiles(source, asked, label, name_of(places) if places else "value")
+    if is_zarr_store(source):
+        return open_zarr_store(source, asked, label)
     if is_bare_array(source):
         return [open_bare_array(source, asked, label)]
     raise ValuesError(

@@ -164,8 +164,9 @@ def label_of(source: object) -> str:
             if source[1:]
             else label_of(source[0])
         )
-    name = getattr(source, "name", None)
-    return f"{type(source).__name__} {name!r}" if name else type(source).__name__
+    name = getattr(source, "name", None)  # of a Dataset it is a variable
+    is_named = isinstance(name, str) and bool(name)
+    return f"{type(source).__name__} {name!r}" if is_named else type(source).__name__
 
 
 def stem_of(path: str) -> str:
