@@ -29,7 +29,7 @@ from zoneraster._stats import (
     write_zarr,
 )
 from zoneraster.blobs import PRIVATE
-from zoneraster.errors import ZonerasterError, ZonerasterWarning, told_as
+from zoneraster.errors import ZonerasterError, ZonerasterWarning, number_of, told_as
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,6 +188,10 @@ def _assumed_text(assumed: dict[str, Any]) -> str:  # Any: JSON
         said.append("valid {} to {}".format(*assumed["valid_range"]))
     if "fill_value" in assumed:
         said.append(f"fill value {assumed['fill_value']}")
+    if "tiles" in assumed:
+        said.append(number_of(assumed["tiles"], "tile"))
+    if "longitudes" in assumed:
+        said.append(f"longitudes {assumed['longitudes']}")
     return "; ".join([*said, assumed["crs"], assumed["match"]])
 
 

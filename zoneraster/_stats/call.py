@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from zoneraster._grid import Grid, is_in_degrees
+from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
     AREA_UNITS,
@@ -345,14 +345,8 @@ def _layout(
 
 
 def _reach(raster: Grid, store: Grid) -> str:
-    """What a raster covers and what the store, and why these may differ."""
-    (west, _, east, _), said = raster.bounds, f"it covers {raster.bounds}, the store {store.bounds}"
-    if is_in_degrees(raster.crs) and west >= -1 and east > 181 and store.bounds[0] < -1:
-        said += (
-            "; its longitudes seem to go from 0 to 360: array.assign_coords(lon=(array.lon + 180) "
-            "% 360 - 180).sortby('lon') brings them to -180 to 180"
-        )
-    return said
+    """What a raster covers and what the store."""
+    return f"it covers {raster.bounds}, the store {store.bounds}"
 
 
 def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:

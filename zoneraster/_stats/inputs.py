@@ -79,7 +79,9 @@ class Rasters:
             match = f"pixels {placement.factor} times as wide as the store's"
         else:
             match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
-        return {**opened.assumed(), "match": match}
+        # What was opened, and what was done to it since.
+        told = self.rasters[number].told
+        return {**opened.assumed(), **told, "match": match}
 
 
 # ---- measures ----------------------------------------------------------------------------------

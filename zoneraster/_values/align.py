@@ -19,7 +19,9 @@ from zoneraster._grid import (
     blocks_of,
     blocks_under,
     hull,
+    same_crs,
 )
+from zoneraster._values.longitudes import turned_to
 from zoneraster._values.opened import OpenRaster
 from zoneraster._values.relation import SAME, Relation, relation
 from zoneraster._values.resample import resampled
@@ -27,6 +29,8 @@ from zoneraster.errors import AlignmentError, ValuesError
 
 # Pixels read at once from rasters whose chunks are wide strips.
 _MAX_UNIT_PIXELS = 2**26
+# Pixels around a grid that resampling may look at.
+_MARGIN = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,8 @@ def aligned(
 ) -> AlignedRaster:
     """The raster itself, or resampled to the store's grid where it has to be and may be.
 
-    It has to be off the store's grid, or too fine for a lattice that is `fine` times finer.
+    Longitudes that are full turns away are moved to the grid's. It is resampled where it is off the
+    store's grid, or too fine for a lattice that is `fine` times finer.
 
     Parameters
     ----------
@@ -58,6 +63,9 @@ def aligned(
     AlignmentError
         When it does not fit and must not be resampled.
     """
+    if method is not None or same_crs(opened.grid.crs, store.crs):
+        # Resampling looks at neighbours, too.
+        opened = turned_to(opened, store, margin=0 if method is None else _MARGIN)
     try:
         found = relation(opened.grid, store, label=opened.label)
     except AlignmentError:
