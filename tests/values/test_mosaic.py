@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +276,77 @@ def test_patterns_and_folders_of_object_stores_name_zarrs_too() -> None:
         check_reading(opened, values)
     with pytest.raises(ValuesError, match="nothing matches this pattern"):
         open_raster("memory://tiles/*.tif")
+
+
+# In a process of its own, since GDAL waits for it without letting another thread run.
+SERVER = """
+import http.server, pathlib
+
+class Ranges(http.server.BaseHTTPRequestHandler):
+    def do_GET(self, with_body=True):
+        path = pathlib.Path(self.path[1:])
+        if not path.is_file():
+            return self.send_error(404)
+        data, asked = path.read_bytes(), self.headers.get("Range", "")
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        part = data[int(first) : int(last) + 1] if asked else data
+        self.send_response(206 if asked else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(part)))
+        if asked:
+            ends = f"{first}-{int(first) + len(part) - 1}/{len(data)}"
+            self.send_header("Content-Range", f"bytes {ends}")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(part)
+
+    def do_HEAD(self):
+        self.do_GET(with_body=False)
+
+    def log_message(self, *args):
+        pass
+
+with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ranges) as server:
+    print(server.server_port, flush=True)
+    server.serve_forever()
+"""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A web server of the folder that gives ranges of bytes, as GDAL asks for them."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        server.kill()
+
+
+def test_tiles_on_a_web_server_are_a_list_of_addresses(tmp_path: Path, address: str) -> None:
+    values = pixels()
+    paths = write_tiles(tmp_path / "t", values)
+    opened = open_raster([f"{address}/t/{path.name}" for path in paths])
+    assert opened.name == "t"
+    assert np.array_equal(every(opened), values)
+    with pytest.raises(ValuesError, match=r"99\.tif"):
+        open_raster([f"{address}/t/00.tif", f"{address}/t/99.tif"])
+    text = "".join(
+        f"<SimpleSource><SourceFilename relativeToVRT='1'>t/{path.name}</SourceFilename>"
+        f"<SourceBand>1</SourceBand>{rects(path)}</SimpleSource>"
+        for path in paths
+    )
+    (tmp_path / "m.vrt").write_text(
+        f"<VRTDataset rasterXSize='{WIDTH}' rasterYSize='{HEIGHT}'><SRS>EPSG:4326</SRS>"
+        "<GeoTransform>10,0.25,0,50,0,-0.25</GeoTransform>"
+        f"<VRTRasterBand dataType='Int16' band='1'>{text}</VRTRasterBand></VRTDataset>"
+    )
+    pytest.importorskip("aiohttp")
+    assert np.array_equal(every(open_raster(f"{address}/m.vrt")), values)
+
+
+def rects(path: Path) -> str:
+    """Where a VRT puts a tile."""
+    row, col = ROWS * int(path.stem[0]), COLS * int(path.stem[1])
+    size = f"xSize='{min(COLS, WIDTH - col)}' ySize='{min(ROWS, HEIGHT - row)}'"
+    return f"<SrcRect xOff='0' yOff='0' {size}/><DstRect xOff='{col}' yOff='{row}' {size}/>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
@@ -33,6 +34,8 @@ from zoneraster._values.zarrs import (
 )
 from zoneraster.blobs import Location
 from zoneraster.errors import StoreError, ValuesError, warn
+
+_REQUESTS = 16  # headers of tiles that are read at once over a network
 
 
 def open_rasters(values: RasterLike | Mapping[str, RasterLike]) -> list[OpenRaster]:
@@ -273,14 +276,18 @@ def _open_tiles(sources: Sequence[Any], asked: Raster, name: str, label: str) ->
     """One raster of tiles; one for each variable where they have several."""
     if not sources:
         raise ValuesError("a list without tiles: give one path at least")
-    of_variables: list[list[OpenRaster]] = []
-    for source in sources:
-        if isinstance(source, Raster):
-            raise ValuesError(
-                f"{label}: say of all tiles together how they are read, zr.Raster([path, ...], "
-                "band=1), not of each"
-            )
-        of_variables.append(_opened(replace(asked, source=source)))
+    if any(isinstance(source, Raster) for source in sources):
+        raise ValuesError(
+            f"{label}: say of all tiles together how they are read, zr.Raster([path, ...], "
+            "band=1), not of each"
+        )
+    tiles = [replace(asked, source=source) for source in sources]
+    if all("://" in str(source) for source in sources):
+        # Each header is a request or two, and most of the time is waiting.
+        with ThreadPoolExecutor(min(_REQUESTS, len(tiles))) as pool:
+            of_variables = list(pool.map(_opened, tiles))
+    else:
+        of_variables = list(map(_opened, tiles))
     first = of_variables[0]
     names = [opened.name for opened in first]
     for opened in of_variables:
