@@ -70,8 +70,8 @@ class PlanSummary:
     partly: tuple[tuple[Any, str], ...] = ()
     operation: str = ""
 
-    def warnings(self) -> list[str]:
-        """Sentences about zones that deserve a look."""
+    def warnings(self, *, grid: str = "the grid") -> list[str]:
+        """Sentences about zones that deserve a look; what the `grid` is called in them."""
         said = [*self.notes]
         if self.skipped:
             rows = [f"row {row} (key {key!r}): {reason}" for row, key, reason in self.skipped]
@@ -88,13 +88,12 @@ class PlanSummary:
             )
         if self.outside:
             said.append(
-                f"{number_of(len(self.outside), 'zone')} outside the grid: "
-                f"{name_some(self.outside)}"
+                f"{number_of(len(self.outside), 'zone')} outside {grid}: {name_some(self.outside)}"
             )
         if self.partly:
             named = [f"{key} ({sides})" for key, sides in self.partly[: NAMED + 1]]
             said.append(
-                f"{number_of(len(self.partly), 'zone')} partly outside the grid, of which only "
+                f"{number_of(len(self.partly), 'zone')} partly outside {grid}, of which only "
                 f"what is inside counts: {name_some(named, len(self.partly))}"
             )
         if self.wide:

@@ -119,7 +119,7 @@ def opened_zones(
             spec, summary = plan_once(
                 zones, location, asked, with_geometry=with_geometry, progress=progress
             )
-            warn(*summary.warnings())
+            warn(*summary.warnings(grid="the raster"))
             place = os.path.abspath(zones) if _is_path(zones) else ""  # noqa: PTH100 - of a URL too
             yield StoredZones(
                 location, spec.digest(), is_planned=True, is_burned=False, place=place
