@@ -405,6 +405,10 @@ def two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def read_zones() -> Any:
+    return geopandas.read_file("zones.gpkg", fid_as_index=True)
+
+
 def write_tif(path: Path, values: Any) -> None:
     with rasterio.open(
         path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1,
@@ -416,14 +420,15 @@ def write_tif(path: Path, values: Any) -> None:
 def test_statistics_of_two_files_leave_a_table_and_a_map(two_files: Path) -> None:
     stats = ["stats", "zones.gpkg", "values.tif", "--key", "fid", "--stats", "sum,mean"]
     wanted = zr.zonal_stats("zones.gpkg", "values.tif", key="fid", stats=["sum", "mean"])
-    shapes = geopandas.read_file("zones.gpkg").set_index("fid").geometry
+    shapes = read_zones().geometry
     for name in ("t.gpkg", "t.geojson", "t.parquet"):
         more = ["--geometry"] if name.endswith(".parquet") else []
         done = CliRunner().invoke(main, [*stats, "--output", name, *more])
         assert done.exit_code == 0, done.output
         read = geopandas.read_parquet if more else geopandas.read_file
         found = read(name)
-        found = found.set_index("fid") if "fid" in found else found
+        found = found if more else found.set_index("fid")
+        assert found.index.tolist() == shapes.index.tolist()
         assert found["sum"].tolist() == wanted["sum"].tolist()
         assert found.crs == shapes.crs
         same = found.geometry.normalize().geom_equals_exact(shapes.normalize(), 1e-9, align=False)
@@ -445,8 +450,8 @@ def test_some_zones_are_selected_by_key_column_and_box(two_files: Path) -> None:
         assert done.exit_code == 0, done.output
         found = [row["fid"] for row in json.loads(done.stdout)["rows"]]
         if keys is None:
-            zones = geopandas.read_file("zones.gpkg")
-            keys = zones.fid[zones.intersects(box(0, 0, 2, 2))].tolist()
+            zones = read_zones()
+            keys = zones.index[zones.intersects(box(0, 0, 2, 2))].tolist()
         assert found == keys
 
 

@@ -24,7 +24,7 @@ from zoneraster._stats.families import (
     parse_stats,
     rate_unit,
 )
-from zoneraster._stats.front import Reading, ZonesLike, opened_zones, refuse_swapped
+from zoneraster._stats.front import Reading, ZonesLike, check_given, opened_zones
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.inputs import Rasters, ValuesLike, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
@@ -183,7 +183,7 @@ def zonal_stats(
     [9.5]
     """
     check_executor(executor, workers)
-    refuse_swapped(store, values)
+    check_given(store, values)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
         if weights is not None:
