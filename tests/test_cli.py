@@ -427,7 +427,7 @@ def test_statistics_of_two_files_leave_a_table_and_a_map(two_files: Path) -> Non
         assert done.exit_code == 0, done.output
         read = geopandas.read_parquet if more else geopandas.read_file
         found = read(name)
-        found = found if more else found.set_index("fid")
+        found = found.set_index("fid")
         assert found.index.tolist() == shapes.index.tolist()
         assert found["sum"].tolist() == wanted["sum"].tolist()
         assert found.crs == shapes.crs
