@@ -9,7 +9,7 @@ import shapely
 
 from zoneraster._burn import BURN_RULE, zones_with_centres
 from zoneraster._grid import Grid
-from zoneraster._zones import Rings, Zones, columns_around, objects_of, pixel_places
+from zoneraster._zones import Rings, Zones, moved_onto, objects_of, pixel_places
 
 
 def rescue_zones(
@@ -43,9 +43,8 @@ def rescue_zones(
         shapely.point_on_surface(objects_of(zones.wkb.take(pa.array(lost))))
     )
     u, v = pixel_places(point, grid, rule)
-    around = columns_around(grid) if rule > 1 else 0
-    if around:
-        u = np.where((u < 0) | (u >= width), u % around, u)
+    if rule > 1:
+        u = moved_onto(u, grid)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     lost, col, row = lost[inside], np.floor(u[inside]), np.floor(v[inside])
     square_u = (col[:, None] + np.array([0.0, 1.0, 1.0, 0.0, 0.0])).ravel()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from zoneraster._build import zones_off_the_grid
-from zoneraster._grid import Grid, is_in_degrees
+from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
     AREA_UNITS,
@@ -42,6 +42,7 @@ from zoneraster._values import (
     RasterLike,
     check_method,
     label_of,
+    meets_twice,
     method_of,
 )
 from zoneraster._zones import given_name
@@ -281,11 +282,11 @@ def _layout(
 
 def _reach(raster: Grid, store: Grid) -> str:
     """What a raster covers and what the store, and why these may differ."""
-    (west, _, east, _), said = raster.bounds, f"it covers {raster.bounds}, the store {store.bounds}"
-    if is_in_degrees(raster.crs) and west >= -1 and east > 181 and store.bounds[0] < -1:
+    said = f"it covers {raster.bounds}, the store {store.bounds}"
+    if meets_twice(raster, store):
         said += (
-            "; its longitudes seem to go from 0 to 360: array.assign_coords(lon=(array.lon + 180) "
-            "% 360 - 180).sortby('lon') brings them to -180 to 180"
+            "; it meets the store on both sides of the seam of its longitudes, and is read on the "
+            "wider one: give a raster that goes around the globe, or build the store on its grid"
         )
     return said
 
