@@ -57,7 +57,7 @@ def test_a_large_triangle_stays_within_a_tenth_of_a_pixel() -> None:
 
 @pytest.mark.parametrize(("size", "step"), [(0.01, 30), (0.3, 30), (5.0, 300), (25.0, 3000)])
 def test_how_far_edges_are_off_their_curves_is_measured(size: float, step: int) -> None:
-    grid = Grid("EPSG:3035", (step, 0, 2_000_000, 0, -step, 5_000_000), (99_999, 99_999))
+    grid = Grid("EPSG:3035", (step, 0, 2_000_000, 0, -step, 5_000_000), (150_000, 150_000))
     ring = np.array([(5.0, 40.0), (5 + size, 40.0), (5 + size / 2, 40 + size), (5.0, 40.0)])
     brought = reproject_rings(ring, np.array([0, 4]), Projection.between(CRS(4326), grid))
     brute = deviation(ring, brought.xy, "EPSG:4326", grid, 2_001)

@@ -52,9 +52,9 @@ def joined_at_the_seam(ragged: Ragged, crs: CRS) -> Joined:
     """Parts that are torn at the seam of their longitudes, in one piece.
 
     A part is torn where an edge longer than 180 degrees leads from one side of the seam to the
-    other: both its ends lie within 90 degrees of it, and not on both of its sides. Edges of a whole
-    turn, such as those of a box around the globe, edges along a pole, and all parts that have other
-    edges of more than 180 degrees stay as they are drawn.
+    other, with both its ends within 90 degrees of it. Edges of a whole turn, such as those of a box
+    around the globe, edges along a pole where the ring is closed with them, and all parts that have
+    other edges of more than 180 degrees stay as they are drawn.
 
     Parameters
     ----------
@@ -181,13 +181,19 @@ def _turns(ring: Floats, middle: float, *, is_followed: bool) -> Ints | None:
     `middle` is the meridian that is opposite to the seam; where edges were followed, all that are
     long lead over it.
     """
-    x, y = ring[:, 0] - middle, np.abs(ring[:, 1])
+    x, at_pole = ring[:, 0] - middle, np.abs(ring[:, 1]) == POLE
     step = np.diff(x)
-    is_drawn = (np.abs(step) >= AROUND - OVERSHOOT) | ((y[:-1] == POLE) & (y[1:] == POLE))
-    is_long = (np.abs(step) > HALF) & ~(is_drawn & (not is_followed))
-    is_near = np.minimum(np.abs(x[:-1]), np.abs(x[1:])) >= QUARTER
-    if (is_long & ~is_near).any() and not is_followed:
-        return None
+    is_long = np.abs(step) > HALF
+    if not is_followed:
+        is_long &= np.abs(step) < AROUND - OVERSHOOT
+        along = is_long & at_pole[:-1] & at_pole[1:]
+        is_long &= ~along
+        is_near = np.minimum(np.abs(x[:-1]), np.abs(x[1:])) >= QUARTER
+        if (is_long & ~is_near).any():
+            return None
+        # Along a pole either way leads over the same place: that which closes the ring is meant.
+        if np.sign(step[is_long]).sum() != 0 == np.sign(step[is_long | along]).sum():
+            is_long |= along
     turns = np.zeros(len(ring), np.int64)
     np.cumsum(np.where(is_long, -np.sign(step), 0), out=turns[1:], dtype=np.int64)
     return turns if abs(turns[-1]) <= 1 else None
