@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from zoneraster._build import zones_off_the_grid
+from zoneraster._build import remarkable_zones
 from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
@@ -216,7 +216,7 @@ def zonal_stats(
     loop = Loop(store_of_partials, executor, workers, progress)
     # Not kept by a name here, so that what was counted can be let go while the table is made.
     made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
-    made.attrs["audit"] |= zones_off_the_grid(location)
+    made.attrs["audit"] |= remarkable_zones(location)
     return made
 
 
