@@ -138,6 +138,25 @@ def test_a_store_of_a_part_over_180_reads_rasters_of_all_longitudes(
     assert table.loc[1].tolist() == [25 * 16, values_on(whole)[inside].sum()]
 
 
+@pytest.mark.filterwarnings("ignore:.*with contested pixels")
+@pytest.mark.parametrize("west", [-180, 0])
+def test_a_raster_of_all_longitudes_is_resampled_to_a_projected_store_over_180(
+    tmp_path: Path, west: int
+) -> None:
+    grid = zr.Grid.from_bounds((-3_000_000, 0, 1_000_000, 2_400_000), 40_000, "EPSG:3338")
+    shapes = [shapely.box(170, 50, 190, 60), shapely.box(-175, 50, -150, 60)]
+    zones = geopandas.GeoDataFrame({"k": [1, 2]}, geometry=shapes, crs=4326)
+    zr.build(zones, tmp_path / "z", grid=grid, key="k")
+    globe = zr.Grid.from_bounds((west, -90, west + 360, 90), 0.5)
+    x, _ = np.meshgrid(globe.x_centres() % 360, globe.y_centres())
+    table = zr.zonal_stats(
+        tmp_path / "z", raster(x, globe), stats=["nodata", "min", "max"], resample="nearest"
+    )
+    assert table["nodata"].tolist() == [0, 0]
+    for column, edges in (("min", (170, 185)), ("max", (190, 210))):
+        assert table[column].tolist() == pytest.approx(edges, abs=1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bounds", "step", "crs", "tolerance"),

@@ -90,6 +90,7 @@ def test_what_covers_a_store_or_lies_elsewhere_is_left_alone(tmp_path: Path) -> 
     assert turned(around, Grid.from_bounds((100, -90, 180, 90), 10)) is around
     metres = Grid.from_bounds((0, 0, 100, 100), 10, "EPSG:3857")
     assert turned(around, metres) is around
+    assert turned(open_raster(source(globe(0), "memory", tmp_path)), metres) is not around
     part = open_raster(source(Grid.from_bounds((0, 0, 60, 60), 10), "memory", tmp_path))
     assert turned(part, Grid.from_bounds((-20, 0, 20, 60), 10)) is part
     assert turned(part, Grid.from_bounds((100, 0, 120, 60), 10)) is part

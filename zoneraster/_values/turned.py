@@ -22,7 +22,7 @@ _TURNS = (0, -1, 1, -2, 2)
 
 
 def turned(opened: OpenRaster, store: Grid) -> OpenRaster:
-    """A raster in degrees moved around the globe, so that it covers a store in degrees.
+    """A raster in degrees moved around the globe, so that it covers a store.
 
     Parameters
     ----------
@@ -33,15 +33,14 @@ def turned(opened: OpenRaster, store: Grid) -> OpenRaster:
     -------
     OpenRaster
         The same where it covers all columns of the store already, or covers no more of them after
-        any turn. One that goes around the globe covers them all; its columns are cut to those of
-        the store, and some more.
+        any turn. Stores in other units have longitudes of -180..180. One that goes around the globe
+        covers them all; its columns are cut to those of the store, and some more.
     """
     grid = opened.grid
-    if not (is_in_degrees(grid.crs) and is_in_degrees(store.crs)):
+    if not is_in_degrees(grid.crs):
         return opened
     step, (west, north) = grid.resolution[0], grid.origin
-    low, high = store.origin[0], store.origin[0] + store.width * store.resolution[0]
-    east = west + grid.width * step
+    (low, high), east = _columns(store), west + grid.width * step
     if west <= low and high <= east:
         return opened
     around, first, width = columns_around(grid), 0, grid.width
@@ -52,7 +51,7 @@ def turned(opened: OpenRaster, store: Grid) -> OpenRaster:
         width = -((west - high) // step) + MARGIN - first
         west += first * step
     else:
-        covered = _covered(grid, store)
+        covered = _covered((west, east), (low, high))
         turns = max(_TURNS, key=lambda by: covered[by])
         if turns == 0 or covered[turns] <= 0:
             return opened
@@ -66,16 +65,25 @@ def meets_twice(raster: Grid, store: Grid) -> bool:
 
     Only the wider of both is read.
     """
-    if not (is_in_degrees(raster.crs) and is_in_degrees(store.crs)) or columns_around(raster):
+    if not is_in_degrees(raster.crs) or columns_around(raster):
         return False
-    return sum(width > 0 for width in _covered(raster, store).values()) > 1
+    covered = _covered(_columns(raster), _columns(store))
+    return sum(width > 0 for width in covered.values()) > 1
 
 
-def _covered(raster: Grid, store: Grid) -> dict[int, Fraction]:
+def _columns(grid: Grid) -> tuple[Fraction, Fraction]:
+    """West and east of a grid in degrees; of others, those of the longitudes that PROJ gives."""
+    if not is_in_degrees(grid.crs):
+        return Fraction(-180), Fraction(180)
+    west = grid.origin[0]
+    return west, west + grid.width * grid.resolution[0]
+
+
+def _covered(
+    raster: tuple[Fraction, Fraction], store: tuple[Fraction, Fraction]
+) -> dict[int, Fraction]:
     """Degrees of a store that a raster covers after some turns; negative where it meets none."""
-    (west, east), (low, high) = (
-        (one.origin[0], one.origin[0] + one.width * one.resolution[0]) for one in (raster, store)
-    )
+    (west, east), (low, high) = raster, store
     return {by: min(east + by * 360, high) - max(west + by * 360, low) for by in _TURNS}
 
 
