@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
+from zoneraster._build.boxes import part_boxes, zones_outside
 from zoneraster._burn import BURN_RULE, zones_with_centres
 from zoneraster._grid import Grid, is_in_degrees
 from zoneraster._zones import Rings, Zones, moved_onto, objects_of, pixel_places
@@ -39,6 +40,8 @@ def rescue_zones(
         rings.u, rings.v, rings.ring_offsets, rings.part_offsets, rings.part_zone,
         n_zones, height, width,
     )  # fmt: skip
+    # What lies off the grid altogether has no pixel to get.
+    found[zones_outside(part_boxes(rings), rings.part_zone, grid, n_zones)] = True
     lost = np.flatnonzero(~found)
     u, v = _places(objects_of(zones.wkb.take(pa.array(lost))), grid, rule)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
@@ -62,11 +65,12 @@ def _places(shapes: Objects, grid: Grid, rule: int) -> tuple[Floats, Floats]:
     is_off = ~((u >= 0) & (u < grid.width) & (v >= 0) & (v < grid.height))
     west, south, east, north = grid.bounds
     turns = (0, 360, -360, 720, -720) if rule > 1 and is_in_degrees(grid.crs) else (0,)
+    # GEOS clips rings that cross themselves wrongly.
+    whole = shapes.copy()
+    whole[is_off] = shapely.make_valid(shapes[is_off])
     for by in turns:
         off = np.flatnonzero(is_off)
-        # GEOS clips rings that cross themselves wrongly.
-        whole = shapely.make_valid(shapes[off])
-        inside = shapely.clip_by_rect(whole, west + by, south, east + by, north)
+        inside = shapely.clip_by_rect(whole[off], west + by, south, east + by, north)
         found = _pixel_under(inside, grid, rule)
         has_some = ~np.isnan(found[0])
         at = off[has_some]

@@ -285,8 +285,8 @@ def _reach(raster: Grid, store: Grid) -> str:
     said = f"it covers {raster.bounds}, the store {store.bounds}"
     if meets_twice(raster, store):
         said += (
-            "; it meets the store on both sides of the seam of its longitudes, and is read on the "
-            "wider one: give a raster that goes around the globe, or build the store on its grid"
+            "; it meets the store on both sides of the seam of its longitudes, and is read on "
+            "one: give a raster that goes around the globe, or build the store on its grid"
         )
     return said
 

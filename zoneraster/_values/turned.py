@@ -32,9 +32,9 @@ def turned(opened: OpenRaster, store: Grid) -> OpenRaster:
     Returns
     -------
     OpenRaster
-        The same where it covers all columns of the store already, or covers no more of them after
-        any turn. Stores in other units have longitudes of -180..180. One that goes around the globe
-        covers them all; its columns are cut to those of the store, and some more.
+        One that goes around the globe covers all columns of the store; its own are cut to these,
+        and some more. Another is moved where it meets the store only after a turn. The same where
+        neither is needed. Stores in other units have longitudes of -180..180.
     """
     grid = opened.grid
     if not is_in_degrees(grid.crs):
@@ -53,7 +53,7 @@ def turned(opened: OpenRaster, store: Grid) -> OpenRaster:
     else:
         covered = _covered((west, east), (low, high))
         turns = max(_TURNS, key=lambda by: covered[by])
-        if turns == 0 or covered[turns] <= 0:
+        if covered[0] > 0 or covered[turns] <= 0:
             return opened
         west += turns * 360
     moved = Grid(grid.crs, (step, 0, west, 0, -grid.resolution[1], north), (grid.height, width))
@@ -63,7 +63,7 @@ def turned(opened: OpenRaster, store: Grid) -> OpenRaster:
 def meets_twice(raster: Grid, store: Grid) -> bool:
     """Whether a raster that does not go around the globe meets a store on both sides of a seam.
 
-    Only the wider of both is read.
+    Only what lies where its longitudes say is read.
     """
     if not is_in_degrees(raster.crs) or columns_around(raster):
         return False
