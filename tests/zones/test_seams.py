@@ -137,6 +137,17 @@ def test_what_is_put_together_is_said_and_stored_and_keeps_its_digits() -> None:
     assert shapes(found)[0] == shapely.box(0, 0, 1, 1)
 
 
+def test_rows_that_are_left_out_change_nothing_of_what_is_said_of_others() -> None:
+    grid = Grid.from_bounds((-180, -90, 180, 90), 1)
+    around = shapely.Polygon([(x, 70 + abs(x) % 3) for x in range(-170, 180, 20)])
+    far = shapely.Polygon([(0, 0), (700, 0), (0, 5)])
+    wide = shapely.box(-100, 0, 85, 1)
+    found = read_zones(frame([far, around, wide]), grid, on_invalid="skip")
+    assert [one.row for one in found.skipped] == [0]
+    assert found.wide == (2,)
+    assert found.notes[0].endswith("led to the pole: 1")
+
+
 def test_repair_looks_at_zones_in_one_piece() -> None:
     grid = Grid.from_bounds((-180, -90, 180, 90), 1)
     zone = shapely.Polygon(

@@ -310,7 +310,8 @@ def _brought(
     `polar` are rows that are wide because they go around a pole.
     """
     ragged, cut = without_overshoot(zones.ragged, source)
-    wide = np.setdiff1d(wide_rows(ragged, source), np.searchsorted(zones.row, polar))
+    wide = wide_rows(ragged, source)
+    wide = wide[~np.isin(zones.row[wide], polar)]
     n, dropped = zones.row.size, np.zeros(0, np.int64)
     if projection is not None:
         ragged, failed, deviation = _projected(ragged, projection)
