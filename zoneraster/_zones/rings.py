@@ -92,14 +92,25 @@ def _around_the_globe(rings: Rings, grid: Grid) -> Rings:
     if not columns_around(grid):
         far = np.abs((west + east) / 2 + by[:, None] - grid.width / 2)
         first_at = np.where(meets.any(axis=0), meets.argmax(axis=0), far.argmin(axis=0))
-        if first_at.any():
-            rings = _moved(rings, np.arange(west.size), by[first_at])
+        rings = _shifted(rings, np.flatnonzero(first_at), by[first_at])
     meets[first_at, np.arange(west.size)] = False
     copies = [
         _moved(rings, some, shift - by[first_at[some]])
         for some, shift in zip(map(np.flatnonzero, meets), by, strict=True)
     ]
     return functools.reduce(_joined, copies, rings)
+
+
+def _shifted(rings: Rings, parts: Ints, by: Floats) -> Rings:
+    """The same rings, with some parts moved by columns, each by its own number of all `by`."""
+    start, end = (rings.ring_offsets[rings.part_offsets[parts + n]] for n in (0, 1))
+    at = _ranges(start, end)
+    some = rings.u[at] + np.repeat(by[parts], end - start)
+    # A turn need not be a whole number of columns.
+    snap(some)
+    u = rings.u.copy()
+    u[at] = some
+    return replace(rings, u=u)
 
 
 def moved_onto(u: Floats, grid: Grid) -> Floats:
@@ -119,7 +130,6 @@ def _moved(rings: Rings, parts: Ints, by: Floats) -> Rings:
     n_rings = rings.part_offsets[parts + 1] - rings.part_offsets[parts]
     n_vertices = rings.ring_offsets[ring_at + 1] - rings.ring_offsets[ring_at]
     u = rings.u[at] + np.repeat(np.repeat(by, n_rings), n_vertices)
-    # A turn need not be a whole number of columns.
     snap(u)
     return Rings(
         u,
