@@ -74,7 +74,10 @@ def test_warnings_are_lines_on_stderr_and_json_stays_json(
     zones = geopandas.GeoDataFrame({"fid": [1, 2]}, geometry=[box(1, 1, 2, 2)] * 2, crs=4326)
     zones.to_parquet(tmp_path / "zones.parquet")
     arguments = ["build", f"{tmp_path / 'zones.parquet'}", f"{tmp_path / 'a'}", *GRID_OPTIONS]
-    lines = ["  ! 1 zone without a pixel: 0", "  ! 2 zones with contested pixels"]
+    lines = [
+        "  ! 1 zone with pixels that all belong to others in the array: 0",
+        "  ! 2 zones with contested pixels",
+    ]
     for more in ([], ["--json"]):
         main([*arguments, *more], standalone_mode=False)
         written = capsys.readouterr()

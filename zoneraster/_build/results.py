@@ -158,21 +158,25 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
         return summary
 
 
-def zones_off_the_grid(location: Location) -> dict[str, Any]:
-    """Zones of a store that lie beyond its grid, for an audit.
+def remarkable_zones(location: Location) -> dict[str, Any]:
+    """Zones of a store that lie beyond its grid, or cross themselves, for an audit.
 
     Returns
     -------
     dict
-        `zones_outside`, how many, and `zones_partly_outside`, keys and sides. Empty for zones that
-        no plan of ours knows.
+        `zones_outside`, how many, and `zones_partly_outside`, keys and sides; where there are some,
+        `zones_crossing_themselves`, keys of those that are even-odd. Empty for zones that no plan
+        of ours knows.
     """
     blobs = location.blobs()
     if not blobs.has(PLAN_KEY):
         return {}
     summary = load_summary(location, blobs)
     partly = [list(one) for one in summary.partly]
-    return {"zones_outside": len(summary.outside), "zones_partly_outside": partly}
+    found = {"zones_outside": len(summary.outside), "zones_partly_outside": partly}
+    if summary.invalid:
+        found["zones_crossing_themselves"] = list(summary.invalid)
+    return found
 
 
 def reported_plan(blobs: Blobs) -> str:

@@ -362,7 +362,7 @@ class LabelZones:
         return bool(self.selected)
 
     @property
-    def off_the_grid(self) -> dict[str, Any]:
+    def remarkable(self) -> dict[str, Any]:
         """None are known."""
         return {}
 

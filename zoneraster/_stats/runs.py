@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._build import chunk_runs, zone_frame, zones_off_the_grid
+from zoneraster._build import chunk_runs, remarkable_zones, zone_frame
 from zoneraster._grid import Window
 from zoneraster._stats.decoded import ArrayRuns
 from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource, selected_rows
@@ -158,9 +158,9 @@ class StoredZones:
         return bool(self.selected)
 
     @property
-    def off_the_grid(self) -> dict[str, Any]:
+    def remarkable(self) -> dict[str, Any]:
         """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
-        return zones_off_the_grid(self.location)
+        return remarkable_zones(self.location)
 
     @property
     def shift(self) -> int:
