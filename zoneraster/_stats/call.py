@@ -34,7 +34,7 @@ from zoneraster._stats.request import Layout, Measure, Request, Tasks
 from zoneraster._stats.runs import find_zones
 from zoneraster._stats.table import make_table
 from zoneraster._stats.tiles import Tiling
-from zoneraster._store import PixelRule, asked_column
+from zoneraster._store import PixelRule, asked_column, key_name
 from zoneraster._values import (
     OpenRaster,
     Predicate,
@@ -44,7 +44,6 @@ from zoneraster._values import (
     label_of,
     method_of,
 )
-from zoneraster._zones import given_name
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import OptionError, ValuesError, number_of, warn
@@ -196,7 +195,7 @@ def zonal_stats(
     table, key = source.table()
     if pixels is not None:
         source = source.ruled(pixels)
-    if zones == "claimed":
+    if zones == "claimed" or source.owns_all:
         source = source.claimed(table, names.known(table))
     runs = source.open()
     measures = [] if values is None else open_measures(values)
@@ -328,7 +327,7 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
             raise ValuesError(
                 f"the zone table has no column {name!r}: it has {', '.join(table.column_names)}"
             )
-    owners = layout.roll_up or (given_name(key),)
+    owners = layout.roll_up or (key_name(key, table),)
     for name in (*layout.keys, *layout.dims):
         if name in owners:
             cure = "give another name in by=" if name in layout.keys else "rename the dimension"

@@ -79,6 +79,10 @@ class ZoneSource(Protocol):
         """What decides which pixels a zone has, beside the fingerprints of chunks."""
 
     @property
+    def owns_all(self) -> bool:
+        """Zones own all that they claim, also where they lie over each other."""
+
+    @property
     def are_claimed(self) -> bool:
         """Zones have all that they claim."""
 

@@ -7,8 +7,10 @@ system, `rings` to its pixels; `read` is the walk through all of them. Rings are
 way; shapely objects are made to check, repair and rescue zones, and are not kept.
 """
 
+from zoneraster._zones.columns import LAYER as LAYER
 from zoneraster._zones.columns import given_name as given_name
 from zoneraster._zones.columns import stored_name as stored_name
+from zoneraster._zones.columns import tells_layers as tells_layers
 from zoneraster._zones.keys import Kept as Kept
 from zoneraster._zones.keys import whole_numbers as whole_numbers
 from zoneraster._zones.paths import source_digest as source_digest
