@@ -134,6 +134,7 @@ def _plan_options(command: Command) -> Command:
             "first",
             "error",
             "sets",
+            "layers",
             is_kept=True,
             text="Who gets what several zones claim.",
         ),

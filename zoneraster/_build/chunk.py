@@ -210,8 +210,8 @@ def _sealed(spec: Spec, data: bytes) -> bytes:
     return data
 
 
-def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[bytes]:
-    """Sets of zones that share a pixel of a chunk, see `keys_of_sets`.
+def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> dict[bytes, int]:
+    """Sets of zones that share pixels of a chunk, see `keys_of_sets`, and these pixels.
 
     Parameters
     ----------
@@ -224,8 +224,10 @@ def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[byt
     """
     zone_id, number = _local_zones(records)
     spans = _spans(records, number, window, rule)
-    *_, set_ptr, members = set_spans(*spans, zone_id.size, *window.shape)
-    return keys_of_sets(set_ptr, members, zone_id)
+    run_ptr, start, value, set_ptr, members = set_spans(*spans, zone_id.size, *window.shape)
+    n, whole = zone_id.size + 1, np.ones(window.height)
+    pixels, _ = count_values(run_ptr, value, start, n + set_ptr.size - 1, window.width, whole)
+    return dict(zip(keys_of_sets(set_ptr, members, zone_id), pixels[n:].tolist(), strict=True))
 
 
 def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Contests:

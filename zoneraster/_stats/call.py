@@ -34,7 +34,7 @@ from zoneraster._stats.request import Layout, Measure, Request, Tasks
 from zoneraster._stats.select import Select, nearest, selected_ids
 from zoneraster._stats.table import make_table, with_polygons
 from zoneraster._stats.tiles import Tiling
-from zoneraster._store import PixelRule, asked_column
+from zoneraster._store import PixelRule, asked_column, key_name
 from zoneraster._values import (
     OpenRaster,
     Predicate,
@@ -46,7 +46,7 @@ from zoneraster._values import (
     method_of,
     open_raster,
 )
-from zoneraster._zones import OnInvalid, given_name
+from zoneraster._zones import OnInvalid
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import OptionError, ValuesError, number_of, warn
@@ -206,7 +206,7 @@ def zonal_stats(
         if select is not None:
             source = source.selecting(selected_ids(select, source, *source.table()))
         table, key = source.table()
-        if zones == "claimed":
+        if zones == "claimed" or source.owns_all:
             source = source.claimed(table, names.known(table))
         rasters = asked.gathered(source)
         layout = _layout_of(asked, rasters, source, table, key)
@@ -394,7 +394,7 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
             raise ValuesError(
                 f"the zones have no column {name!r}: {nearest(name, table.column_names)}"
             )
-    owners = layout.roll_up or (given_name(key),)
+    owners = layout.roll_up or (key_name(key, table),)
     for name in (*layout.keys, *layout.dims):
         if name in owners:
             cure = "give another name in by=" if name in layout.keys else "rename the dimension"

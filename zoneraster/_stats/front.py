@@ -367,6 +367,11 @@ class LabelZones:
         return {}
 
     @property
+    def owns_all(self) -> bool:
+        """A pixel has one label, or one in each layer."""
+        return False
+
+    @property
     def are_claimed(self) -> bool:
         """A pixel has one label."""
         return False
