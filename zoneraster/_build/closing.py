@@ -95,13 +95,11 @@ def _report(
     warnings = summary.warnings()
     if empty:
         warnings.append(f"{number_of(len(empty), 'zone')} without a pixel: {name_some(empty)}")
-    if contested and not spec.has_sets and spec.product != "count":
-        what = f"which went to the {spec.overlap} one"
-        if spec.product != "ids":
-            what = "of which parts that lie over each other count twice, up to the whole pixel"
+    # Other products and sets have all zones in a pixel.
+    if contested and not spec.has_sets and spec.product == "ids":
         warnings.append(
-            f"{number_of(len(contested), 'zone')} with contested pixels, {what}: "
-            f"{name_some(contested)}"
+            f"{number_of(len(contested), 'zone')} with contested pixels, which went to the "
+            f"{spec.overlap} one: {name_some(contested)}"
         )
     return BuildReport(
         store=summary.store,
