@@ -131,6 +131,10 @@ def test_zones_over_each_other_cover_what_their_union_covers(tmp_path: Path, chu
             warnings.filterwarnings("error", message=".*contested")
             report = zr.build(zones, tmp_path / product, product=product, **options)
         assert report.contested > 0
+        # Those without a pixel are those without a centre, whoever lies over them.
+        none = zr.zones(tmp_path / product).query("claimed == 0")["park"]
+        assert sorted(report.zero_pixel_zones) == sorted(none)
+        assert (zr.zones(tmp_path / product)["owned"] == 0).sum() > len(none)
         assert zr.verify(tmp_path / product, deep=1.0).ok
     expected = covered(zones)
     cover = zr.open(tmp_path / "cover")["cover"].values

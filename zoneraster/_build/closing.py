@@ -88,15 +88,15 @@ def _report(
     nbytes: int,
 ) -> BuildReport:
     """The report of a finished plan."""
-    # In a store of sets all zones have their pixels.
-    has_none = counts["claimed" if spec.has_sets else "owned"] == 0
+    # In sets, and in other products, all zones have their pixels.
+    have_owners = spec.product == "ids" and not spec.has_sets
+    has_none = counts["owned" if have_owners else "claimed"] == 0
     empty = tuple(keys[i] for i in np.flatnonzero(has_none).tolist())
     contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
     warnings = summary.warnings()
     if empty:
         warnings.append(f"{number_of(len(empty), 'zone')} without a pixel: {name_some(empty)}")
-    # Other products and sets have all zones in a pixel.
-    if contested and not spec.has_sets and spec.product == "ids":
+    if contested and have_owners:
         warnings.append(
             f"{number_of(len(contested), 'zone')} with contested pixels, which went to the "
             f"{spec.overlap} one: {name_some(contested)}"
