@@ -156,7 +156,7 @@ def _place_at(lines, k, y):  # type: ignore[no-untyped-def]
     return x0 + (x1 - x0) * ((y - y0) / (y1 - y0))
 
 
-@kernel
+@inlined
 def _where_left(lines, j, k):  # type: ignore[no-untyped-def]
     """Heights between which line `j` is left of line `k`; the same where it nowhere is."""
     lo, hi = max(lines[j, 1], lines[k, 1]), min(lines[j, 3], lines[k, 3])
