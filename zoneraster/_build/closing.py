@@ -92,8 +92,9 @@ def _report(
     nbytes: int,
 ) -> BuildReport:
     """The report of a finished plan."""
-    # In a store of sets all zones have their pixels.
-    has_none = counts["claimed" if spec.has_sets else "owned"] == 0
+    # In sets, and in other products, all zones have their pixels.
+    have_owners = spec.product == "ids" and not (spec.has_sets or spec.has_layers)
+    has_none = counts["owned" if have_owners else "claimed"] == 0
     empty = tuple(keys[i] for i in np.flatnonzero(has_none).tolist())
     claims_none = counts["claimed"] == 0
     contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
@@ -106,14 +107,10 @@ def _report(
         if named:
             n = int(np.count_nonzero(some))
             warnings.append(f"{number_of(n, 'zone')} {what}: {name_some(named, n)}")
-    has_all = spec.has_sets or spec.has_layers
-    if contested and not has_all and spec.product != "count":
-        what = f"which went to the {spec.overlap} one"
-        if spec.product != "ids":
-            what = "of which parts that lie over each other count twice, up to the whole pixel"
+    if contested and have_owners:
         warnings.append(
-            f"{number_of(len(contested), 'zone')} with contested pixels, {what}: "
-            f"{name_some(contested)}"
+            f"{number_of(len(contested), 'zone')} with contested pixels, which went to the "
+            f"{spec.overlap} one: {name_some(contested)}"
         )
     return BuildReport(
         store=summary.store,

@@ -2,7 +2,8 @@
 
 `rule` says which row and column an edge decides; `edges` gathers the edges of parts; `partition`
 hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs, `sets` into runs of
-zone sets, `cells` into covered fractions; `frame` turns runs into a zstd frame; `layers` hands
+zone sets, `cells` into covered fractions, for which `pieces` says what lies of an edge in a pixel
+and `unions` what several parts cover of it; `frame` turns runs into a zstd frame; `layers` hands
 zones that share pixels to layers. Arrays and integers only: numba and NumPy are all that is
 imported here.
 """

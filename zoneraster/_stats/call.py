@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
@@ -49,7 +47,7 @@ from zoneraster._values import (
 from zoneraster._zones import OnInvalid
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import OptionError, ValuesError, number_of, warn
+from zoneraster.errors import OptionError, ValuesError, warn
 from zoneraster.executors import ExecutorLike, Progress, check_executor
 
 if TYPE_CHECKING:
@@ -276,7 +274,7 @@ def _layout_of(
         layout, are_claimed=source.are_claimed, rule=source.rule, is_selected=source.is_selected,
         weights=_assumed_weights(rasters, asked.wanted),
     )  # fmt: skip
-    _check_weighted(layout, table)
+    _check_weighted(layout)
     _check_columns(table, layout, key)
     return layout
 
@@ -371,20 +369,13 @@ def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
     return {"name": opened.name, **rasters.assumed(rasters.weights, opened)}
 
 
-def _check_weighted(layout: Layout, table: Any) -> None:  # Any: an Arrow table
-    """Refuse what knows nothing of covered parts, and say where they are added up."""
+def _check_weighted(layout: Layout) -> None:
+    """Refuse what knows nothing of covered parts."""
     if layout.is_weighted and layout.wanted.custom:
         raise ValuesError(
             f"statistic {layout.wanted.custom[0].name!r} is of your own and gets whole pixels: "
             "leave out pixels='fraction', or ask for zr.cells(store, pixels='fraction')"
         )
-    if layout.is_weighted and layout.roll_up and "contested" in table.column_names:
-        n = int(np.count_nonzero(table["contested"].to_numpy()))
-        if n:
-            warn(
-                f"{number_of(n, 'zone')} lie over others: in pixels that several zones of one "
-                "group cover in part, their parts are added, up to the whole pixel"
-            )
 
 
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table

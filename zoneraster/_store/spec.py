@@ -42,6 +42,8 @@ REBURNED = ("overlap", "priority", "all_touched")
 # a part of, with the part.
 PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
 RULES = get_args(PixelRule)
+# Products as the hash has them: those that are no longer made as they were have another name.
+_MADE = {"cover": "cover, exact unions", "percent": "percent, exact unions"}
 DTYPES = ("uint8", "uint16", "uint32", "float32")
 # Chunks along one side of a batch; a spec has at most so many bytes.
 MAX_BATCH, MAX_BYTES = 64, 2**24
@@ -217,7 +219,7 @@ class Spec:
         said = [self.rule, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
         # What decides who wins stands in the order of the records.
         said += [self.overlap] if self.has_sets or self.has_layers else []
-        said += [self.product] if self.product != "ids" else []
+        said += [_MADE.get(self.product, self.product)] if self.product != "ids" else []
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
