@@ -92,7 +92,7 @@ def _report(
     nbytes: int,
 ) -> BuildReport:
     """The report of a finished plan."""
-    # In sets, and in other products, all zones have their pixels.
+    # In sets, in layers and in other products all zones have their pixels.
     have_owners = spec.product == "ids" and not (spec.has_sets or spec.has_layers)
     has_none = counts["owned" if have_owners else "claimed"] == 0
     empty = tuple(keys[i] for i in np.flatnonzero(has_none).tolist())
