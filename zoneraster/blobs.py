@@ -26,6 +26,7 @@ import fsspec
 
 from zoneraster.errors import NOT_THERE, StoreError, cure_of, place_error
 from zoneraster.remote import FsspecBlobs
+from zoneraster.zipped import ZipBlobs, zip_blobs
 
 PRIVATE = ".zoneraster/"
 _AGAIN = "mend that and run the same command again, what is done is safe"
@@ -351,8 +352,15 @@ class Location:
         """The store is a folder of this machine."""
         return "://" not in self.url
 
-    def blobs(self) -> LocalBlobs | FsspecBlobs:
+    @property
+    def is_zip(self) -> bool:
+        """The place is a zip file of this machine."""
+        return self.is_local and self.url.lower().endswith(".zip") and Path(self.url).is_file()
+
+    def blobs(self) -> LocalBlobs | FsspecBlobs | ZipBlobs:
         """Open the place itself; never a local path through fsspec, which tears files."""
+        if self.is_zip:
+            return zip_blobs(self.url)
         if self.is_local:
             return LocalBlobs(Path(self.url))
         return _client(self, os.getpid(), int(time.monotonic() // _CLIENT_SECONDS))

@@ -40,7 +40,6 @@ from zoneraster._values import (
     RasterLike,
     check_method,
     label_of,
-    meets_twice,
     method_of,
     open_raster,
 )
@@ -344,14 +343,8 @@ def _layout(
 
 
 def _reach(raster: Grid, store: Grid) -> str:
-    """What a raster covers and what the store, and why these may differ."""
-    said = f"it covers {raster.bounds}, the store {store.bounds}"
-    if meets_twice(raster, store):
-        said += (
-            "; it meets the store on both sides of the seam of its longitudes, and is read on "
-            "one: give a raster that goes around the globe, or build the store on its grid"
-        )
-    return said
+    """What a raster covers and what the store."""
+    return f"it covers {raster.bounds}, the store {store.bounds}"
 
 
 def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:

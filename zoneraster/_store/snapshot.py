@@ -139,7 +139,7 @@ class Snapshot:
     def manifest(self) -> Manifest:
         """The open manifest of the calling thread, opened anew once it is written anew."""
         state: object = self.blobs
-        if self._location.is_local:
+        if self._location.is_local and not self._location.is_zip:
             state = file_state(Path(self._location.url) / MANIFEST_KEY)
         seen, opened = getattr(self._local, "manifest", (None, None))
         if opened is None or seen != state:
