@@ -30,6 +30,7 @@ from zoneraster._grid import Grid, Window
 from zoneraster._stats import Key, Stat, cells, labels, thresholds, zonal_stats
 from zoneraster._store import Manifest
 from zoneraster._values import Predicate, Raster, grid_like
+from zoneraster.accessor import register_with_xarray
 from zoneraster.errors import (
     AlignmentError,
     BuildInterrupted,
@@ -73,6 +74,9 @@ __all__ = [
 
 # Not in `__all__`: `from zoneraster import *` would replace the builtin.
 open = open_store  # noqa: A001
+
+# `array.zones`, for arrays of xarray.
+register_with_xarray()
 
 
 # Any: a grid, or the class that was renamed.
