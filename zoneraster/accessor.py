@@ -5,24 +5,23 @@ from __future__ import annotations
 import functools
 import importlib.abc
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from zoneraster._build import open_sets, open_zones
 from zoneraster._grid import crs_name
 from zoneraster._stats import zonal_stats
-from zoneraster._store import ARRAY, asked_column, load_spec, read_zone_table, require_spec
+from zoneraster._store import ARRAY, load_spec, require_spec
 from zoneraster._zones import given_name
 from zoneraster.blobs import Location
-from zoneraster.errors import StoreError, ValuesError, ZonesError, name_some, number_of, warn
+from zoneraster.errors import StoreError, ValuesError, ZonesError, name_some
 from zoneraster.notebook import record_html, text_of
+from zoneraster.painting import column_of, has_sets, painting_of, rows_of_zones
 
 if TYPE_CHECKING:
     import geopandas
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _NAME = "zones"
-# Ids up to so many times their number are looked up by place, others are searched for.
-_SPARSE = 8
-_SMALL = 2**20
 
 
 class ZonesAccessor:
@@ -77,7 +73,7 @@ class ZonesAccessor:
     def names(self) -> pd.Series[Any]:  # Any: keys are the user's
         """What the ids stand for: the key of each zone, by its id in the array."""
         table, key = self._zones
-        return _series(table["zone_id"], table[key], given_name(key))
+        return column_of(table, key, by="zone_id").rename(given_name(key))
 
     def mask(self, key: Any) -> xr.DataArray:  # Any: keys are the user's
         """Pixels of a zone, or of any of several.
@@ -103,7 +99,7 @@ class ZonesAccessor:
         if unknown:
             raise ZonesError(f"no zone of {self._store} has the key {name_some(unknown)}")
         ids = names.index[names.isin(keys)].to_numpy()
-        if self._has_sets:
+        if has_sets(self._store):
             sets = open_sets(self._store)
             ids = np.union1d(ids, sets["set_id"][sets["zone_id"].isin(ids)])
         found = _each_pixel(self._pixels, functools.partial(np.isin, test_elements=ids), np.bool_)
@@ -137,88 +133,10 @@ class ZonesAccessor:
         ZonesError
             For a column that the zones do not have.
         """
-        series = self._values_of(values)
-        by_zone = self._by_zone(series)
-        known, painted, empty = _plain(by_zone, fill)
-        if self._has_sets:
-            known, painted = self._with_sets(known, painted, empty)
-        look_up = _LookUp.of(known, painted, empty)
-        found = _each_pixel(self._pixels, look_up, painted.dtype).rename(series.name)
-        unit = series.attrs.get("units", {}).get(series.name)
-        return found.assign_attrs(units=unit) if unit else found
-
-    def _values_of(self, values: Any) -> pd.Series[Any]:  # Any: as in paint
-        import pandas as pd  # noqa: PLC0415 - slow import
-
-        table, key = self._zones
-        if isinstance(values, str):
-            column = asked_column(table.column_names, values)
-            if column is None:
-                raise ZonesError(
-                    f"the zones of {self._store} have no column {values!r}, but "
-                    + ", ".join(map(given_name, table.column_names))
-                )
-            of_zones = _series(table[key], table[column], values)
-            of_zones.index.name = given_name(key)
-            return of_zones
-        if not isinstance(values, pd.Series | Mapping):
-            raise ValuesError(
-                f"paint takes a column such as table['mean'], not {type(values).__name__}"
-            )
-        series = values if isinstance(values, pd.Series) else pd.Series(values)
-        if series.index.nlevels > 1:
-            raise ValuesError(
-                f"values are by {', '.join(map(str, series.index.names))}, so a zone may have "
-                f"several: take one of them, with .xs(..., level={series.index.names[-1]!r})"
-            )
-        twice = series.index[series.index.duplicated()].unique()
-        if len(twice):
-            raise ValuesError(f"several values for {name_some(list(twice))}: a zone has one")
-        return series
-
-    def _by_zone(self, series: pd.Series[Any]) -> pd.Series[Any]:  # Any: as in paint
-        """Values by zone id."""
-        table, key = self._zones
-        if series.index.name is not None:
-            key = asked_column(table.column_names, str(series.index.name)) or key
-        keys = table[key].to_pandas()
-        unknown = series.index[~series.index.isin(keys)]
-        if len(unknown):
-            raise ValuesError(
-                f"no zone of {self._store} has {given_name(key)} = {name_some(list(unknown))}: "
-                "values are found by the key of the zones"
-            )
-        has_value = keys.isin(series.index)
-        if not has_value.all():
-            without = list(keys[~has_value])
-            warn(
-                f"{number_of(len(without), 'zone')} without a value, painted like no zone: "
-                f"{name_some(without)}"
-            )
-        found = series.reindex(keys[has_value])
-        found.index = table["zone_id"].to_pandas()[has_value].to_numpy()
-        return found
-
-    def _with_sets(
-        self, known: npt.NDArray[Any], painted: npt.NDArray[Any], empty: Any
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:  # Any: numbers or texts
-        """With values of the sets whose zones have the same."""
-        sets = open_sets(self._store)
-        own = _LookUp.of(known, painted, empty)(sets["zone_id"].to_numpy())
-        first = np.flatnonzero(np.diff(sets["set_id"].to_numpy(), prepend=0))
-        ids, sizes = sets["set_id"].to_numpy()[first], np.diff(first, append=len(sets))
-        is_alike = own == np.repeat(own[first], sizes)
-        agree = np.logical_and.reduceat(is_alike, first) if first.size else np.zeros(0, bool)
-        if not agree.all():
-            pixels = int(sets["pixels"].to_numpy()[first][~agree].sum())
-            warn(
-                f"{number_of(pixels, 'pixel')} of {number_of(int((~agree).sum()), 'set')} of zones "
-                "with different values: painted like no zone"
-            )
-        return (
-            np.concatenate([known, ids[agree]]),
-            np.concatenate([painted, own[first][agree]]),
-        )
+        painting = painting_of(self._store, values, fill=fill)
+        look_up = painting.look_up()
+        found = _each_pixel(self._pixels, look_up, look_up.values.dtype).rename(painting.name)
+        return found.assign_attrs(units=painting.unit) if painting.unit else found
 
     # ---- the store -------------------------------------------------------------------------------
 
@@ -246,14 +164,7 @@ class ZonesAccessor:
 
     @functools.cached_property
     def _zones(self) -> tuple[Any, str]:  # Any: an Arrow table
-        """The rows of the zone table with an id, and the name of the key."""
-        table, key = read_zone_table(self._store)
-        return table.filter(pc.greater(table["zone_id"], 0)), key
-
-    @property
-    def _has_sets(self) -> bool:
-        spec = load_spec(self._store, self._store.blobs())
-        return spec is not None and spec.has_sets
+        return rows_of_zones(self._store)
 
     def _said(self) -> dict[str, object]:
         """What there is to say of the store."""
@@ -314,12 +225,6 @@ def _store_of(zones: Any) -> Any:  # Any: as zonal_stats takes them
 # ---- pixels --------------------------------------------------------------------------------------
 
 
-def _series(index: Any, values: Any, name: str) -> pd.Series[Any]:  # Any: columns of Arrow
-    import pandas as pd  # noqa: PLC0415 - slow import
-
-    return pd.Series(values.to_pandas().to_numpy(), index.to_pandas().to_numpy(), name=name)
-
-
 def _each_pixel(
     pixels: xr.DataArray, function: Any, dtype: npt.DTypeLike
 ) -> xr.DataArray:  # Any: of one array
@@ -331,74 +236,6 @@ def _each_pixel(
     )
     kept = {name: pixels.attrs[name] for name in ("grid_mapping",) if name in pixels.attrs}
     return found.assign_attrs(kept)
-
-
-def _plain(
-    values: pd.Series[Any], fill: Any
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:  # Any: numbers, times or texts
-    """Ids in ascending order, their values as NumPy has them, and what is painted elsewhere."""
-    from pandas.api import types  # noqa: PLC0415 - slow import
-
-    values = values.sort_index()
-    known, dtype = values.index.to_numpy().astype(np.int64), values.dtype
-    if types.is_datetime64_any_dtype(dtype):
-        return (
-            known,
-            values.to_numpy("datetime64[ns]"),
-            np.datetime64("NaT" if fill is None else fill),
-        )
-    empty: Any = fill
-    if not types.is_numeric_dtype(dtype):
-        empty = "" if fill is None else str(fill)
-        texts = values.astype(object).where(values.notna(), empty).astype(str)
-        width = max(len(empty), 1, *texts.str.len()) if len(texts) else 1
-        return known, texts.to_numpy(f"<U{width}"), empty
-    if fill is None or values.isna().any():
-        plain = values.to_numpy(np.float32 if dtype == np.float32 else np.float64, na_value=np.nan)
-    else:
-        plain = values.to_numpy()
-    empty = np.nan if fill is None else fill
-    # Whole numbers and their fill in what holds both.
-    plain = plain.astype(np.result_type(plain.dtype, np.min_scalar_type(empty)))
-    return known, np.where(np.isnan(plain), plain.dtype.type(empty), plain), empty
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LookUp:
-    """Values of ids.
-
-    Parameters
-    ----------
-    known : (n,) int64
-        Ids in ascending order; none where values lie at the place of their id.
-    values : array
-        The last one is that of any other id.
-    """
-
-    known: npt.NDArray[np.int64]
-    values: npt.NDArray[Any]
-
-    @classmethod
-    def of(cls, known: npt.NDArray[Any], values: npt.NDArray[Any], empty: Any) -> _LookUp:
-        """For ids of zones, dense or not."""
-        last = np.array([empty], values.dtype)
-        top = int(known.max(initial=0))
-        if top > max(_SMALL, _SPARSE * known.size):
-            order = np.argsort(known)
-            return cls(known[order], np.concatenate([values[order], last]))
-        table = np.repeat(last, top + 2)
-        table[known] = values
-        return cls(known[:0], table)
-
-    def __call__(self, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Values of some ids, of their shape."""
-        if self.known.size:
-            place = np.minimum(np.searchsorted(self.known, ids), self.known.size - 1)
-            place = np.where(self.known[place] == ids, place, -1)
-        else:
-            place = np.minimum(ids, self.values.size - 1)
-        found: npt.NDArray[Any] = self.values[place]
-        return found
 
 
 # ---- registering ---------------------------------------------------------------------------------
