@@ -49,6 +49,7 @@ from zoneraster.errors import (
     ZonerasterWarning,
     ZonesError,
 )
+from zoneraster.maps import plot
 
 if TYPE_CHECKING:
     from zoneraster._grid.grid import GLOBAL_30M
@@ -61,6 +62,8 @@ __all__ = [
     "status", "verify", "info", "zones", "sets", "cells", "open_manifest",
     # statistics
     "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
+    # maps
+    "plot",
     # grids
     "Grid", "GLOBAL_30M", "Window", "grid_like",
     # what the verbs return
