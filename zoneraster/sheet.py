@@ -27,7 +27,8 @@ _LEFT, _RIGHT, _TOP, _BELOW = 78, 26, 14, 34
 _ROW, _GAP, _SWATCH, _BAR, _COLOURS = 30, 34, 20, 0.2, 300
 _CORNER, _LINE, _LEAST = 36, 16, 320
 _TITLE, _TEXT, _SMALL = 14.0, 10.0, 9.0
-_INK, _FAINT = "#222222", "#666666"
+# Names have a halo, so that they can be read on any colour.
+_INK, _FAINT, _HALO = "#222222", "#666666", "#FFFFFFAA"
 # Names are written in the largest of these sizes that fits, points.
 _NAME_SIZES = (10.0, 8.5, 7.5)
 # Pixels of the least letter with what is left free around it.
@@ -163,6 +164,7 @@ class Sheet:
         return figure
 
     def _draw_map(self, axes: Axes) -> None:
+        from matplotlib.patheffects import withStroke  # noqa: PLC0415 - optional extra
         from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - optional extra
 
         rows, cols = self._image.shape[:2]
@@ -176,8 +178,8 @@ class Sheet:
             (axes.yaxis, rows, south, north, "NS"),
         ):
             places = MaxNLocator(max(1, size // 160), steps=[1, 2, 5, 10]).tick_values(low, high)
-            # Numbers at the corners would lie on each other.
-            free = (_CORNER if size > 3 * _CORNER else 0) * (high - low) / size
+            # Upright numbers at a corner would lie on level ones.
+            free = 0 if is_round else min(_CORNER, size // 3) * (high - low) / size
             places = [one for one in places if low + free <= one <= high - free]
             said = [degrees(one, letters) if is_round else _number(one) for one in places]
             axis.set_ticks(places, labels=said)
@@ -191,6 +193,7 @@ class Sheet:
             axes.text(
                 west + x * x_step, north - y * y_step, text,
                 fontsize=points, color=_INK, ha="center", va="center", linespacing=1.0,
+                path_effects=[withStroke(linewidth=2, foreground=_HALO)],
             )  # fmt: skip
 
     def _flowed(self, width: float) -> list[list[_Item]]:
