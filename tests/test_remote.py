@@ -154,3 +154,13 @@ def test_zones_on_a_dead_host_are_named_without_secrets(tmp_path: Path) -> None:
     with pytest.raises(zr.ZonesError, match=rf"http://{url} cannot be opened") as told:
         zr.build(f"http://me:word@{url}", tmp_path / "s.zarr", grid=grid)
     assert "word" not in str(told.value)
+
+
+def test_all_who_open_a_key_in_memory_read_at_their_own_place() -> None:
+    blobs = Location.of("memory://test-remote").blobs()
+    blobs.put("key", bytes(range(100)))
+    one, other = blobs.open("key"), blobs.open("key")
+    assert one.read(50) == bytes(range(50))
+    assert other.read(1) == b"\0"
+    assert one.read() == bytes(range(50, 100))
+    blobs.delete("key")

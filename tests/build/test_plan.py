@@ -18,6 +18,7 @@ import zarr
 
 import zoneraster as zr
 from tests.samples import tree
+from zoneraster._build.slabs import PartTree
 
 GRID = zr.Grid.from_bounds((0, 0, 10, 10), 1)
 OPTIONS = {"grid": GRID, "key": "k", "chunks": 5}
@@ -324,3 +325,16 @@ def test_a_changed_parameter_of_the_reference_system_is_damage(tmp_path: Path) -
         assert old in sound
         path.write_text(sound.replace(old, new))
         assert zr.verify(store).damaged == ("spatial_ref/zarr.json",)
+
+
+def test_a_tree_over_neighbours_finds_what_a_tree_over_all_parts_finds() -> None:
+    rng = np.random.default_rng(5)
+    for n in (0, 1, 63, 64, 65, 1000):
+        corner = rng.uniform(0, 1000, (n, 2)).round(int(rng.integers(0, 3)))
+        boxes = np.hstack([corner, corner + rng.exponential(20, (n, 2))])
+        tree, whole = PartTree(boxes), shapely.STRtree(shapely.box(*boxes.T))
+        for _ in range(20):
+            a, b = np.sort(rng.uniform(0, 1000, (2, 2)).round(1), axis=0)
+            window = (*a.tolist(), *b.tolist())
+            wanted = np.sort(whole.query(shapely.box(*window)))
+            assert tree.query(window).tolist() == wanted.tolist()

@@ -223,6 +223,25 @@ def test_other_rules_need_no_other_store(tmp_path: Path, touched: bool) -> None:
     pd.testing.assert_frame_equal(own, zr.zonal_stats(store, stats="pixels"))
 
 
+def test_rings_that_cross_themselves_are_even_odd_and_named_in_the_audit(tmp_path: Path) -> None:
+    west, south, _, _ = GRID.bounds
+    step = float(GRID.resolution[0])
+    bow = np.array([(1.0, 1.0), (9.0, 7.0), (9.0, 1.0), (1.0, 7.0)]) * step + (west, south)
+    frame = geopandas.GeoDataFrame(
+        {"name": ["bow", "box"]},
+        geometry=[shapely.Polygon(bow), shapely.box(west, south, west + step, south + step)],
+        crs=GRID.crs,
+    )
+    store = build(tmp_path / "z", frame)
+    table = zr.zonal_stats(store, stats="pixels", pixels="fraction")
+    assert table.attrs["audit"]["zones_crossing_themselves"] == ["bow"]
+    # Two lobes of 12 pixels each, which meet on a corner of four pixels.
+    assert table["pixels"].tolist() == pytest.approx([24, 1])
+    clean = build(tmp_path / "clean", frame.iloc[1:])
+    audit = zr.zonal_stats(clean, stats="pixels", pixels="fraction").attrs["audit"]
+    assert "zones_crossing_themselves" not in audit
+
+
 def test_what_has_no_parts_says_so(store: Path, tmp_path: Path) -> None:
     with pytest.raises(zr.OptionError, match="pixels must be one of centre, touched, fraction"):
         zr.zonal_stats(store, pixels="half")  # type: ignore[arg-type]

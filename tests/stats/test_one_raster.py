@@ -381,8 +381,6 @@ def may_be_refused(case: Case, what: str, error: str) -> bool:
     """Whether a form lies elsewhere, or has lost what tells where, and the error says so."""
     is_array = "array" in what or "computed" in what or "loaded" in what
     has_lost = is_array and what.startswith("xarray")
-    return (
-        (case.coordinates == "0..360" and "do not meet" in error)
-        or (has_lost and "stayed behind in the Dataset" in error)
-        or (has_lost and case.coordinates == "edges" and "shift by half a pixel" in error)
+    return (has_lost and "stayed behind in the Dataset" in error) or (
+        has_lost and case.coordinates == "edges" and "shift by half a pixel" in error
     )

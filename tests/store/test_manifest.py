@@ -16,7 +16,7 @@ import xarray as xr
 import zoneraster as zr
 from tests.samples import CHUNKS, GRID, sample_zones
 from zoneraster._grid import Chunking
-from zoneraster._store.manifest import INDEX_SCHEMA, Manifest
+from zoneraster._store.manifest import INDEX_SCHEMA, Manifest, PassingWriter
 from zoneraster._store.records import Records, chunk_fingerprint
 
 
@@ -132,3 +132,36 @@ def test_a_chunk_index_of_another_schema_is_refused(store: Path, change: str) ->
         zr.status(store)
     zr.build(sample_zones(), store, grid=GRID, key="fid", chunks=CHUNKS)
     assert zr.verify(store).ok
+
+
+def test_chunks_of_zones_are_those_whose_records_name_them(built: Path) -> None:
+    with zr.open_manifest(built) as manifest:
+        rows = manifest.index.to_pylist()
+        named = [
+            set(manifest.records(row["row_group"]).of_chunk(row["first_record"], row["n_records"])
+                .zone_id.tolist())
+            for row in rows
+        ]  # fmt: skip
+        for zones in ([7], [14, 280], [3], []):
+            found = manifest.chunks_of(np.array(zones, np.int64)).to_pylist()
+            assert found == [row for row, ids in zip(rows, named, strict=True) if ids & {*zones}]
+
+
+def test_records_of_one_call_are_those_of_a_store(built: Path) -> None:
+    with zr.open_manifest(built) as stored:
+        groups = sorted({row["row_group"] for row in stored.index.to_pylist()})
+        sink = io.BytesIO()
+        with PassingWriter(sink) as writer:
+            for group in groups:
+                writer.write(stored.records(group).to_table())
+            writer.mark("a plan")
+        passing = Manifest(
+            io.BytesIO(sink.getvalue()), stored.index, chunking=stored.chunking,
+            spec_hash=stored._spec_hash,
+        )  # fmt: skip
+        assert passing.plan == "a plan"
+        for group in groups:
+            for one, other in zip(passing.records(group), stored.records(group), strict=True):
+                np.testing.assert_array_equal(one, other)
+        ids = np.array([7, 70])
+        assert passing.chunks_of(ids).equals(stored.chunks_of(ids))

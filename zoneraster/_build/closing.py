@@ -27,7 +27,7 @@ from zoneraster._store import (
 )
 from zoneraster.arrays import Numbers
 from zoneraster.blobs import Location
-from zoneraster.errors import name_some, number_of
+from zoneraster.errors import NAMED, name_some, number_of
 
 
 def finish_store(location: Location, done: RunSummary) -> BuildReport:
@@ -91,10 +91,17 @@ def _report(
     # In a store of sets all zones have their pixels.
     has_none = counts["claimed" if spec.has_sets else "owned"] == 0
     empty = tuple(keys[i] for i in np.flatnonzero(has_none).tolist())
+    claims_none = counts["claimed"] == 0
     contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
     warnings = summary.warnings()
-    if empty:
-        warnings.append(f"{number_of(len(empty), 'zone')} without a pixel: {name_some(empty)}")
+    for some, what in (
+        (has_none & claims_none, "without a pixel"),
+        (has_none & ~claims_none, "with pixels that all belong to others in the array"),
+    ):
+        named = [keys[i] for i in np.flatnonzero(some)[:NAMED].tolist()]
+        if named:
+            n = int(np.count_nonzero(some))
+            warnings.append(f"{number_of(n, 'zone')} {what}: {name_some(named, n)}")
     if contested and not spec.has_sets and spec.product != "count":
         what = f"which went to the {spec.overlap} one"
         if spec.product != "ids":

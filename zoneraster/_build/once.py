@@ -65,7 +65,7 @@ def plan_once(
     tick("read", 1, 1)
     with blobs.writer(MANIFEST_KEY) as sink:
         index, _, _ = write_manifest(
-            prepared.source, sink, progress=functools.partial(tick, "plan")
+            prepared.source, sink, is_passing=True, progress=functools.partial(tick, "plan")
         )
     summary = summary_of(prepared, location, index)
     spec = replace(prepared.spec, plan=summary.plan)

@@ -70,8 +70,8 @@ class PlanSummary:
     partly: tuple[tuple[Any, str], ...] = ()
     operation: str = ""
 
-    def warnings(self) -> list[str]:
-        """Sentences about zones that deserve a look."""
+    def warnings(self, *, grid: str = "the grid") -> list[str]:
+        """Sentences about zones that deserve a look; what the `grid` is called in them."""
         said = [*self.notes]
         if self.skipped:
             rows = [f"row {row} (key {key!r}): {reason}" for row, key, reason in self.skipped]
@@ -88,13 +88,12 @@ class PlanSummary:
             )
         if self.outside:
             said.append(
-                f"{number_of(len(self.outside), 'zone')} outside the grid: "
-                f"{name_some(self.outside)}"
+                f"{number_of(len(self.outside), 'zone')} outside {grid}: {name_some(self.outside)}"
             )
         if self.partly:
             named = [f"{key} ({sides})" for key, sides in self.partly[: NAMED + 1]]
             said.append(
-                f"{number_of(len(self.partly), 'zone')} partly outside the grid, of which only "
+                f"{number_of(len(self.partly), 'zone')} partly outside {grid}, of which only "
                 f"what is inside counts: {name_some(named, len(self.partly))}"
             )
         if self.wide:
@@ -159,21 +158,25 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
         return summary
 
 
-def zones_off_the_grid(location: Location) -> dict[str, Any]:
-    """Zones of a store that lie beyond its grid, for an audit.
+def remarkable_zones(location: Location) -> dict[str, Any]:
+    """Zones of a store that lie beyond its grid, or cross themselves, for an audit.
 
     Returns
     -------
     dict
-        `zones_outside`, how many, and `zones_partly_outside`, keys and sides. Empty for zones that
-        no plan of ours knows.
+        `zones_outside`, how many, and `zones_partly_outside`, keys and sides; where there are some,
+        `zones_crossing_themselves`, keys of those that are even-odd. Empty for zones that no plan
+        of ours knows.
     """
     blobs = location.blobs()
     if not blobs.has(PLAN_KEY):
         return {}
     summary = load_summary(location, blobs)
     partly = [list(one) for one in summary.partly]
-    return {"zones_outside": len(summary.outside), "zones_partly_outside": partly}
+    found = {"zones_outside": len(summary.outside), "zones_partly_outside": partly}
+    if summary.invalid:
+        found["zones_crossing_themselves"] = list(summary.invalid)
+    return found
 
 
 def reported_plan(blobs: Blobs) -> str:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,25 @@ from zoneraster._store import (
     PLAN_MARK,
     RECORD_SCHEMA,
     Manifest,
+    PassingWriter,
     PixelRule,
     Records,
     chunk_fingerprint,
     plan_digest,
 )
 from zoneraster._zones import Rings
-from zoneraster.arrays import Ints
+from zoneraster.arrays import Floats, Ints
 
 # Work of a chunk in units of one crossing: what it costs whatever it holds (encode, put, receipt).
 _WORK_PER_CHUNK = 2_000
+_PARTS_OF_A_BOX = 64
+# How records are packed in Parquet.
+_STORED: dict[str, Any] = {
+    "compression": {"edges.list.element": "zstd"},
+    "compression_level": {"edges.list.element": 1},
+    "use_dictionary": ["chunk_row", "chunk_col", "zone_id"],
+    "write_statistics": ["chunk_row", "chunk_col", "zone_id"],
+}
 
 
 class Slab(NamedTuple):
@@ -117,13 +126,45 @@ def _crossings(records: Records, chunk_height: int) -> Ints:
     return counts
 
 
-def make_slab(source: ManifestInput, tree: shapely.STRtree, batch_row: int) -> Slab:
+class PartTree:
+    """Which parts can lie in some rows: an STRtree over boxes of parts that follow each other.
+
+    Neighbours in a table are mostly neighbours on the ground; a tree over the parts themselves
+    takes longer to build than the plan of small ones.
+
+    Parameters
+    ----------
+    boxes : (n_parts, 4) float64
+        In pixels: first column and row, last column and row.
+    """
+
+    def __init__(self, boxes: Floats) -> None:
+        starts = np.arange(0, len(boxes), _PARTS_OF_A_BOX)
+        low = np.minimum.reduceat(boxes[:, :2], starts) if starts.size else boxes[:, :2]
+        high = np.maximum.reduceat(boxes[:, 2:], starts) if starts.size else boxes[:, 2:]
+        self._boxes, self._tree = boxes, shapely.STRtree(shapely.box(*low.T, *high.T))
+
+    def query(self, window: tuple[float, float, float, float]) -> Ints:
+        """Parts whose boxes meet a window, (n,) int64 ascending."""
+        col0, row0, col1, row1 = window
+        found = np.sort(self._tree.query(shapely.box(*window)))
+        near = (found[:, None] * _PARTS_OF_A_BOX + np.arange(_PARTS_OF_A_BOX)).reshape(-1)
+        near = near[near < len(self._boxes)]
+        box = self._boxes[near]
+        meets = (
+            (box[:, 0] <= col1) & (box[:, 2] >= col0) & (box[:, 1] <= row1) & (box[:, 3] >= row0)
+        )
+        hits: Ints = near[meets]
+        return hits
+
+
+def make_slab(source: ManifestInput, tree: PartTree, batch_row: int) -> Slab:
     """Plan one row of batches."""
     cut = source.chunking
     rows_per_batch = cut.chunks[0] * cut.batch
     row0 = batch_row * rows_per_batch
     row1 = min(row0 + rows_per_batch, cut.shape[0])
-    hits = tree.query(shapely.box(-1.0, row0 - 1.0, cut.shape[1] + 1.0, row1 + 1.0))
+    hits = tree.query((-1.0, row0 - 1.0, cut.shape[1] + 1.0, row1 + 1.0))
     rank = source.paint_rank[source.rings.part_zone[hits]]
     parts = hits[np.lexsort((hits, rank))].astype(np.int64)
     records, batch = _sorted_records(source, parts, (row0, row1))
@@ -151,12 +192,14 @@ def _chunks_of(source: ManifestInput, slab: Slab) -> Iterator[tuple[Records, Win
             yield own, source.chunking.chunk_window(row, col)
 
 
-def _index_of(slab: Slab, spec_hash: bytes, row_group: int) -> pa.Table:
-    """Chunk index rows of a slab whose first batch goes to `row_group`."""
+def _index_of(slab: Slab, spec_hash: bytes | None, row_group: int) -> pa.Table:
+    """Chunk index rows of a slab whose first batch is `row_group`; no prints without a hash."""
     records, first = slab.records, slab.first
     end = np.append(first[1:], records.zone_id.size)
     prints = [
-        chunk_fingerprint(spec_hash, records.of_chunk(int(a), int(b - a)))
+        bytes(16)
+        if spec_hash is None
+        else chunk_fingerprint(spec_hash, records.of_chunk(int(a), int(b - a)))
         for a, b in zip(first, end, strict=True)
     ]
     batch = slab.batch[first]
@@ -180,8 +223,7 @@ def _index_of(slab: Slab, spec_hash: bytes, row_group: int) -> pa.Table:
 
 def _slabs(source: ManifestInput, workers: int) -> Iterator[Slab]:
     """Slabs from north to south, computed a few ahead by threads (the kernels drop the GIL)."""
-    boxes = part_boxes(source.rings)
-    tree = shapely.STRtree(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]))
+    tree = PartTree(part_boxes(source.rings))
     n = source.chunking.batch_rows
     with ThreadPoolExecutor(workers) as pool:
         ahead = [pool.submit(make_slab, source, tree, b) for b in range(min(workers + 1, n))]
@@ -219,6 +261,7 @@ def write_manifest(
     sink: BinaryIO,
     *,
     workers: int = 2,
+    is_passing: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pa.Table, frozenset[bytes], Contests]:
     """Partition all zones and write their records to Parquet, one row group per batch.
@@ -230,6 +273,8 @@ def write_manifest(
         Receives the manifest.
     workers : int
         Threads.
+    is_passing : bool
+        It is read once, by this call: nothing is packed, and nothing hashed.
     progress : callable, optional
         Called with (batch rows done, batch rows).
 
@@ -253,30 +298,47 @@ def write_manifest(
             if progress is not None:
                 progress(done, source.chunking.batch_rows)
 
-    index = write_slabs(collected(), source.spec_hash, sink)
+    index = write_slabs(collected(), source.spec_hash, sink, is_passing=is_passing)
     return index, frozenset(sets), contests
 
 
-def write_slabs(slabs: Iterable[Slab], spec_hash: bytes, sink: BinaryIO) -> pa.Table:
+def write_slabs(
+    slabs: Iterable[Slab], spec_hash: bytes, sink: BinaryIO, *, is_passing: bool = False
+) -> pa.Table:
     """Write records to a manifest, one row group per batch; the chunk index."""
     index, row_group = [INDEX_SCHEMA.empty_table()], 0
-    options = {
-        "compression": {"edges.list.element": "zstd"},
-        "compression_level": {"edges.list.element": 1},
-        "use_dictionary": ["chunk_row", "chunk_col", "zone_id"],
-        "write_statistics": ["chunk_row", "chunk_col", "zone_id"],
-    }
-    with pq.ParquetWriter(sink, RECORD_SCHEMA, **options) as writer:
+    with PassingWriter(sink) if is_passing else _ParquetWriter(sink) as writer:
         for slab in slabs:
             if not slab.first.size:
                 continue
-            index.append(_index_of(slab, spec_hash, row_group))
+            index.append(_index_of(slab, None if is_passing else spec_hash, row_group))
             table = slab.records.to_table()
             cuts = np.flatnonzero(np.diff(slab.batch)) + 1
             bounds = [0, *cuts.tolist(), slab.batch.size]
             for a, b in itertools.pairwise(bounds):
-                writer.write_table(table.slice(a, b - a), row_group_size=b - a)
+                writer.write(table.slice(a, b - a))
             row_group += len(bounds) - 1
         table = pa.concat_tables(index).combine_chunks()
-        writer.add_key_value_metadata({PLAN_MARK: plan_digest(table)})
+        writer.mark(plan_digest(table))
     return table
+
+
+class _ParquetWriter:
+    """Records as Parquet, a row group for each batch."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._file = pq.ParquetWriter(sink, RECORD_SCHEMA, **_STORED)
+
+    def write(self, table: pa.Table) -> None:
+        """A batch."""
+        self._file.write_table(table, row_group_size=table.num_rows)
+
+    def mark(self, plan: str) -> None:
+        """Which plan they are of."""
+        self._file.add_key_value_metadata({PLAN_MARK: plan})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

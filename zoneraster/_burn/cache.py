@@ -15,7 +15,13 @@ import numba as nb
 
 _PACKAGE = Path(__file__).parents[1]
 # Where kernels are; a test finds those that are elsewhere.
-SOURCES = ("_burn/*.py", "_zones/wkb.py", "_stats/cut.py", "_stats/families/*.py")
+SOURCES = (
+    "_burn/*.py",
+    "_zones/simple.py",
+    "_zones/wkb.py",
+    "_stats/cut.py",
+    "_stats/families/*.py",
+)
 
 
 def _digest_of_sources() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from zoneraster._grid import Grid, is_in_degrees
+from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
     AREA_UNITS,
@@ -24,7 +24,7 @@ from zoneraster._stats.families import (
     parse_stats,
     rate_unit,
 )
-from zoneraster._stats.front import Reading, ZonesLike, opened_zones, refuse_swapped
+from zoneraster._stats.front import Reading, ZonesLike, check_given, opened_zones
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.inputs import Rasters, ValuesLike, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
@@ -42,6 +42,7 @@ from zoneraster._values import (
     RasterLike,
     check_method,
     label_of,
+    meets_twice,
     method_of,
     open_raster,
 )
@@ -183,7 +184,7 @@ def zonal_stats(
     [9.5]
     """
     check_executor(executor, workers)
-    refuse_swapped(store, values)
+    check_given(store, values)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
         if weights is not None:
@@ -218,7 +219,7 @@ def zonal_stats(
         groups = Groups.of(layout, table, key, source.shift)
         # Not kept by a name here, so that what was counted can be let go while the table is made.
         made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
-        made.attrs["audit"] |= source.off_the_grid
+        made.attrs["audit"] |= source.remarkable
         return with_polygons(made, source.polygons(), table, key) if geometry else made
 
 
@@ -346,11 +347,11 @@ def _layout(
 
 def _reach(raster: Grid, store: Grid) -> str:
     """What a raster covers and what the store, and why these may differ."""
-    (west, _, east, _), said = raster.bounds, f"it covers {raster.bounds}, the store {store.bounds}"
-    if is_in_degrees(raster.crs) and west >= -1 and east > 181 and store.bounds[0] < -1:
+    said = f"it covers {raster.bounds}, the store {store.bounds}"
+    if meets_twice(raster, store):
         said += (
-            "; its longitudes seem to go from 0 to 360: array.assign_coords(lon=(array.lon + 180) "
-            "% 360 - 180).sortby('lon') brings them to -180 to 180"
+            "; it meets the store on both sides of the seam of its longitudes, and is read on "
+            "one: give a raster that goes around the globe, or build the store on its grid"
         )
     return said
 

@@ -21,6 +21,7 @@ from zoneraster._values import (
     aligned,
     as_raster,
     common_fineness,
+    is_turned,
     label_of,
     method_of,
     open_raster,
@@ -79,6 +80,8 @@ class Rasters:
             match = f"pixels {placement.factor} times as wide as the store's"
         else:
             match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
+        if is_turned(self.rasters[number]):
+            match += ", turned around the globe"
         return {**opened.assumed(), "match": match}
 
 

@@ -109,7 +109,7 @@ class ZoneSource(Protocol):
         """What calls have in common that ask the same zones; empty where nothing tells."""
 
     @property
-    def off_the_grid(self) -> dict[str, Any]:
+    def remarkable(self) -> dict[str, Any]:
         """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
 
     @property

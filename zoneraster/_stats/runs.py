@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._build import chunk_runs, zone_frame, zones_off_the_grid
+from zoneraster._build import chunk_runs, remarkable_zones, zone_frame
 from zoneraster._grid import Window
 from zoneraster._stats.decoded import ArrayRuns
 from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource, selected_rows
@@ -30,6 +30,7 @@ from zoneraster._store import (
     ChunkReceipt,
     PixelRule,
     Records,
+    chunk_fingerprint,
     expected_receipts,
     ledger,
     load_spec,
@@ -157,9 +158,9 @@ class StoredZones:
         return bool(self.selected)
 
     @property
-    def off_the_grid(self) -> dict[str, Any]:
+    def remarkable(self) -> dict[str, Any]:
         """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
-        return zones_off_the_grid(self.location)
+        return remarkable_zones(self.location)
 
     @property
     def shift(self) -> int:
@@ -282,7 +283,12 @@ class PlannedRuns:
 
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """Fingerprint of the plan."""
-        return self._chunks[chunk].fingerprint
+        planned = self._chunks[chunk]
+        if self._source.is_burned:
+            return planned.fingerprint
+        # Whoever burns nothing seldom asks for it.
+        records = planned.records_in(self._records.get(planned.row_group))
+        return chunk_fingerprint(self._plan.spec.hash(), records)
 
     def planes(self, chunk: tuple[int, int], only: Ints | None = None) -> Planes:
         """Runs burned again, once the stored bytes are found to be those of the receipt.
@@ -363,7 +369,8 @@ class PlannedRuns:
 
     def _read_records(self, row_group: int) -> Records:
         try:
-            return self._plan.manifest.records(row_group)
+            is_checked = self._source.is_burned
+            return self._plan.manifest.records(row_group, is_checked=is_checked)
         except (OSError, pa.ArrowException) as err:
             raise CorruptStoreError(
                 f"the manifest cannot be read ({err}): build again with the same zones"

@@ -18,6 +18,7 @@ from zoneraster._store.ledger import crc32c as crc32c
 from zoneraster._store.manifest import INDEX_SCHEMA as INDEX_SCHEMA
 from zoneraster._store.manifest import PLAN_MARK as PLAN_MARK
 from zoneraster._store.manifest import Manifest as Manifest
+from zoneraster._store.manifest import PassingWriter as PassingWriter
 from zoneraster._store.manifest import plan_digest as plan_digest
 from zoneraster._store.parquet import table_bytes as table_bytes
 from zoneraster._store.records import RECORD_SCHEMA as RECORD_SCHEMA

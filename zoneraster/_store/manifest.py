@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from zoneraster._burn import make_spans
 from zoneraster._grid import Chunking, Window
-from zoneraster._store.records import Records, chunk_fingerprint
+from zoneraster._store.records import RECORD_SCHEMA, Records, chunk_fingerprint
 from zoneraster._store.spec import MANIFEST_KEY
 from zoneraster.arrays import Ints
 from zoneraster.errors import CorruptStoreError, StoreError
@@ -39,6 +39,7 @@ INDEX_SCHEMA = pa.schema(
         ("fingerprint", pa.binary(16)),
     ]
 )
+_ARROW = b"ARROW1"
 # Footer entry that ties a manifest and its index to the plan named in the spec.
 PLAN_MARK = "zoneraster:plan"
 
@@ -50,6 +51,86 @@ def plan_digest(index: pa.Table) -> str:
         digest.update(index[name].to_numpy().astype("<i4").tobytes())
     digest.update(b"".join(index["fingerprint"].to_pylist()))
     return digest.hexdigest()
+
+
+class _Parquet:
+    """Records of a store, a row group for each batch."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._file = pq.ParquetFile(source)
+
+    @property
+    def plan(self) -> str:
+        """Digest of the plan."""
+        marks = self._file.metadata.metadata or {}
+        return str(marks.get(PLAN_MARK.encode(), b"").decode())
+
+    def batch(self, number: int) -> pa.Table:
+        """Records of a batch."""
+        return self._file.read_row_group(number, use_threads=False)
+
+    def zones(self) -> list[npt.NDArray[np.uint32]]:
+        """Zone of each record, batch by batch."""
+        groups = range(self._file.metadata.num_row_groups)
+        ids = [self._file.read_row_group(i, columns=["zone_id"])["zone_id"] for i in groups]
+        return [column.to_numpy() for column in ids]
+
+
+class _Passing:
+    """Records of one call, as `PassingWriter` has left them: Arrow, which needs no decoding."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._file = pa.ipc.open_file(pa.BufferReader(source.read()))
+
+    @property
+    def plan(self) -> str:
+        """Digest of the plan."""
+        last = self._file.num_record_batches - 1
+        return str(self._file.get_batch_with_custom_metadata(last)[1][PLAN_MARK].decode())
+
+    def batch(self, number: int) -> pa.Table:
+        """Records of a batch."""
+        return pa.Table.from_batches([self._file.get_batch(number)])
+
+    def zones(self) -> list[npt.NDArray[np.uint32]]:
+        """Zone of each record, batch by batch."""
+        numbers = range(self._file.num_record_batches - 1)
+        return [self._file.get_batch(number)["zone_id"].to_numpy() for number in numbers]
+
+
+def _opened(source: BinaryIO) -> _Parquet | _Passing:
+    """Records in either format."""
+    head = source.read(len(_ARROW))
+    source.seek(0)
+    return _Passing(source) if head == _ARROW else _Parquet(source)
+
+
+class PassingWriter:
+    """Records for one call, one record batch for each batch and an empty one with the mark.
+
+    Parameters
+    ----------
+    sink : binary file
+    """
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._file = pa.ipc.new_file(sink, RECORD_SCHEMA)
+
+    def write(self, table: pa.Table) -> None:
+        """A batch."""
+        (batch,) = table.combine_chunks().to_batches()
+        self._file.write_batch(batch)
+
+    def mark(self, plan: str) -> None:
+        """Which plan they are of."""
+        nothing = pa.RecordBatch.from_pylist([], schema=RECORD_SCHEMA)
+        self._file.write_batch(nothing, custom_metadata={PLAN_MARK: plan})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 class Manifest:
@@ -76,7 +157,7 @@ class Manifest:
         spec_hash: bytes,
         touched: bool = False,
     ) -> None:
-        self._file = pq.ParquetFile(source)
+        self._file = _opened(source)
         # Also when nobody closes it: threads of a pool drop theirs as they end.
         self._close = weakref.finalize(self, source.close)
         self.index = index
@@ -102,11 +183,16 @@ class Manifest:
     @property
     def plan(self) -> str:
         """Digest of the plan that the records belong to."""
-        marks = self._file.metadata.metadata or {}
-        return str(marks.get(PLAN_MARK.encode(), b"").decode())
+        return self._file.plan
 
-    def records(self, row_group: int) -> Records:
+    def records(self, row_group: int, *, is_checked: bool = True) -> Records:
         """Records of one batch, which hash to the fingerprints of its chunks.
+
+        Parameters
+        ----------
+        row_group : int
+        is_checked : bool
+            False for a manifest that nobody else has had.
 
         Raises
         ------
@@ -118,9 +204,9 @@ class Manifest:
         if not self._close.alive:
             raise StoreError("this manifest is closed: open it again with open_manifest")
         try:
-            table = self._file.read_row_group(row_group, use_threads=False)
-            records = Records.from_table(table)
-            self._check(records, row_group)
+            records = Records.from_table(self._file.batch(row_group))
+            if is_checked:
+                self._check(records, row_group)
         except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as err:
             raise CorruptStoreError(
                 f"row group {row_group} of the manifest cannot be read ({err}): delete "
@@ -136,10 +222,9 @@ class Manifest:
         zones : (n,) int64
             Ids.
         """
-        footer = self._file.metadata
-        sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
-        start = np.concatenate([[0], np.cumsum(sizes)])
-        is_of = np.isin(self._file.read(columns=["zone_id"])["zone_id"].to_numpy(), zones)
+        of_batches = self._file.zones()
+        start = np.concatenate([[0], np.cumsum([ids.size for ids in of_batches])])
+        is_of = np.isin(np.concatenate([*of_batches, np.zeros(0, np.uint32)]), zones)
         n_before = np.concatenate([[0], np.cumsum(is_of)])
         first = start[self.index["row_group"].to_numpy()] + self.index["first_record"].to_numpy()
         n = n_before[first + self.index["n_records"].to_numpy()] - n_before[first]

@@ -3,8 +3,9 @@
 A `Raster` says what to open and how; `open` opens it, by kind: `files` (GeoTIFF), `zarrs` (with
 `chunks`) and `arrays` (xarray); an `OpenRaster` (`opened`) is read window by window, whatever it is
 made of, and `decoding` turns what is stored into values. `grid_of` finds a raster's grid, with
-`axes`, which tells rows, columns and their places; `align` places it on the lattice, and `resample`
-(with `warp`) brings it there where it does not fit. No store is known here.
+`axes`, which tells rows, columns and their places; `align` places it on the lattice, after
+`turned` has moved it around the globe; `resample` (with `warp`) brings it there where it does not
+fit. No store is known here.
 """
 
 from zoneraster._values.align import AlignedRaster as AlignedRaster
@@ -38,4 +39,6 @@ from zoneraster._values.raster import as_raster as as_raster
 from zoneraster._values.raster import label_of as label_of
 from zoneraster._values.resample import check_method as check_method
 from zoneraster._values.resample import method_of as method_of
+from zoneraster._values.turned import is_turned as is_turned
+from zoneraster._values.turned import meets_twice as meets_twice
 from zoneraster._values.zarrs import ZARR_NODES as ZARR_NODES

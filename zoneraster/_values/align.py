@@ -23,6 +23,7 @@ from zoneraster._grid import (
 )
 from zoneraster._values.opened import OpenRaster
 from zoneraster._values.resample import resampled
+from zoneraster._values.turned import turned
 from zoneraster.errors import AlignmentError, GridError, ValuesError
 
 # Pixels read at once from rasters whose chunks are wide strips.
@@ -127,6 +128,8 @@ def aligned(
 ) -> AlignedRaster:
     """The raster itself, or resampled to the store's grid where it has to be and may be.
 
+    Its longitudes are counted as the store's, see `turned`.
+
     It has to be off the store's grid, or too fine for a lattice that is `fine` times finer.
 
     Parameters
@@ -143,6 +146,7 @@ def aligned(
     AlignmentError
         When it does not fit and must not be resampled.
     """
+    opened = turned(opened, store)
     try:
         found = relation(opened.grid, store, label=opened.label)
     except AlignmentError:

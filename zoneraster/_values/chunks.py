@@ -1,4 +1,4 @@
-"""Decoding one Zarr chunk without zarr: for plain arrays, which most large rasters are.
+"""Decoding Zarr chunks without zarr: for plain arrays, which most large rasters are.
 
 zarr gives a chunk through two more copies of it and keeps them together, which is what decides how
 much memory a thread needs. Everything that is not a plain Zarr v3 array (numbers in a regular grid,
@@ -7,8 +7,9 @@ compressed by zstd or Blosc or not at all) is left to zarr.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,17 +82,42 @@ class ChunkLayout:
             fill,
         )
 
-    def key_of(self, spans: list[tuple[int, int]]) -> tuple[str, tuple[slice, ...]] | None:
-        """Key of the one chunk that holds some ranges, and these within it; None for several."""
+    def pieces(
+        self, spans: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[str, tuple[slice, ...], tuple[slice, ...]]]:
+        """Chunks that hold some ranges: their keys, what of each, and its place in the ranges."""
         touched = [blocks_of(*span, n) for span, n in zip(spans, self.chunks, strict=True)]
-        if any(len(numbers) > 1 for numbers in touched):
-            return None
-        index = [numbers.start for numbers in touched]
-        parts = [
-            slice(start - i * n, stop - i * n)
-            for (start, stop), i, n in zip(spans, index, self.chunks, strict=True)
-        ]
-        return self.separator.join(["c", *map(str, index)]), tuple(parts)
+        for index in itertools.product(*touched):
+            parts, places = [], []
+            for (start, stop), i, n in zip(spans, index, self.chunks, strict=True):
+                first, last = max(start, i * n), min(stop, (i + 1) * n)
+                parts.append(slice(first - i * n, last - i * n))
+                places.append(slice(first - start, last - start))
+            yield self.separator.join(["c", *map(str, index)]), tuple(parts), tuple(places)
+
+    def read(
+        self, get: Callable[[str], bytes | None], spans: Sequence[tuple[int, int]]
+    ) -> Block | None:
+        """Pixels of some ranges; None where zarr has to do it.
+
+        Parameters
+        ----------
+        get : callable
+            Bytes of a key, None where it is not stored.
+        spans : sequence of (int, int)
+            Half-open, of all dimensions.
+        """
+        pieces = [*self.pieces(spans)]
+        if len(pieces) == 1:
+            ((key, parts, _),) = pieces
+            return self.decode(get(key), parts)
+        whole = np.empty([stop - start for start, stop in spans], self.dtype)
+        for key, parts, places in pieces:
+            block = self.decode(get(key), parts)
+            if block is None:
+                return None
+            whole[places] = block
+        return whole
 
     def decode(self, data: bytes | None, parts: tuple[slice, ...]) -> Block | None:
         """Pixels of a part of a chunk from its stored bytes; None where zarr has to do it."""

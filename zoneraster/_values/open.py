@@ -11,6 +11,7 @@ from zoneraster._values.files import FILE_SUFFIXES, FilePixels, open_file
 from zoneraster._values.opened import OpenRaster, foreign_errors
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
+from zoneraster._values.turned import TurnedPixels
 from zoneraster._values.zarrs import ZarrPixels, find_group, open_zarr
 from zoneraster.blobs import Location
 from zoneraster.errors import StoreError, ValuesError, warn
@@ -83,6 +84,8 @@ def place_of(opened: OpenRaster) -> str | None:
     if isinstance(pixels, WarpedPixels):
         source = place_of(pixels.opened)
         return None if source is None else f"{source} {pixels.method}"
+    if isinstance(pixels, TurnedPixels):
+        return place_of(replace(opened, pixels=pixels.pixels))
     if isinstance(pixels, ZarrPixels):
         return f"{pixels.location} {pixels.location.options_hash} {pixels.variable} {pixels.axes}"
     return f"{pixels.path} {pixels.bands}" if isinstance(pixels, FilePixels) else None

@@ -210,13 +210,13 @@ class ZarrPixels:
 
     def read(self, lanes: Lanes, window: Window) -> Block:
         """Stored pixels."""
-        block = self._one_chunk(lanes, window)
+        block = self._plain(lanes, window)
         if block is not None:
             return block
         return self.axes.load(self.axes.cut(self._opened(), lanes, window))
 
-    def _one_chunk(self, lanes: Lanes, window: Window) -> Block | None:
-        """Stored pixels that lie in one chunk of a plain array; None for others."""
+    def _plain(self, lanes: Lanes, window: Window) -> Block | None:
+        """Stored pixels of a plain array; None for others."""
         blobs, layout = _open_chunks(self.location, self.variable, self.opening)
         if layout is None:
             return None
@@ -225,11 +225,7 @@ class ZarrPixels:
         fixed = {name: slice(at, at + 1) for name, at in self.axes.fixed}
         sizes = [(str(name), size) for name, size in variable.sizes.items()]
         spans = [{**keys, **fixed}[name].indices(size)[:2] for name, size in sizes]
-        found = layout.key_of(spans)
-        if found is None:
-            return None
-        key, parts = found
-        block = layout.decode(get_or_none(blobs, f"{self.variable}/{key}"), parts)
+        block = layout.read(lambda key: get_or_none(blobs, f"{self.variable}/{key}"), spans)
         if block is None:
             return None
         names = [name for name, _ in sizes]

@@ -13,6 +13,7 @@ import shapely
 from pyproj import CRS
 
 from zoneraster._grid import MAX_PIXEL_COORDINATE, Grid, is_in_degrees
+from zoneraster._zones.simple import is_surely_simple
 from zoneraster._zones.sources import Source
 from zoneraster._zones.wkb import (
     BROKEN,
@@ -167,15 +168,16 @@ def without_short_rings(found: Source, walk: Walk) -> tuple[Source, Walk, Ints]:
 def judge_rows(found: Source, walk: Walk, said: Mapping[int, str], *, repair: bool) -> Verdict:
     """Ask GEOS about the rows that the walk calls fine, and repair crossed rings where wanted.
 
-    The only place where all rows are objects, a block at a time: GEOS parses the next rows while
-    threads check the last ones.
+    The only place where rows are objects, a block at a time: GEOS parses the next rows while
+    threads check the last ones. It is not asked about rows that are simple beyond doubt.
     """
     code = walk.code.copy()
+    is_asked = (code == FINE) & ~(walk.is_plain & is_surely_simple(walk.ragged, code.size))
     rewritten: dict[int, bytes] = {}
     pending: list[Future[tuple[Ints, Objects]]] = []
     with ThreadPoolExecutor(2) as threads:
         for start in range(0, len(code), ROWS_AT_ONCE):
-            rows, geometry = _fine_objects(found, code, start)
+            rows, geometry = _objects_asked(found, is_asked, start)
             is_missing = shapely.is_missing(geometry)
             code[rows[is_missing]] = BROKEN
             rows, geometry = rows[~is_missing], _flat(geometry[~is_missing])
@@ -194,14 +196,12 @@ def judge_rows(found: Source, walk: Walk, said: Mapping[int, str], *, repair: bo
     return Verdict(code, walk.detail, wkb, crossed, is_as_walked, said)
 
 
-def _fine_objects(found: Source, code: Ints, start: int) -> tuple[Ints, Objects]:
-    """Rows of a block that the walk calls fine, and their objects; None where GEOS disagrees."""
-    is_fine = code[start : start + ROWS_AT_ONCE] == FINE
+def _objects_asked(found: Source, is_asked: Bools, start: int) -> tuple[Ints, Objects]:
+    """Rows of a block that GEOS is asked about, and their objects; None where it disagrees."""
+    rows = start + np.flatnonzero(is_asked[start : start + ROWS_AT_ONCE])
     if found.geometry is not None:
-        geometry = found.geometry[start : start + ROWS_AT_ONCE]
-    else:
-        geometry = objects_of(found.wkb.slice(start, ROWS_AT_ONCE), is_fine)
-    return start + np.flatnonzero(is_fine), geometry[is_fine]
+        return rows, found.geometry[rows]
+    return rows, objects_of(found.wkb.take(pa.array(rows)))
 
 
 def _flat(geometry: Objects) -> Objects:

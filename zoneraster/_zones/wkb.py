@@ -129,14 +129,12 @@ def wkb_of(geometry: Objects) -> pa.LargeBinaryArray:
     return pa.array(wkb, pa.large_binary())
 
 
-def objects_of(wkb: pa.LargeBinaryArray, wanted: Bools | None = None) -> Objects:
-    """Objects of WKB that was walked through; None where GEOS disagrees, or not wanted.
+def objects_of(wkb: pa.LargeBinaryArray) -> Objects:
+    """Objects of WKB that was walked through; None where GEOS disagrees.
 
     Open rings are closed.
     """
     blobs = wkb.to_numpy(zero_copy_only=False)
-    if wanted is not None:
-        blobs[~wanted] = None
     return np.asarray(shapely.from_wkb(blobs, on_invalid="fix"), dtype=object)
 
 
