@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -91,7 +90,7 @@ class DemoResult:
 def _table_lines(counties: pd.DataFrame) -> list[str]:
     """Counties as lines of less than 80 letters, with units above the numbers."""
     has_climate = "climate" in counties
-    line = "{:<28}{:>12}{:>9}{:>14}  {}"
+    line = "{:<27} {:>12}{:>9}{:>14}  {}"
     lines = [
         line.format("county, state", "pixels", "area", "difference", "climate" * has_climate),
         line.format("", "", "km2", "% of polygon", "% of area" * has_climate),
@@ -106,9 +105,9 @@ def _table_lines(counties: pd.DataFrame) -> list[str]:
 
 
 def _county_text(row: pd.Series[Any]) -> str:  # Any: numbers and names
-    """Name and state in 28 letters; a long name is cut."""
+    """Name and state in 27 letters; a long name is cut."""
     text, state = str(row["name"]), str(row["state"])
-    room = 28 - len(state) - 2
+    room = 27 - len(state) - 2
     return f"{text if len(text) <= room else text[: room - 1] + '…'}, {state}"
 
 
@@ -252,17 +251,13 @@ def _draw(store: Path, table: pd.DataFrame, folder: Path) -> tuple[Path | None, 
         return None, None
     if "climate" not in table:
         return counties, None
-    known = table["climate"].dropna()
-    with warnings.catch_warnings():
-        # Counties without a climate lie beyond the map.
-        warnings.simplefilter("ignore", zr.ZonerasterWarning)
-        zr.plot(
-            store,
-            known.to_frame(),
-            "climate",
-            picture=climates,
-            title="Climate that covers most of each county",
-            source=f"Classes: {_CLIMATES_BY}. Counties: {_COUNTIES_BY}.",
-            **how,
-        )
+    zr.plot(
+        store,
+        table,
+        "climate",
+        picture=climates,
+        title="Climate that covers most of each county",
+        source=f"Classes: {_CLIMATES_BY}. Counties: {_COUNTIES_BY}.",
+        **how,
+    )
     return counties, climates

@@ -404,7 +404,9 @@ def _values_of(
         column = str(numbers[0])
     if column not in frame.columns:
         named = f"no column {column!r}" if column else "several columns"
-        raise ValuesError(f"the table has {named}: give column= one of {', '.join(frame.columns)}")
+        raise ValuesError(
+            f"the table has {named}: give column= one of {', '.join(map(str, frame.columns))}"
+        )
     return frame[column]
 
 

@@ -174,10 +174,7 @@ def _by_zone(
     has_value = keys.isin(series.index)
     if not has_value.all():
         without = list(keys[~has_value])
-        warn(
-            f"{number_of(len(without), 'zone')} without a value, painted like no zone: "
-            f"{name_some(without)}"
-        )
+        warn(f"{number_of(len(without), 'zone')} without a value: {name_some(without)}")
     found = series.reindex(keys[has_value])
     found.index = table["zone_id"].to_pandas()[has_value].to_numpy()
     return found
@@ -213,14 +210,16 @@ def _with_sets(painting: Painting, location: Location) -> Painting:
     ids, own = sets["set_id"].to_numpy(), painting.look_up()(sets["zone_id"].to_numpy())
     first = np.flatnonzero(np.diff(ids, prepend=0))
     sizes = np.diff(first, append=ids.size)
-    is_alike = own == np.repeat(own[first], sizes)
+    of_first = np.repeat(own[first], sizes)
+    # What is missing differs from itself.
+    is_alike = (own == of_first) | ((own != own) & (of_first != of_first))
     agree = np.logical_and.reduceat(is_alike, first) if first.size else np.zeros(0, bool)
     if not agree.all():
         pixels = int(sets["pixels"].to_numpy()[first][~agree].sum())
         n = int((~agree).sum())
         warn(
-            f"{number_of(pixels, 'pixel')} of {number_of(n, 'set')} of zones with different "
-            "values: painted like no zone"
+            f"{number_of(pixels, 'pixel')} of {number_of(n, 'set')} of zones have no value, as "
+            "these zones have different ones"
         )
     known = np.concatenate([painting.known, ids[first][agree].astype(np.int64)])
     values = np.concatenate([painting.values, own[first][agree]])
