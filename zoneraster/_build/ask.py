@@ -471,4 +471,7 @@ def _movable(dataset: xr.Dataset, location: Location) -> xr.Dataset:
     for variable in dataset.variables.values():
         variable.attrs = without_places(variable.attrs)
     dataset.encoding["source"] = location.url
+    for array in dataset.data_vars.values():
+        # Arithmetic and files forget it, cutting does not: what is left are pixels of the store.
+        array.encoding["zone_store"] = location
     return dataset

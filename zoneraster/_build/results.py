@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from zoneraster._store import PLAN_KEY, REPORT_KEY
 from zoneraster.blobs import Blobs, Location
 from zoneraster.errors import NAMED, CorruptStoreError, name_some, number_of, told_as
+from zoneraster.notebook import record_html
 
 
 def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
@@ -315,14 +315,12 @@ class BuildReport:
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{value:,}</td></tr>"
+        counts = {
+            name: value
             for name, value in self.to_dict().items()
-            if isinstance(value, int)
-        )
-        notes = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
-        caption = html.escape(self.store)
-        return f"<table><caption>{caption}</caption>{rows}</table><ul>{notes}</ul>"
+            if isinstance(value, int | float) or name in ("dtype", "shape")
+        }
+        return record_html(self.store, counts, self.warnings)
 
 
 @dataclass(frozen=True, slots=True)

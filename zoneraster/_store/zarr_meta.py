@@ -31,8 +31,9 @@ FOLDERS = (*_ARRAYS, "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
 _WKT = {"crs_wkt", "spatial_ref", "proj:wkt2"}
 # What says where the whole array lies, and stays behind when it is cut or computed with.
 _OF_THE_WHOLE = re.compile(r"proj:.*|spatial:.*|zarr_conventions|GeoTransform")
-# Attributes of the array that stores of earlier versions do not have.
+# Attributes of the array, and of the group, that stores of earlier versions do not have.
 _LATER = {"nodata"}
+_LATER_OF_GROUP = re.compile(r"proj:.*|spatial:.*|zarr_conventions")
 _CHUNK_KEY = re.compile(rf"^(?:{'|'.join(_ARRAYS)})/c/((?:\d+/)?\d+/\d+)$")
 _CONVENTIONS = [
     {
@@ -46,6 +47,27 @@ _CONVENTIONS = [
         "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
     },
 ]
+# Readers go by the uuid, by this name or by that of the array.
+_CONVENTIONS_OF_GROUP = [
+    {
+        "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",
+        "spec_url": f"https://github.com/zarr-conventions/{name}/blob/v0.1/README.md",
+        "uuid": convention["uuid"],
+        "name": name,
+        "description": description,
+    }
+    for convention, name, description in zip(
+        _CONVENTIONS,
+        ("proj", "spatial"),
+        (
+            "Coordinate reference system information for geospatial data",
+            "Spatial coordinate information",
+        ),
+        strict=True,
+    )
+] + [{"uuid": convention["uuid"], "name": convention["name"]} for convention in _CONVENTIONS]
+# As `proj:code` must look.
+_CODE = re.compile(r"[A-Z]+:[0-9]+")
 
 
 def chunk_key(place: tuple[int, ...], array: str = ARRAY) -> str:
@@ -82,6 +104,21 @@ def _array_attributes(grid: Grid, product: str) -> dict[str, Any]:  # Any: JSON
     if authority:
         attributes["proj:code"] = ":".join(authority)
     return attributes
+
+
+def _group_attributes(grid: Grid) -> dict[str, Any]:  # Any: JSON
+    """Where the array lies, said of the group too: OpenLayers and others look nowhere else."""
+    said = _array_attributes(grid, "ids")
+    places = {name: value for name, value in said.items() if _LATER_OF_GROUP.fullmatch(name)}
+    if not _CODE.fullmatch(places.get("proj:code", "")):
+        places.pop("proj:code", None)
+    return {
+        "Conventions": "CF-1.11",
+        "title": "zone raster",
+        **places,
+        "zarr_conventions": _CONVENTIONS_OF_GROUP,
+        "spatial:transform_type": "affine",
+    }
 
 
 def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON
@@ -132,8 +169,7 @@ def zarr_objects(
     from zarr.storage import MemoryStore  # noqa: PLC0415
 
     memory = MemoryStore()
-    title = {"Conventions": "CF-1.11", "title": "zone raster"}
-    group = zarr.create_group(memory, zarr_format=3, attributes=title)
+    group = zarr.create_group(memory, zarr_format=3, attributes=_group_attributes(grid))
     compressors: list[Any] = [ZstdCodec(level=1)]  # Any: codecs share no public base class
     if crc32c:
         compressors.append(Crc32cCodec())
@@ -249,11 +285,20 @@ def says_the_same(stored: bytes, planned: bytes) -> bool:
         return False
 
 
+def _later(planned: Mapping[str, object]) -> set[str]:
+    """Which of some members stores of earlier versions may be without."""
+    later = _LATER & planned.keys()
+    # The attributes of the group, and of nothing else, name the conventions of CF.
+    if "Conventions" in planned:
+        later |= {name for name in planned if _LATER_OF_GROUP.fullmatch(name)}
+    return later
+
+
 def _is_alike(stored: object, planned: object, name: str = "") -> bool:
     """Two values of JSON say the same; `name` is the member that they are."""
     match stored, planned:
         case dict(), dict():
-            is_same = stored.keys() | (_LATER & planned.keys()) == planned.keys()
+            is_same = stored.keys() | _later(planned) == planned.keys()
             return is_same and all(
                 _is_alike(value, planned[key], key) for key, value in stored.items()
             )
