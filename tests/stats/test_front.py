@@ -299,3 +299,13 @@ def test_a_warning_points_at_the_line_of_the_caller() -> None:
     with pytest.warns(zr.ZonerasterWarning) as told:
         zr.zonal_stats(zones, raster(VALUES), key="fid")
     assert {one.filename for one in told} == {__file__}
+
+
+@pytest.mark.parametrize("crs", [3857, 4326, 2056, 32633, "ESRI:54009", "+proj=laea +lat_0=9"])
+@pytest.mark.parametrize("step", [1, 0.1, 1 / 3])
+def test_grids_of_all_kinds_are_read_as_they_were_planned(crs: Any, step: float) -> None:
+    grid = zr.Grid(crs, (step, 0, 5, 0, -step, 12), (6, 7))
+    zone = shapely.box(5, 12 - 4 * step, 5 + 3 * step, 12)
+    zones = geopandas.GeoDataFrame(geometry=[zone], crs=crs)
+    values = zr.Raster(np.ones(grid.shape), transform=grid.transform, crs=zones.crs)
+    assert zr.zonal_stats(zones, values)["count"].tolist() == [12]
