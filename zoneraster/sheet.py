@@ -31,8 +31,8 @@ _TITLE, _TEXT, _SMALL = 14.0, 10.0, 9.0
 _INK, _FAINT, _HALO = "#222222", "#666666", "#FFFFFFAA"
 # Names are written in the largest of these sizes that fits, points.
 _NAME_SIZES = (10.0, 8.5, 7.5)
-# Pixels of the least letter with what is left free around it.
-_LETTER = 100
+# No name is narrower than so much of its height for each letter.
+_NARROW = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +119,19 @@ class Sheet:
 
     def add_names(self, ids: npt.NDArray[np.uint32], texts: Mapping[int, str]) -> None:
         """Names of the zones that have room for them, and how many these are."""
-        zones, sizes_of = np.unique(ids, return_counts=True)
-        n = sum(int(zone) in texts for zone in zones)
-        # Measuring texts takes longer than all else.
-        large = zones[sizes_of >= _LETTER].tolist()
-        left = {zone: texts[zone] for zone in large if zone in texts}
+        zones, counts = np.unique(ids, return_counts=True)
+        room = {int(zone): int(n) for zone, n in zip(zones, counts, strict=True) if zone in texts}
+        left = {zone: texts[zone] for zone in room}
+        n = len(left)
         for points in _NAME_SIZES:
             for folded in (False, True):
                 written = {zone: _folded(text) if folded else text for zone, text in left.items()}
-                sizes = {zone: self._size(text, points) for zone, text in written.items()}
+                # Measuring takes longer than all else.
+                sizes = {
+                    zone: self._size(text, points)
+                    for zone, text in written.items()
+                    if room[zone] >= _least_pixels(text, points)
+                }
                 found = name_places(ids, sizes)
                 self._names += [(x, y, written[zone], points) for zone, (x, y) in found.items()]
                 left = {zone: text for zone, text in left.items() if zone not in found}
@@ -233,6 +237,12 @@ class Sheet:
             else:
                 lines[-1] = longer
         return lines
+
+
+def _least_pixels(text: str, points: float) -> float:
+    """What a name takes at least."""
+    height, lines = points * _DPI / 72, text.split("\n")
+    return max(map(len, lines)) * _NARROW * height * len(lines) * height
 
 
 def _number(value: float) -> str:
