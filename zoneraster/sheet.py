@@ -27,8 +27,7 @@ _LEFT, _RIGHT, _TOP, _BELOW = 78, 26, 14, 34
 _ROW, _GAP, _SWATCH, _BAR, _COLOURS = 30, 34, 20, 0.2, 300
 _CORNER, _LINE, _LEAST = 36, 16, 320
 _TITLE, _TEXT, _SMALL = 14.0, 10.0, 9.0
-# Names have a halo, so that they can be read on any colour.
-_INK, _FAINT, _HALO = "#222222", "#666666", "#FFFFFFAA"
+_INK, _FAINT, _ON_DARK = "#222222", "#666666", "#FFFFFF"
 # Names are written in the largest of these sizes that fits, points.
 _NAME_SIZES = (10.0, 8.5, 7.5)
 # No name is narrower than so much of its height for each letter.
@@ -168,7 +167,6 @@ class Sheet:
         return figure
 
     def _draw_map(self, axes: Axes) -> None:
-        from matplotlib.patheffects import withStroke  # noqa: PLC0415 - optional extra
         from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - optional extra
 
         rows, cols = self._image.shape[:2]
@@ -196,9 +194,15 @@ class Sheet:
         for x, y, text, points in self._names:
             axes.text(
                 west + x * x_step, north - y * y_step, text,
-                fontsize=points, color=_INK, ha="center", va="center", linespacing=1.0,
-                path_effects=[withStroke(linewidth=2, foreground=_HALO)],
+                fontsize=points, color=self._ink_at(x, y), ha="center", va="center",
+                linespacing=1.0,
             )  # fmt: skip
+
+    def _ink_at(self, x: float, y: float) -> str:
+        """What can be read on the colour of a place: that with the higher contrast (WCAG 2)."""
+        share = self._image[int(y), int(x)] / 255
+        linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+        return _INK if linear @ (0.2126, 0.7152, 0.0722) > 0.213 else _ON_DARK
 
     def _flowed(self, width: float) -> list[list[_Item]]:
         """The legend in lines that are no longer than the map is wide."""
