@@ -385,7 +385,7 @@ def test_stats_groups_chooses_rolls_up_and_resumes(values: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.zarr", "v.zarr"], "no zone store at"),
+        (["none.zarr", "VALUES"], "no zone store at"),
         (["STORE", "none.tif"], "no such file"),
         (["STORE", "VALUES", "--stats", "sun"], "unknown statistic 'sun'"),
         (["STORE", "--stats", "sum"], "needs values"),

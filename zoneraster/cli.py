@@ -15,6 +15,7 @@ import click
 import zoneraster as zr
 from zoneraster import words
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
+from zoneraster.notation import in_words, raster_of
 from zoneraster.output import (
     check_output,
     json_text,
@@ -44,7 +45,7 @@ class _Main(click.Group):
         """Run a verb."""
         signal.signal(signal.SIGTERM, _on_terminate)
         try:
-            with warnings_as_lines():
+            with warnings_as_lines(in_words):
                 return super().invoke(ctx)
         except zr.StoreBusyError as err:
             _fail(err, EXIT_BUSY)
@@ -63,7 +64,7 @@ class _Main(click.Group):
 
 
 def _fail(err: Exception, code: int) -> NoReturn:
-    click.echo(f"zoneraster: {err}", err=True)
+    click.echo(f"zoneraster: {in_words(str(err))}", err=True)
     sys.exit(code)
 
 
@@ -133,6 +134,7 @@ def _plan_options(command: Command) -> Command:
             "first",
             "error",
             "sets",
+            "layers",
             is_kept=True,
             text="Who gets what several zones claim.",
         ),
@@ -199,6 +201,21 @@ def _split(options: dict[str, Any]) -> dict[str, Any]:
     names = ("resolution", "bounds", "crs", "like", "global_30m")
     grid = words.grid_of(*(options.pop(name) for name in names))
     return {"grid": grid, **options}
+
+
+def _value_options(command: Command) -> Command:
+    """How VALUES are read that do not say it in brackets."""
+    for option in (
+        click.option("--variable", help="VALUES: variable of a Zarr or NetCDF with several."),
+        click.option("--band", type=int, help="VALUES: band of a file with several, from 1."),
+        click.option(
+            "--nodata", multiple=True, type=float, help="VALUES: a number that is no value, too."
+        ),
+        click.option("--units", help="VALUES: their units, such as Mg/ha."),
+        click.option("--values-crs", help="VALUES: CRS to take in place of theirs."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -334,10 +351,17 @@ def plot(
     callback=words.words_of,
     help="Names, with commas.  [default: count,sum,mean; without VALUES pixels,area]",
 )
-@click.option("--by", multiple=True, help="NAME=PATH or NAME=PATH:1,2,3: group by labels.")
+@click.option(
+    "--by", multiple=True, help="NAME=PATH, NAME=PATH:1,2,5-9, NAME=PATH:1=forest: group by labels."
+)
 @click.option("--thresholds", multiple=True, help="NAME=PATH:10,30,50: group cumulatively.")
 @click.option("--weights", help="PATH: a raster that weights the values, as people do.")
-@click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
+@click.option(
+    "--where",
+    multiple=True,
+    help="'PATH >= NUMBER', 'PATH in 1,5-9', 'PATH is valid', with and, or, not; all must hold.",
+)
+@_value_options
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
 @_choice("--zones", "claimed", "owned", text="Pixels of several zones: for each, or the owner.")
 @_pixels_option
@@ -368,9 +392,13 @@ def plot(
 def stats(
     zones_given: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
     where: tuple[str, ...], select: tuple[str, ...], bbox: tuple[float, float, float, float] | None,
-    output: Path | None, overwrite: bool, as_json: bool, **options: Any,
+    weights: str | None, output: Path | None, overwrite: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Zonal statistics of VALUES ([NAME=]PATH ...) in ZONES: a store, polygons or labels."""
+    """Zonal statistics of VALUES ([NAME=]PATH ...) in ZONES: a store, polygons or labels.
+
+    A PATH is a file, a Zarr, a folder of tiles or a pattern such as 'tiles/*.tif'. Behind any PATH
+    may stand how it is read: PATH[band=2,nodata=255,crs=EPSG:4326,units=percent].
+    """
     from zoneraster import output as written  # noqa: PLC0415 - keep the other verbs quick
 
     if output is not None:
@@ -378,8 +406,9 @@ def stats(
         options["geometry"] |= output.suffix.lower() in written.WITH_POLYGONS
     with progress_bars(quiet=as_json) as progress:
         table = zr.zonal_stats(
-            zones_given,
-            words.measures_of(values),
+            raster_of(zones_given),
+            words.measures_of(values, words.defaults_of(options)),
+            weights=None if weights is None else raster_of(weights),
             by=words.keys_of(by, thresholds) or None,
             where=words.condition_of(where),
             select=words.selection_of(select, bbox),

@@ -24,6 +24,7 @@ from zoneraster._store import (
     expected_receipts,
     found_receipts,
     is_done,
+    of_all_layers,
     open_snapshot,
     require_spec,
 )
@@ -150,7 +151,7 @@ def _sample_batch(
     out: npt.NDArray[np.uint32],
 ) -> None:
     """Fill the nodes that lie in the chunks of one batch."""
-    for chunk in chunks:
+    for chunk in of_all_layers(chunks):
         window = cut.chunk_window(chunk.row, chunk.col)
         r0, r1 = np.searchsorted(rows, [window.row0, window.row1])
         c0, c1 = np.searchsorted(cols, [window.col0, window.col1])

@@ -17,6 +17,15 @@ def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
     return {f.name: getattr(record, f.name) for f in fields(record)}
 
 
+# Fields about layers, which reports of other stores do not keep.
+LAYERS_SAID = ("n_layers", "deepest", "shared")
+
+
+def _depth(deepest: int) -> str:
+    """Why layers are not fewer, where they cannot be."""
+    return f"for at most {number_of(deepest, 'zone')} on a pixel"
+
+
 @dataclass(frozen=True, slots=True)
 class PlanSummary:
     """What a plan holds.
@@ -49,6 +58,9 @@ class PlanSummary:
     operation : str
         How PROJ brought the zones to the reference system of the grid, and how exactly; empty where
         they had it.
+    n_layers, deepest, shared : int
+        With ``overlap="layers"``, how many there are, most zones that claim one pixel, which need
+        so many at least, and how many more pixels all zones have together than there are in zones.
     """
 
     store: str
@@ -69,6 +81,9 @@ class PlanSummary:
     cut: tuple[Any, ...] = ()
     partly: tuple[tuple[Any, str], ...] = ()
     operation: str = ""
+    n_layers: int = 0
+    deepest: int = 0
+    shared: int = 0
 
     def warnings(self, *, grid: str = "the grid") -> list[str]:
         """Sentences about zones that deserve a look; what the `grid` is called in them."""
@@ -125,6 +140,8 @@ class PlanSummary:
             f"  batches  {self.n_batches:>15,}",
             f"  work     {self.work:>15,} crossings",
         ]
+        if self.n_layers:
+            lines.append(f"  layers   {self.n_layers:>15,}, {_depth(self.deepest)}")
         if self.operation:
             lines.append(f"  from     {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings()])
@@ -133,6 +150,9 @@ class PlanSummary:
 def summary_bytes(summary: PlanSummary) -> bytes:
     """What is kept of what is said of a plan; not its place, since a store can be moved."""
     said = {**_shallow(summary), "store": ""}
+    if not summary.n_layers:
+        for name in LAYERS_SAID:
+            del said[name]
     return json.dumps(said, indent=1, default=str).encode()
 
 
@@ -149,11 +169,11 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
         said = json.loads(blobs.get(PLAN_KEY))
         said["skipped"] = tuple((row, key, reason) for row, key, reason in said["skipped"])
         said["partly"] = tuple((key, sides) for key, sides in said.get("partly", ()))
-        names = ("invalid", "repaired", "outside", "rescued", "wide", "notes", "cut")
-        tuples = {name: tuple(said.get(name, ())) for name in names}
+        lists = ("invalid", "repaired", "outside", "rescued", "wide", "notes", "cut")
+        tuples = {name: tuple(said.get(name, ())) for name in lists}
         summary = PlanSummary(**{**said, **tuples, "store": str(location)})
-        counts = (summary.n_zones, summary.n_chunks, summary.n_batches, summary.grid_chunks)
-        if not all(type(n) is int for n in (*counts, summary.work)):
+        counts = ("n_zones", "n_chunks", "n_batches", "grid_chunks", "work", *LAYERS_SAID)
+        if not all(type(getattr(summary, name)) is int for name in counts):
             raise TypeError("a count that is no whole number")
         return summary
 
@@ -244,6 +264,8 @@ class BuildReport:
         How zones were brought to the reference system of the grid, see `PlanSummary`.
     n_sets, together : int
         With ``overlap="sets"``, sets of zones that share pixels, and these pixels.
+    n_layers, deepest : int
+        With ``overlap="layers"``, how many there are, and most zones that claim one pixel.
     """
 
     store: str
@@ -266,6 +288,8 @@ class BuildReport:
     operation: str = ""
     n_sets: int = 0
     together: int = 0
+    n_layers: int = 0
+    deepest: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -284,6 +308,8 @@ class BuildReport:
         ]
         if self.n_sets:
             lines.insert(-1, f"  together   {self.together:>18,} pixels of {self.n_sets:,} sets")
+        if self.n_layers:
+            lines.insert(-1, f"  layers     {self.n_layers:>18,}, {_depth(self.deepest)}")
         if self.operation:
             lines.append(f"  from       {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])

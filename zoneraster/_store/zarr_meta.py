@@ -34,7 +34,7 @@ _OF_THE_WHOLE = re.compile(r"proj:.*|spatial:.*|zarr_conventions|GeoTransform")
 # Attributes of the array, and of the group, that stores of earlier versions do not have.
 _LATER = {"nodata"}
 _LATER_OF_GROUP = re.compile(r"proj:.*|spatial:.*|zarr_conventions")
-_CHUNK_KEY = re.compile(rf"^(?:{'|'.join(_ARRAYS)})/c/(\d+)/(\d+)$")
+_CHUNK_KEY = re.compile(rf"^(?:{'|'.join(_ARRAYS)})/c/((?:\d+/)?\d+/\d+)$")
 _CONVENTIONS = [
     {
         "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
@@ -70,15 +70,15 @@ _CONVENTIONS_OF_GROUP = [
 _CODE = re.compile(r"[A-Z]+:[0-9]+")
 
 
-def chunk_key(row: int, col: int, array: str = ARRAY) -> str:
-    """Key of a chunk of an array."""
-    return f"{array}/c/{row}/{col}"
+def chunk_key(place: tuple[int, ...], array: str = ARRAY) -> str:
+    """Key of a chunk of an array, from its row and column, with a layer before them in layers."""
+    return f"{array}/c/{'/'.join(map(str, place))}"
 
 
-def parse_chunk_key(key: str) -> tuple[int, int] | None:
-    """Chunk row and column of a key, None when it is not a chunk of an array of ours."""
+def parse_chunk_key(key: str) -> tuple[int, ...] | None:
+    """The place in a `chunk_key`, None when it is not a chunk of an array of ours."""
     match = _CHUNK_KEY.match(key)
-    return (int(match[1]), int(match[2])) if match else None
+    return tuple(map(int, match[1].split("/"))) if match else None
 
 
 def _array_attributes(grid: Grid, product: str) -> dict[str, Any]:  # Any: JSON
@@ -136,7 +136,13 @@ def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # An
 
 
 def zarr_objects(
-    grid: Grid, chunking: Chunking, dtype: np.dtype[Any], *, crc32c: bool, product: str = "ids"
+    grid: Grid,
+    chunking: Chunking,
+    dtype: np.dtype[Any],
+    *,
+    crc32c: bool,
+    product: str = "ids",
+    n_layers: int = 0,
 ) -> dict[str, bytes]:
     """All keys of an empty zone store but for its chunks.
 
@@ -149,6 +155,8 @@ def zarr_objects(
         Add Zarr's crc32c codec behind zstd.
     product : str
         One of `PRODUCTS`.
+    n_layers : int
+        Of an array (layer, y, x); 0 for (y, x).
 
     Returns
     -------
@@ -165,15 +173,16 @@ def zarr_objects(
     compressors: list[Any] = [ZstdCodec(level=1)]  # Any: codecs share no public base class
     if crc32c:
         compressors.append(Crc32cCodec())
+    layers, chunk_depth, first = ((n_layers,), (1,), ("layer",)) if n_layers else ((), (), ())
     group.create_array(
         PRODUCTS[product][0],
-        shape=grid.shape,
-        chunks=chunking.chunks,
+        shape=(*layers, *grid.shape),
+        chunks=(*chunk_depth, *chunking.chunks),
         dtype=dtype,
         compressors=compressors,
         filters=None,
         fill_value=0,
-        dimension_names=("y", "x"),
+        dimension_names=(*first, "y", "x"),
         attributes=_array_attributes(grid, product),
     )
     _put_coordinates(group, grid)

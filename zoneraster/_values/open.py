@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from zoneraster._values.arrays import open_array, open_dataset
+from zoneraster._values.arrays import is_bare_array, open_array, open_bare_array, open_dataset
+from zoneraster._values.datasets import (
+    DATASET_SUFFIXES,
+    DatasetPixels,
+    is_dataset_file,
+    open_dataset_file,
+)
 from zoneraster._values.files import FILE_SUFFIXES, FilePixels, open_file
+from zoneraster._values.listing import files_within, is_pattern, matching, name_of
+from zoneraster._values.mosaic import MosaicPixels, joined
 from zoneraster._values.opened import OpenRaster, foreign_errors
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
-from zoneraster._values.turned import TurnedPixels
-from zoneraster._values.zarrs import ZarrPixels, find_group, open_zarr
+from zoneraster._values.vrt import open_vrt, text_of_vrt
+from zoneraster._values.zarrs import (
+    ZARR_NODES,
+    ZarrPixels,
+    find_group,
+    is_zarr_store,
+    open_zarr,
+    open_zarr_store,
+)
 from zoneraster.blobs import Location
 from zoneraster.errors import StoreError, ValuesError, warn
 
@@ -22,7 +39,7 @@ def open_rasters(values: RasterLike | Mapping[str, RasterLike]) -> list[OpenRast
 
     Parameters
     ----------
-    values : path, URL, DataArray, Dataset or Raster; or a mapping of names to these
+    values : path, URL, DataArray, Dataset, tiles, array or Raster; or a mapping of names to these
         A Dataset or Zarr group gives one raster for each variable with rows and columns, unless
         the `Raster` chooses one. In a mapping a single raster has the name of its key, several have
         ``{key}_{variable}``.
@@ -73,9 +90,22 @@ def open_raster(source: RasterLike) -> OpenRaster:
 def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:
     """What two rasters have in common that read the same pixels, whatever they are called."""
     how = (asked.band, asked.nodata, str(asked.crs), asked.dims, asked.raw, asked.version)
-    if isinstance(opened.pixels, ZarrPixels | FilePixels):
-        return replace(opened.pixels, opening=""), *how
+    place = _pixels_key(opened)
+    if place is not None:
+        return place, *how
     return id(asked.source), asked.variable or opened.name, *how
+
+
+def _pixels_key(opened: OpenRaster) -> object:
+    """What stands for the pixels of a raster that is read from a place; None for others."""
+    pixels = opened.pixels
+    if isinstance(pixels, MosaicPixels):
+        keys = [_pixels_key(tile.raster) for tile in pixels.tiles]
+        where = [(tile.row, tile.col, tile.shown) for tile in pixels.tiles]
+        return None if None in keys else (opened.grid.shape, *zip(keys, where, strict=True))
+    if isinstance(pixels, ZarrPixels | FilePixels | DatasetPixels):
+        return replace(pixels, opening="")
+    return None
 
 
 def place_of(opened: OpenRaster) -> str | None:
@@ -84,11 +114,32 @@ def place_of(opened: OpenRaster) -> str | None:
     if isinstance(pixels, WarpedPixels):
         source = place_of(pixels.opened)
         return None if source is None else f"{source} {pixels.method}"
-    if isinstance(pixels, TurnedPixels):
-        return place_of(replace(opened, pixels=pixels.pixels))
+    if isinstance(pixels, MosaicPixels):
+        places = [place_of(tile.raster) for tile in pixels.tiles]
+        known = [place for place in places if place is not None]
+        return "\n".join(known) if len(known) == len(places) else None
     if isinstance(pixels, ZarrPixels):
         return f"{pixels.location} {pixels.location.options_hash} {pixels.variable} {pixels.axes}"
+    if isinstance(pixels, DatasetPixels):
+        return f"{pixels.path} {pixels.variable} {pixels.axes}"
     return f"{pixels.path} {pixels.bands}" if isinstance(pixels, FilePixels) else None
+
+
+def is_raster_place(place: str | os.PathLike[str]) -> bool:
+    """Whether a path or URL is that of rasters, by its name and what lies there, and no store."""
+    try:
+        location = Location.of(place)
+    except StoreError:
+        return False
+    suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
+    if is_pattern(location):
+        return True
+    if location.is_local and Path(location.url).is_dir():
+        blobs = location.blobs()
+        if any(blobs.has(name) for name in ZARR_NODES):
+            return False
+        return any(path.suffix.lower() in FILE_SUFFIXES for path in Path(location.url).iterdir())
+    return suffix in (*FILE_SUFFIXES, *DATASET_SUFFIXES, ".vrt")
 
 
 def _keyed(key: str, rasters: list[OpenRaster]) -> list[OpenRaster]:
@@ -121,15 +172,30 @@ def _opened(asked: Raster) -> list[OpenRaster]:
     import xarray as xr  # noqa: PLC0415
 
     label, source = _label(asked), asked.source
+    if asked.transform is not None and not is_bare_array(source):
+        raise ValuesError(
+            f"{label}: transform= is for NumPy and dask arrays; a {type(source).__name__} has its "
+            "own places: leave it out"
+        )
+    if asked.storage_options and not isinstance(source, str | os.PathLike | list | tuple):
+        raise ValuesError(f"{label}: storage_options= are for what is opened from a URL")
     if isinstance(source, str | os.PathLike | Location):
         return _open_place(source, asked, label)
     if isinstance(source, xr.DataArray):
         return [open_array(source, asked, label)]
     if isinstance(source, xr.Dataset):
         return open_dataset(source, asked, label)
+    if isinstance(source, list | tuple):
+        places = [str(one) for one in source if isinstance(one, str | os.PathLike | Location)]
+        return _open_tiles(source, asked, label, name_of(places) if places else "value")
+    if is_zarr_store(source):
+        return open_zarr_store(source, asked, label)
+    if is_bare_array(source):
+        return [open_bare_array(source, asked, label)]
     raise ValuesError(
         f"cannot read values from a {type(source).__name__}: give the path or URL of a Zarr or "
-        "GeoTIFF, an xarray DataArray or a Dataset"
+        "GeoTIFF, an xarray DataArray or a Dataset, a list of tiles, or an array with transform= "
+        "and crs="
     )
 
 
@@ -140,10 +206,63 @@ def _open_place(
     if not isinstance(place, Location) and os.fspath(place).startswith("/vsi"):
         raise ValuesError(f"{label}: GDAL's virtual paths are not followed: give a plain one")
     try:
-        location = Location.of(place)
+        location = Location.of(place, asked.storage_options)
     except StoreError as err:
         raise ValuesError(f"{label}: {err}") from err
+    if is_pattern(location):
+        found = matching(location, label)
+        return _open_tiles(_beside(location, found), asked, label, name_of(found))
+    text = text_of_vrt(location)
+    if text is not None:
+        return [open_vrt(text, location, asked, label)]
+    if is_dataset_file(location):
+        return open_dataset_file(asked, location, label)
     group = find_group(location, label, FILE_SUFFIXES)
-    if group is None:
-        return [open_file(asked, location, label)]
-    return open_zarr(group, asked, label)
+    if group is not None:
+        return open_zarr(group, asked, label)
+    found = _files_at(location, label)
+    if found:
+        return _open_tiles(_beside(location, found), asked, label, name_of(found))
+    return [open_file(asked, location, label)]
+
+
+def _files_at(location: Location, label: str) -> list[str]:
+    """Raster files of a folder; none where it is none."""
+    suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
+    if location.is_local or suffix in FILE_SUFFIXES:
+        return files_within(location, FILE_SUFFIXES, label) if location.is_local else []
+    if location.url.startswith(("http://", "https://")):
+        return []
+    return files_within(location, FILE_SUFFIXES, label)
+
+
+def _beside(location: Location, places: Sequence[str]) -> list[Location]:
+    return [location.beside(place) for place in places]
+
+
+def _open_tiles(sources: Sequence[Any], asked: Raster, label: str, name: str) -> list[OpenRaster]:
+    """One raster of tiles; one for each variable where they have several."""
+    if not sources:
+        raise ValuesError("a list without tiles: give one path at least")
+    of_variables: list[list[OpenRaster]] = []
+    for source in sources:
+        if isinstance(source, Raster):
+            raise ValuesError(
+                f"{label}: say of all tiles together how they are read, zr.Raster([path, ...], "
+                "band=1), not of each"
+            )
+        of_variables.append(_opened(replace(asked, source=source)))
+    first = of_variables[0]
+    names = [opened.name for opened in first]
+    for opened in of_variables:
+        if len(opened) != len(first) or (len(first) > 1 and [one.name for one in opened] != names):
+            said = " and ".join(", ".join(one.name for one in some) for some in (first, opened))
+            raise ValuesError(
+                f"{label}: tiles have other variables ({said}): choose one, Raster(..., variable=)"
+            )
+    if len(first) == 1:
+        return [joined([opened[0] for opened in of_variables], name, label)]
+    return [
+        joined(list(tiles), tiles[0].name, f"{label} variable {tiles[0].name!r}")
+        for tiles in zip(*of_variables, strict=True)
+    ]
