@@ -190,6 +190,22 @@ def test_a_set_of_zones_has_the_value_that_all_of_them_have(sets: Path) -> None:
     assert (country[both] == "DE").all()
 
 
+def test_layers_hold_every_zone_whole(tmp_path: Path) -> None:
+    path = tmp_path / "layers.zarr"
+    zr.build(parks(), path, grid=GRID, key="park", chunks=10, overlap="layers")
+    opened = zr.open(path)
+    x, y = np.meshgrid(GRID.x_centres(), GRID.y_centres())
+    claimed = {"A": (x < 3) & (y < 3), "B": (x > 2) & (x < 5) & (y > 2) & (y < 5)}
+    for key, pixels in claimed.items():
+        assert np.array_equal(opened.zones.mask(key), pixels)
+    painted = opened.zones.paint({"A": 1.0, "B": 2.0, "C": 3.0})
+    assert painted.dims == ("layer", "y", "x")
+    for value, key in enumerate(claimed, 1):
+        assert np.array_equal((painted == value).any("layer"), claimed[key])
+    expected = zr.zonal_stats(path, height(), stats=("count",))
+    pd.testing.assert_frame_equal(height().zones.stats(opened, stats=("count",)), expected)
+
+
 def test_ids_far_apart_are_looked_up_all_the_same(tmp_path: Path) -> None:
     zones = parks().assign(code=[7, 3_000_000_000, 4_294_967_295])
     with pytest.warns(zr.ZonerasterWarning):

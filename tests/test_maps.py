@@ -284,3 +284,25 @@ def test_what_cannot_be_drawn_is_refused(store: Path, tmp_path: Path) -> None:
     zr.build(zones, tmp_path / "s.zarr", grid=GRID)
     with pytest.raises(zr.ValuesError, match="10 different texts are too many"):
         zr.plot(tmp_path / "s.zarr", column="name", width=100)
+
+
+def luminance(colour: Any) -> float:
+    """Of WCAG 2, of three shares."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.slow
+def test_names_can_be_read_on_every_colour(tmp_path: Path) -> None:
+    boxes = [shapely.box(k, 41, k + 1, 47) for k in range(12)]
+    zones = geopandas.GeoDataFrame({"name": [*"abcdefghijkl"]}, geometry=boxes, crs=4326)
+    zr.build(zones, tmp_path / "s.zarr", grid=GRID, key="name")
+    table = pd.DataFrame({"v": range(12)}, [*"abcdefghijkl"])
+    figure = zr.plot(tmp_path / "s.zarr", table, width=600, names=True)
+    names = {one.get_text(): one for one in figure.axes[0].texts}
+    assert names.keys() == {*"abcdefghijkl"}
+    for value, name in enumerate("abcdefghijkl"):
+        below = luminance(matplotlib.colormaps["viridis"](value / 11)[:3])
+        ink = luminance(matplotlib.colors.to_rgb(names[name].get_color()))
+        low, high = sorted((below, ink))
+        assert (high + 0.05) / (low + 0.05) > 3.9

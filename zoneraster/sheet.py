@@ -27,12 +27,11 @@ _LEFT, _RIGHT, _TOP, _BELOW = 78, 26, 14, 34
 _ROW, _GAP, _SWATCH, _BAR, _COLOURS = 30, 34, 20, 0.2, 300
 _CORNER, _LINE, _LEAST = 36, 16, 320
 _TITLE, _TEXT, _SMALL = 14.0, 10.0, 9.0
-# Names have a halo, so that they can be read on any colour.
-_INK, _FAINT, _HALO = "#222222", "#666666", "#FFFFFFAA"
+_INK, _FAINT, _ON_DARK = "#222222", "#666666", "#FFFFFF"
 # Names are written in the largest of these sizes that fits, points.
 _NAME_SIZES = (10.0, 8.5, 7.5)
-# Pixels of the least letter with what is left free around it.
-_LETTER = 100
+# No name is narrower than so much of its height for each letter.
+_NARROW = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +118,19 @@ class Sheet:
 
     def add_names(self, ids: npt.NDArray[np.uint32], texts: Mapping[int, str]) -> None:
         """Names of the zones that have room for them, and how many these are."""
-        zones, sizes_of = np.unique(ids, return_counts=True)
-        n = sum(int(zone) in texts for zone in zones)
-        # Measuring texts takes longer than all else.
-        large = zones[sizes_of >= _LETTER].tolist()
-        left = {zone: texts[zone] for zone in large if zone in texts}
+        zones, counts = np.unique(ids, return_counts=True)
+        room = {int(zone): int(n) for zone, n in zip(zones, counts, strict=True) if zone in texts}
+        left = {zone: texts[zone] for zone in room}
+        n = len(left)
         for points in _NAME_SIZES:
             for folded in (False, True):
                 written = {zone: _folded(text) if folded else text for zone, text in left.items()}
-                sizes = {zone: self._size(text, points) for zone, text in written.items()}
+                # Measuring takes longer than all else.
+                sizes = {
+                    zone: self._size(text, points)
+                    for zone, text in written.items()
+                    if room[zone] >= _least_pixels(text, points)
+                }
                 found = name_places(ids, sizes)
                 self._names += [(x, y, written[zone], points) for zone, (x, y) in found.items()]
                 left = {zone: text for zone, text in left.items() if zone not in found}
@@ -164,7 +167,6 @@ class Sheet:
         return figure
 
     def _draw_map(self, axes: Axes) -> None:
-        from matplotlib.patheffects import withStroke  # noqa: PLC0415 - optional extra
         from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - optional extra
 
         rows, cols = self._image.shape[:2]
@@ -192,9 +194,15 @@ class Sheet:
         for x, y, text, points in self._names:
             axes.text(
                 west + x * x_step, north - y * y_step, text,
-                fontsize=points, color=_INK, ha="center", va="center", linespacing=1.0,
-                path_effects=[withStroke(linewidth=2, foreground=_HALO)],
+                fontsize=points, color=self._ink_at(x, y), ha="center", va="center",
+                linespacing=1.0,
             )  # fmt: skip
+
+    def _ink_at(self, x: float, y: float) -> str:
+        """What can be read on the colour of a place: that with the higher contrast (WCAG 2)."""
+        share = self._image[int(y), int(x)] / 255
+        linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+        return _INK if linear @ (0.2126, 0.7152, 0.0722) > 0.213 else _ON_DARK
 
     def _flowed(self, width: float) -> list[list[_Item]]:
         """The legend in lines that are no longer than the map is wide."""
@@ -233,6 +241,12 @@ class Sheet:
             else:
                 lines[-1] = longer
         return lines
+
+
+def _least_pixels(text: str, points: float) -> float:
+    """What a name takes at least."""
+    height, lines = points * _DPI / 72, text.split("\n")
+    return max(map(len, lines)) * _NARROW * height * len(lines) * height
 
 
 def _number(value: float) -> str:
