@@ -20,6 +20,7 @@ from tests.values.samples import (
     WIDTH,
     array,
     check_reading,
+    dataset,
     every,
     pixels,
     write_tif,
@@ -257,3 +258,18 @@ def test_datasets_in_tiles_give_a_raster_for_each_variable() -> None:
     assert [one.name for one in found] == ["tcd", "gain"]
     for one in found:
         assert np.array_equal(every(one), whole[one.name].values)
+
+
+def test_patterns_and_folders_of_object_stores_name_zarrs_too() -> None:
+    values = pixels()
+    given = dataset(values)
+    for name, rows in (("a", slice(0, 16)), ("b", slice(16, 40))):
+        given.isel(y=rows).to_zarr(
+            f"memory://tiles/{name}.zarr", zarr_format=3, consolidated=False, mode="w"
+        )
+    for pattern in ("memory://tiles/*.zarr", "memory://tiles/**/[ab].zarr"):
+        opened = open_raster(pattern)
+        assert opened.name == "tiles"
+        check_reading(opened, values)
+    with pytest.raises(ValuesError, match="nothing matches this pattern"):
+        open_raster("memory://tiles/*.tif")

@@ -2,11 +2,11 @@
 
 A `Raster` says what to open and how; `open` opens it, by kind: `files` (GeoTIFF), `zarrs` (with
 `chunks`), `datasets` (NetCDF, HDF, GRIB) and `arrays` (xarray, NumPy); several of them, which
-`listing` finds and a `vrt` may place, make a `mosaic`. An `OpenRaster` (`opened`) is read window by
-window, whatever it is made of, and `decoding` turns what is stored into values. `grid_of` finds a
-raster's grid, with `axes`, which tells rows, columns and their places; `align` places it on the
-lattice, by its `relation` to the store's grid, and `resample` (with `warp`) brings it there where
-it does not fit. No store is known here.
+`listing` finds, a `vrt` places or `stac` items name, make a `mosaic`. An `OpenRaster` (`opened`) is
+read window by window, whatever it is made of, and `decoding` turns what is stored into values.
+`grid_of` finds a raster's grid, with `axes`, which tells rows, columns and their places; `align`
+places it on the lattice, by its `relation` to the store's grid and whole turns of `longitudes`, and
+`resample` (with `warp`) brings it there where it does not fit. No store is known here.
 """
 
 from zoneraster._values.align import AlignedRaster as AlignedRaster

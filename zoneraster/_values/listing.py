@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from zoneraster.blobs import Location
@@ -42,11 +43,10 @@ def matching(location: Location, label: str) -> list[str]:
         fixed = next(i for i, part in enumerate(parts) if any(mark in part for mark in _MAGIC))
         base = f"{scheme}://{'/'.join(parts[:fixed])}"
         wanted = parts[fixed:]
-        found = [
-            f"{base}/{key}"
-            for key in _keys_below(location.beside(base), label)
-            if _fits(key.split("/"), wanted)
-        ]
+        keys = _keys_below(location.beside(base), label)
+        # Of a Zarr the folder is meant, not a file in it.
+        places = {tuple(key.split("/")[: n + 1]) for key in keys for n in range(key.count("/") + 1)}
+        found = [f"{base}/{'/'.join(parts)}" for parts in sorted(places) if _fits(parts, wanted)]
     if not found:
         raise ValuesError(f"{label}: nothing matches this pattern: check it")
     return found
@@ -64,7 +64,10 @@ def files_within(location: Location, suffixes: tuple[str, ...], label: str) -> l
         folder = Path(location.url)
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     else:
-        keys = _keys_below(location, label)
+        try:
+            keys = _keys_below(location, label)
+        except ValuesError:
+            return []  # it may be a file all the same
         names = sorted(key for key in keys if "/" not in key)
     kinds = Counter(PurePosixPath(name).suffix.lower() for name in names)
     kinds = Counter({kind: n for kind, n in kinds.items() if kind in suffixes})
@@ -87,7 +90,7 @@ def _keys_below(location: Location, label: str) -> list[str]:
         ) from err
 
 
-def _fits(parts: list[str], wanted: list[str]) -> bool:
+def _fits(parts: Sequence[str], wanted: Sequence[str]) -> bool:
     """Whether the parts of a key are those of a pattern; ``**`` stands for any number of them."""
     if not wanted:
         return not parts

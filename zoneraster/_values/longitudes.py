@@ -41,17 +41,9 @@ def turned_to(opened: OpenRaster, target: Grid, *, margin: int = 0) -> OpenRaste
     if not is_in_degrees(grid.crs):
         return opened
     west, east = _ends(grid)
-    is_same = same_crs(grid.crs, target.crs)
-    low, high = _ends(target) if is_same else _GLOBE
+    low, high = _ends(target) if same_crs(grid.crs, target.crs) else _GLOBE
     step = grid.resolution[0]
-    slack = _FIT_PIXELS * step
-    turns = [
-        n
-        for n in range(math.floor((low - east) / _TURN), math.ceil((high - west) / _TURN) + 1)
-        if min(high, east + n * _TURN) - max(low, west + n * _TURN) > slack
-    ]
-    # In its own place first: of columns that are there twice, those count.
-    turns.sort(key=lambda n: (abs(n), n))
+    turns = _turns((west, east), (low, high), _FIT_PIXELS * step)
     if turns in ([], [0]):
         return opened
     pixels = Fraction(_TURN) / step
@@ -72,21 +64,37 @@ def turned_to(opened: OpenRaster, target: Grid, *, margin: int = 0) -> OpenRaste
             math.floor((low - west) / step + _FIT_PIXELS) - margin,
             math.ceil((high - west) / step - _FIT_PIXELS) + margin,
         )
-    placed = _placed(turns, period, grid.width, within)
+    return _moved(opened, _placed(turns, period, grid.width, within), period)
+
+
+def _turns(
+    own: tuple[Fraction, Fraction], wanted: tuple[Fraction, Fraction], slack: Fraction
+) -> list[int]:
+    """Turns by which some longitudes meet others, by more than a slack; few turns first.
+
+    Of columns that are there twice, those that stay in place count.
+    """
+    (west, east), (low, high) = own, wanted
+    near = range(math.floor((low - east) / _TURN), math.ceil((high - west) / _TURN) + 1)
+    met = (n for n in near if min(high, east + n * _TURN) - max(low, west + n * _TURN) > slack)
+    return sorted(met, key=lambda n: (abs(n), n))
+
+
+def _moved(opened: OpenRaster, placed: list[tuple[int, int, int]], period: int) -> OpenRaster:
+    """The raster in parts: first and end column of each, and where it goes."""
+    grid = opened.grid
     first = min(col for _, _, col in placed)
     width = max(col + end - start for start, end, col in placed) - first
     tiles = [
         Tile(opened, Window(0, grid.height, start, end), 0, col - first)
         for start, end, col in placed
     ]
-    (step_x, step_y), (_, north) = grid.resolution, grid.origin
+    (step_x, step_y), (west, north) = grid.resolution, grid.origin
     transform = (step_x, 0, west + first * step_x, 0, -step_y, north)
-    moved = sorted({(col - start) // period * _TURN for start, _, col in placed} - {0})
-    is_partly = len(placed) > 1
     made = mosaic(tiles, Grid(grid.crs, transform, (grid.height, width)), opened.name, opened.label)
-    said = (
-        f"{'partly ' if is_partly else ''}moved by {' and '.join(f'{n:+}' for n in moved)} degrees"
-    )
+    moved = sorted({(col - start) // period * _TURN for start, _, col in placed} - {0})
+    is_partly = "partly " if len(placed) > 1 else ""
+    said = f"{is_partly}moved by {' and '.join(f'{n:+}' for n in moved)} degrees"
     return replace(
         made,
         chunks=(*opened.chunks[:-1], min(opened.chunks[-1], width)),

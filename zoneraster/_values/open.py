@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from zoneraster._values.arrays import is_bare_array, open_array, open_bare_array, open_dataset
 from zoneraster._values.datasets import (
@@ -21,6 +21,7 @@ from zoneraster._values.mosaic import MosaicPixels, joined
 from zoneraster._values.opened import OpenRaster, foreign_errors
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
+from zoneraster._values.stac import files_of_items, files_of_items_file, is_items, is_items_file
 from zoneraster._values.vrt import open_vrt, text_of_vrt
 from zoneraster._values.zarrs import (
     ZARR_NODES,
@@ -177,17 +178,18 @@ def _opened(asked: Raster) -> list[OpenRaster]:
             f"{label}: transform= is for NumPy and dask arrays; a {type(source).__name__} has its "
             "own places: leave it out"
         )
-    if asked.storage_options and not isinstance(source, str | os.PathLike | list | tuple):
+    has_place = isinstance(source, str | os.PathLike | Location | list | tuple)
+    if asked.storage_options and not has_place:
         raise ValuesError(f"{label}: storage_options= are for what is opened from a URL")
+    tiles = _tiles_of(source, asked, label)
+    if tiles is not None:
+        return _open_tiles(*tiles, label)
     if isinstance(source, str | os.PathLike | Location):
         return _open_place(source, asked, label)
     if isinstance(source, xr.DataArray):
         return [open_array(source, asked, label)]
     if isinstance(source, xr.Dataset):
         return open_dataset(source, asked, label)
-    if isinstance(source, list | tuple):
-        places = [str(one) for one in source if isinstance(one, str | os.PathLike | Location)]
-        return _open_tiles(source, asked, label, name_of(places) if places else "value")
     if is_zarr_store(source):
         return open_zarr_store(source, asked, label)
     if is_bare_array(source):
@@ -197,6 +199,37 @@ def _opened(asked: Raster) -> list[OpenRaster]:
         "GeoTIFF, an xarray DataArray or a Dataset, a list of tiles, or an array with transform= "
         "and crs="
     )
+
+
+# Sources of tiles, how they are read, and what they are called together.
+_Tiles: TypeAlias = tuple[Sequence[Any], Raster, str]
+
+
+def _tiles_of(source: Any, asked: Raster, label: str) -> _Tiles | None:
+    """Tiles of a list, or of STAC items, of which the asked variable is the asset; else None."""
+    is_list = isinstance(source, list | tuple)
+    items = source if is_list else [source]
+    if items and all(map(is_items, items)):
+        found = [files_of_items(one, asked.variable, label) for one in items]
+        return _tiles_of_items([place for places in found for place in places], asked)
+    if not is_list:
+        return None
+    places = [str(one) for one in source if isinstance(one, str | os.PathLike | Location)]
+    return source, asked, name_of(places) if places else "value"
+
+
+def _tiles_at(location: Location, asked: Raster, label: str) -> _Tiles | None:
+    """Tiles that a pattern or a file of STAC items names; None for other places."""
+    if is_pattern(location):
+        found = matching(location, label)
+        return [location.beside(place) for place in found], asked, name_of(found)
+    if is_items_file(location):
+        return _tiles_of_items(files_of_items_file(location, asked.variable, label), asked)
+    return None
+
+
+def _tiles_of_items(places: list[str], asked: Raster) -> _Tiles:
+    return places, replace(asked, variable=None), asked.variable or name_of(places)
 
 
 def _open_place(
@@ -209,9 +242,9 @@ def _open_place(
         location = Location.of(place, asked.storage_options)
     except StoreError as err:
         raise ValuesError(f"{label}: {err}") from err
-    if is_pattern(location):
-        found = matching(location, label)
-        return _open_tiles(_beside(location, found), asked, label, name_of(found))
+    tiles = _tiles_at(location, asked, label)
+    if tiles is not None:
+        return _open_tiles(*tiles, label)
     text = text_of_vrt(location)
     if text is not None:
         return [open_vrt(text, location, asked, label)]
@@ -222,25 +255,21 @@ def _open_place(
         return open_zarr(group, asked, label)
     found = _files_at(location, label)
     if found:
-        return _open_tiles(_beside(location, found), asked, label, name_of(found))
+        return _open_tiles([location.beside(one) for one in found], asked, name_of(found), label)
     return [open_file(asked, location, label)]
 
 
 def _files_at(location: Location, label: str) -> list[str]:
-    """Raster files of a folder; none where it is none."""
+    """Raster files of a folder; none where it is none, or cannot be listed."""
     suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
-    if location.is_local or suffix in FILE_SUFFIXES:
-        return files_within(location, FILE_SUFFIXES, label) if location.is_local else []
-    if location.url.startswith(("http://", "https://")):
+    if location.is_local:
+        return files_within(location, FILE_SUFFIXES, label)
+    if suffix in FILE_SUFFIXES or location.url.startswith(("http://", "https://")):
         return []
     return files_within(location, FILE_SUFFIXES, label)
 
 
-def _beside(location: Location, places: Sequence[str]) -> list[Location]:
-    return [location.beside(place) for place in places]
-
-
-def _open_tiles(sources: Sequence[Any], asked: Raster, label: str, name: str) -> list[OpenRaster]:
+def _open_tiles(sources: Sequence[Any], asked: Raster, name: str, label: str) -> list[OpenRaster]:
     """One raster of tiles; one for each variable where they have several."""
     if not sources:
         raise ValuesError("a list without tiles: give one path at least")

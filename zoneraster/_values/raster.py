@@ -43,10 +43,10 @@ class Raster:
     ----------
     source : path, URL, xarray.DataArray, xarray.Dataset, array, or sequence of these
         Zarr, GeoTIFF or COG, NetCDF, HDF5 or GRIB, arrays in memory or backed by dask. Tiles of one
-        raster as a list, a folder of raster files, a pattern such as "tiles/*.tif", or a VRT whose
-        sources lie beside it. An array without places of its own needs `transform` and `crs`.
+        raster as a list, a folder of raster files, a pattern such as "tiles/*.tif", a VRT whose
+        sources lie beside it, or STAC items. An array without places of its own needs `transform` and `crs`.
     variable : str, optional
-        Which variable of a Zarr group or Dataset with several.
+        Which variable of a Zarr group or Dataset with several, or asset of STAC items.
     band : int, optional
         Which band, from 1, of a raster file with several.
     nodata : number or sequence of numbers, optional

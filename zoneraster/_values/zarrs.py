@@ -191,7 +191,7 @@ def _nothing_in(group: Group, label: str) -> str:
     groups = sorted({name.rpartition("/")[0] for name in members} - {""})
     leaves = [name for name in groups if any(m.rpartition("/")[0] == name for m in members)]
     if not leaves:
-        return f"{label} is an empty Zarr group: check the path"
+        return f"{label} is a Zarr group that tells of no arrays and no groups: check the path"
     return (
         f"{label} has no arrays, and groups ({name_some(leaves)}): give the path of one, "
         f"{label}/{leaves[-1]}"
