@@ -44,7 +44,8 @@ class Raster:
     source : path, URL, xarray.DataArray, xarray.Dataset, array, or sequence of these
         Zarr, GeoTIFF or COG, NetCDF, HDF5 or GRIB, arrays in memory or backed by dask. Tiles of one
         raster as a list, a folder of raster files, a pattern such as "tiles/*.tif", a VRT whose
-        sources lie beside it, or STAC items. An array without places of its own needs `transform` and `crs`.
+        sources lie beside it, or STAC items. An array without places of its own needs `transform`
+        and `crs`.
     variable : str, optional
         Which variable of a Zarr group or Dataset with several, or asset of STAC items.
     band : int, optional
@@ -90,11 +91,11 @@ class Raster:
     nodata: float | Sequence[float] | None = field(default=None, kw_only=True)
     units: str | None = field(default=None, kw_only=True)
     crs: object = field(default=None, kw_only=True)
+    transform: Sequence[float] | None = field(default=None, kw_only=True)
     dims: tuple[str, str] | None = field(default=None, kw_only=True)
     raw: bool = field(default=False, kw_only=True)
     resample: str | None = field(default=None, kw_only=True)
     version: str | None = field(default=None, kw_only=True)
-    transform: Sequence[float] | None = field(default=None, kw_only=True)
     storage_options: Mapping[str, object] | None = field(default=None, kw_only=True, repr=False)
 
     # So that NumPy's numbers leave `0.3 <= raster` to the raster.
