@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import geopandas
+import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner, Result
 from shapely import box
 
 import zoneraster as zr
 from tests.conftest import FakeS3
-from tests.samples import sample_zones, tree
+from tests.samples import GRID, sample_zones, tree
 from zoneraster.blobs import Location
 from zoneraster.cli import main
 from zoneraster.lock import lock
@@ -71,7 +74,10 @@ def test_warnings_are_lines_on_stderr_and_json_stays_json(
     zones = geopandas.GeoDataFrame({"fid": [1, 2]}, geometry=[box(1, 1, 2, 2)] * 2, crs=4326)
     zones.to_parquet(tmp_path / "zones.parquet")
     arguments = ["build", f"{tmp_path / 'zones.parquet'}", f"{tmp_path / 'a'}", *GRID_OPTIONS]
-    lines = ["  ! 1 zone without a pixel: 0", "  ! 2 zones with contested pixels"]
+    lines = [
+        "  ! 1 zone with pixels that all belong to others in the array: 0",
+        "  ! 2 zones with contested pixels",
+    ]
     for more in ([], ["--json"]):
         main([*arguments, *more], standalone_mode=False)
         written = capsys.readouterr()
@@ -249,13 +255,32 @@ def test_the_demo_leaves_store_table_and_picture(tmp_path: Path) -> None:
     assert said["total"]["area_km2"] == pytest.approx(said["total"]["geodesic_km2"], rel=5e-4)
     table = pd.read_csv(said["csv"])
     assert len(table) == 3235
-    shares = table[["tropical", "arid", "temperate", "cold", "polar"]]
+    assert table["state"].nunique() == 56
+    assert table.loc[table["name"].str.startswith("county record"), "name"].count() == 16
+    shares = table[
+        [f"{name}_percent" for name in ("tropical", "arid", "temperate", "cold", "polar")]
+    ]
     # The classes leave out Guam, Samoa and the Northern Marianas.
     assert 0 < shares.isna().any(axis=1).sum() < 20
     assert shares.dropna().sum(axis=1).to_numpy() == pytest.approx(100)
-    assert table["arid"].mean() > 10
-    assert Path(said["picture"]).read_bytes().startswith(b"\x89PNG")
+    places = table.set_index(["name", "state"])["climate"]
+    for place, climate in {
+        ("Maricopa", "Arizona"): "arid",
+        ("Miami-Dade", "Florida"): "tropical",
+        ("King", "Washington"): "temperate",
+        ("Cook", "Illinois"): "cold",
+        ("North Slope", "Alaska"): "polar",
+    }.items():
+        assert places[place] == climate
+    for name in ("picture", "climate_picture"):
+        assert Path(said[name]).read_bytes().startswith(b"\x89PNG")
     assert zr.status(said["store"]).finished
+    text = zoneraster("demo", tmp_path / "demo").stdout
+    assert "Yukon-Koyukuk, Alaska " in text
+    assert "% of polygon" in text
+    shown = text[text.index("the 10 largest") : text.index("all counties")]
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert len(shown.splitlines()) == 13
 
 
 # ---- stats -------------------------------------------------------------------------------------
@@ -386,3 +411,83 @@ def test_wrong_stats_are_one_line_and_exit_code_2(
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+# ---- polygons and some zones ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    zones = sample_zones(20)
+    zones["half"] = np.arange(20) % 2
+    zones.to_file("zones.gpkg")
+    values = np.random.default_rng(2).integers(0, 90, GRID.shape).astype("int16")
+    write_tif(tmp_path / "values.tif", values)
+    return tmp_path
+
+
+def read_zones() -> Any:
+    return geopandas.read_file("zones.gpkg", fid_as_index=True)
+
+
+def write_tif(path: Path, values: Any) -> None:
+    with rasterio.open(
+        path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1,
+        dtype=values.dtype, crs=4326, transform=rasterio.Affine(0.02, 0, 0, 0, -0.02, 10),
+    ) as file:  # fmt: skip
+        file.write(values, 1)
+
+
+def test_statistics_of_two_files_leave_a_table_and_a_map(two_files: Path) -> None:
+    stats = ["stats", "zones.gpkg", "values.tif", "--key", "fid", "--stats", "sum,mean"]
+    wanted = zr.zonal_stats("zones.gpkg", "values.tif", key="fid", stats=["sum", "mean"])
+    shapes = read_zones().geometry
+    for name in ("t.gpkg", "t.geojson", "t.parquet"):
+        more = ["--geometry"] if name.endswith(".parquet") else []
+        done = CliRunner().invoke(main, [*stats, "--output", name, *more])
+        assert done.exit_code == 0, done.output
+        read = geopandas.read_parquet if more else geopandas.read_file
+        found = read(name)
+        found = found.set_index("fid")
+        assert found.index.tolist() == shapes.index.tolist()
+        assert found["sum"].tolist() == wanted["sum"].tolist()
+        assert found.crs == shapes.crs
+        same = found.geometry.normalize().geom_equals_exact(shapes.normalize(), 1e-9, align=False)
+        assert same.all()
+    assert {path.name for path in two_files.iterdir()} == {
+        "zones.gpkg", "values.tif", "t.gpkg", "t.geojson", "t.parquet"
+    }  # fmt: skip
+
+
+def test_some_zones_are_selected_by_key_column_and_box(two_files: Path) -> None:
+    for words, keys in (
+        (["--select", "7,21"], [7, 21]),
+        (["--select", "half=1", "--select", "fid=7,14,28"], [14, 28]),
+        (["--bbox", "0,0,2,2"], None),
+        (["--bbox", "0", "0", "2", "2"], None),
+    ):
+        asked = ["stats", "zones.gpkg", "values.tif", "--key", "fid", "--json", *words]
+        done = CliRunner().invoke(main, asked)
+        assert done.exit_code == 0, done.output
+        found = [row["fid"] for row in json.loads(done.stdout)["rows"]]
+        if keys is None:
+            zones = read_zones()
+            keys = zones.index[zones.intersects(box(0, 0, 2, 2))].tolist()
+        assert found == keys
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--select", "7", "--bbox", "0", "0", "1", "1"], "--select and --bbox exclude each other"),
+        (["--select", "7", "--select", "half=1"], "give COLUMN=A,B for the key, too"),
+        (["--bbox", "2", "0", "1", "1"], "it is west, south, east, north"),
+        (["--select", "halv=1"], "did you mean 'half'"),
+    ],
+)
+def test_selections_that_cannot_be_are_told(two_files: Path, words: list[str], text: str) -> None:
+    asked = ["stats", "zones.gpkg", "values.tif", "--key", "fid", *words]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 2
+    assert text in done.output

@@ -65,6 +65,9 @@ class Blobs(Protocol):
     def delete(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
 
+    def clear(self, folder: str) -> None:
+        """Delete all keys below a folder, which may have the name of a key later, and so it."""
+
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder and their sizes in bytes.
 
@@ -187,6 +190,16 @@ class LocalBlobs:
         """Delete a key."""
         with place_error(f"{self.root}/{key} cannot be deleted"):
             (self.root / key).unlink(missing_ok=True)
+
+    def clear(self, folder: str) -> None:
+        """Delete all keys below a folder, and the folders that hold nothing else."""
+        for key, _ in list(self.list(folder)):
+            self.delete(key)
+        for path, _, _ in os.walk(self.root / folder, topdown=False):
+            with suppress(OSError):  # whatever others keep in it stays
+                Path(path).rmdir()
+        self._made.clear()
+        self._named.clear()
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder, our temporary ones left out, and those that vanish meanwhile."""

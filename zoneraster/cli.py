@@ -14,7 +14,6 @@ import click
 
 import zoneraster as zr
 from zoneraster import words
-from zoneraster.blobs import Location
 from zoneraster.errors import BuildInterrupted, WorkerDiedError, ZonerasterError
 from zoneraster.notation import in_words, raster_of
 from zoneraster.output import (
@@ -135,6 +134,7 @@ def _plan_options(command: Command) -> Command:
             "first",
             "error",
             "sets",
+            "layers",
             is_kept=True,
             text="Who gets what several zones claim.",
         ),
@@ -318,6 +318,11 @@ def info(store: str, as_json: bool, **place: Any) -> None:
 @main.command(cls=words.BoundsCommand)
 @_store_argument
 @click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--table", type=click.Path(), help="A .parquet or .csv of stats: draw values of it.")
+@click.option("--column", help="Of the table, or without one of the zones: colour zones by it.")
+@click.option("--names", help="Column of the zones: write it where it fits.")
+@click.option("--title", help="Above the map.")
+@click.option("--source", help="Below the map: whose data these are.")
 @click.option("--width", type=click.IntRange(64, 8192), default=1600, show_default=True)
 @click.option("--bounds", nargs=4, type=float, help="West, south, east, north.")
 @_overwrite_option
@@ -328,12 +333,12 @@ def plot(
     overwrite: bool,
     **how: Any,
 ) -> None:
-    """Draw STORE as a PNG map."""
-    from zoneraster.maps import PICTURES, draw_map  # noqa: PLC0415 - matplotlib is slow
+    """Draw STORE as a map: its zones, or a column of a table."""
+    from zoneraster.maps import PICTURES  # noqa: PLC0415 - keep the other verbs quick
 
     check_output(picture, suffixes=PICTURES, overwrite=overwrite)
     with replacing(picture) as new:
-        draw_map(Location.of(store, storage_options), new, **how)
+        zr.plot(store, picture=new, storage_options=storage_options, **how)
     click.echo(str(picture))
 
 

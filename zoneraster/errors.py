@@ -22,21 +22,21 @@ Each class is also the builtin that a caller would expect::
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import socket
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 # How many names a message lists before it says how many more there are.
 NAMED = 5
 # What says that a file is not there, or is none.
 NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# Frames of the package itself, which no warning points at.
-_HERE = str(Path(__file__).parent / "_")[:-1]
+# Frames of the package itself, and of its context managers, which no warning points at.
+_HERE = (str(Path(__file__).parent / "_")[:-1], contextlib.__file__)
 
 
 class ZonerasterError(Exception):
@@ -121,7 +121,7 @@ def warn(*texts: str, told: Iterable[str] = ()) -> None:
             warnings.warn(text, ZonerasterWarning, stacklevel=level)
 
 
-@contextmanager
+@contextlib.contextmanager
 def told_as(error: type[ZonerasterError], what: str, cure: str) -> Iterator[None]:
     """A door for what others made: whatever is raised inside comes out as one of our errors.
 
@@ -142,7 +142,7 @@ def told_as(error: type[ZonerasterError], what: str, cure: str) -> Iterator[None
         raise error(f"{what} ({type(err).__name__}{said and ': '}{said}): {cure}") from err
 
 
-@contextmanager
+@contextlib.contextmanager
 def place_error(what: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """A door for what disks and networks raise.
 

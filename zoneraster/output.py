@@ -126,7 +126,8 @@ def info_text(said: dict[str, Any]) -> str:  # Any: JSON
         f"  grid     {cols:,} x {rows:,} px of {grid.resolution[0]}, {grid.crs.name}",
         f"  bounds   {grid.bounds}",
         f"  chunks   {spec['chunks'][0]} x {spec['chunks'][1]} px, {spec['dtype']}",
-        f"  zones    {said['plan']['n_zones']:,} by {spec['key']!r}, overlap {spec['overlap']!r}",
+        f"  zones    {said['plan']['n_zones']:,} by {spec['key']!r}, overlap {spec['overlap']!r}"
+        + (f" ({spec['n_layers']})" if "n_layers" in spec else ""),
         f"  done     {status['chunks_done']:,} of {status['chunks']:,} chunks"
         + (", finished" if status["finished"] else ""),
     ]

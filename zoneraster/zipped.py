@@ -81,6 +81,10 @@ class ZipBlobs:
         """Refuse."""
         self._refuse()
 
+    def clear(self, folder: str) -> None:
+        """Refuse."""
+        self._refuse()
+
     def sync(self, keys: Iterable[str]) -> None:
         """Nothing to wait for."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
+import xarray as xr
 import zarr
 from rasterio.features import rasterize
 
@@ -483,6 +484,52 @@ def test_zones_without_a_pixel_are_named_and_min_pixels_gives_them_one(tmp_path:
     assert any("got the pixel under" in text for text in report.warnings)
     assert zr.zones(store)["owned"].tolist() == [10000, 1, 0]
     assert pixels(store)[int((10 - 5.002) * 50), int(5.002 * 50)] == 2
+
+
+@pytest.mark.parametrize(
+    ("overlap", "pixel", "without"),
+    [("last", 3, (1, 2)), ("first", 1, (2, 3)), ("sets", None, ())],
+)
+def test_several_zones_that_vanish_in_one_pixel_all_count(
+    tmp_path: Path, overlap: str, pixel: int | None, without: tuple[int, ...]
+) -> None:
+    dots = [
+        (5.001, 5.001, 5.003, 5.003),
+        (5.004, 5.002, 5.006, 5.004),
+        (5.012, 5.014, 5.013, 5.016),
+    ]
+    zones = boxes(*dots, (1, 1, 3, 3))
+    store, report = built(tmp_path, zones, overlap=overlap, min_pixels=1)
+    assert zr.zones(store)["claimed"].tolist() == [1, 1, 1, 10_000]
+    assert report.zero_pixel_zones == without
+    said = "2 zones with pixels that all belong to others in the array: " + ", ".join(
+        map(str, without)
+    )
+    assert (said in report.warnings) == bool(without)
+    assert any("3 zones without a pixel centre got the pixel" in text for text in report.warnings)
+    row, col = int((10 - 5.002) * 50), int(5.002 * 50)
+    found = int(pixels(store)[row, col])
+    if pixel is None:
+        shared = zr.sets(store)
+        assert sorted(shared[shared["set_id"] == found]["zone_id"]) == [1, 2, 3]
+    else:
+        assert found == pixel
+    grid = zr.open(store)
+    values = xr.DataArray(
+        np.arange(250_000.0).reshape(500, 500),
+        {"y": grid.y.values, "x": grid.x.values}, ("y", "x"), attrs={"crs": "EPSG:4326"},
+    )  # fmt: skip
+    table = zr.zonal_stats(store, values, stats=["count", "sum"])
+    assert table["count"].tolist() == [1, 1, 1, 10_000]
+    assert table["sum"].tolist()[:3] == [500 * row + col] * 3
+    owned = zr.zonal_stats(store, values, stats=["count"], zones="owned")
+    assert owned["count"].tolist() == zr.zones(store)["owned"].tolist()
+
+
+def test_zones_that_vanish_in_one_pixel_are_an_overlap(tmp_path: Path) -> None:
+    zones = boxes((5.001, 5.001, 5.003, 5.003), (5.004, 5.002, 5.006, 5.004))
+    with pytest.raises(zr.OverlapError, match=r"1 and 2 share 1 pixel"):
+        built(tmp_path, zones, overlap="error", min_pixels=1)
 
 
 def test_zones_that_all_miss_the_grid_are_refused_and_a_finished_store_stays(

@@ -63,6 +63,36 @@ def test_a_dot_beside_the_grid_gets_nothing(x: float, y: float) -> None:
     assert rescued(dot) == {}
 
 
+@pytest.mark.parametrize(
+    ("shape", "col", "row"),
+    [
+        (shapely.box(-3, 2.05, 0.4, 2.3), 0, 1),
+        (shapely.box(3.6, 2.05, 9, 2.3), 3, 1),
+        (shapely.box(2.05, -5, 2.3, 0.25), 2, 3),
+        (shapely.box(2.05, 3.75, 2.3, 8), 2, 0),
+        (shapely.MultiPolygon([shapely.box(-9, 0, -5, 3), shapely.box(1.1, 1.1, 1.3, 1.3)]), 1, 2),
+        # A bow tie, of which the wider half lies beside the grid.
+        (shapely.Polygon([(-9, 1), (0.4, 3.2), (0.4, 3), (-9, 3.3)]), 0, 0),
+    ],
+)
+def test_a_zone_whose_point_is_off_the_grid_gets_a_pixel_of_what_is_on_it(
+    shape: shapely.Geometry, col: int, row: int
+) -> None:
+    assert rescued(shape, shapely.box(1, 1, 3, 3)) == {0: [(col, row), (col + 1, row + 1)]}
+
+
+@pytest.mark.parametrize("west", [-180, 0, 170])
+def test_dots_beyond_the_seam_get_the_pixel_on_the_other_side(west: int) -> None:
+    grid = Grid.from_bounds((west, 0, west + 20 if west == 170 else west + 360, 10), 1)
+    for x in (-185.3, 174.7):
+        dots = [shapely.box(x, 5.1, x + 0.1, 5.2), shapely.box(173, 1, 176, 3)]
+        zones = read_zones(geopandas.GeoDataFrame(geometry=dots, crs=4326), grid)
+        more, lost = rescue_zones(zones, zone_rings(zones, grid), grid)
+        assert lost.tolist() == [0]
+        assert more.u[-5:].min() == (174 - west) % 360
+        assert more.v[-5:].min() == 4
+
+
 def test_each_lost_zone_gets_one_pixel_whatever_its_parts() -> None:
     dots = [shapely.box(x, x, x + 0.25, x + 0.25) for x in (0.125, 1.125)]
     found = rescued(shapely.MultiPolygon(dots), shapely.box(0, 0, 4, 4), dots[1])

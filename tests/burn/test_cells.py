@@ -147,6 +147,45 @@ def test_a_ring_that_crosses_itself_is_even_odd() -> None:
     assert ring.sum() == pytest.approx(16 - 4), "what is wound around twice is outside"
 
 
+def windings(ring: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> Canvas:
+    """How often a closed ring winds around some places, by crossings to their right."""
+    a, b, (x, y) = ring[:-1], ring[1:], places.T[:, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = a[:, 0] + (y - a[:, 1]) / (b[:, 1] - a[:, 1]) * (b[:, 0] - a[:, 0])
+    up, down = (a[:, 1] <= y) & (b[:, 1] > y), (b[:, 1] <= y) & (a[:, 1] > y)
+    return ((up.astype(int) - down) * (at > x)).sum(axis=1).astype(float)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([(HEIGHT, WIDTH), (7, 5)]))
+def test_any_ring_is_even_odd_but_in_pixels_with_windings_further_apart_than_one(
+    seed: int, chunks: tuple[int, int]
+) -> None:
+    """The oracle nodes the ring and polygonizes it; there a pixel is the fold of its mean."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform((1, 1), (WIDTH - 1, HEIGHT - 1), (rng.integers(4, 9), 2))
+    if seed % 3 == 0:
+        points = np.concatenate([points, points[: len(points) // 2 + 1]])  # there again
+    ring = np.concatenate([points, points[:1]])
+    found = covered(ring_arrays([tuple(one) for one in points]), chunks)
+    share = found.get(1, np.zeros((HEIGHT, WIDTH)))
+    # Rows count from the north.
+    flat = np.stack([ring[:, 0], HEIGHT - ring[:, 1]], axis=1)
+    faces = shapely.get_parts(shapely.polygonize([shapely.node(shapely.LineString(flat))]))
+    inside = shapely.get_coordinates(shapely.point_on_surface(faces))
+    turns = windings(flat, inside)
+    areas = np.array([areas_of(face) for face in faces])
+    odd = areas[turns % 2 == 1].sum(axis=0)
+    levels = np.concatenate([turns, [0.0]])[:, None, None]
+    held = np.concatenate([areas, 1 - areas.sum(axis=0, keepdims=True)]) > 1e-9
+    low, high = (np.where(held, levels, end) for end in (np.inf, -np.inf))
+    is_plain = high.max(axis=0) - low.min(axis=0) <= 1
+    assert share[is_plain] == pytest.approx(odd[is_plain], abs=1e-7)
+    mean = (areas * turns[:, None, None]).sum(axis=0)
+    expected = [folded(one) for one in mean[~is_plain]]
+    assert share[~is_plain] == pytest.approx(expected, abs=1e-7)
+
+
 def test_parts_of_a_zone_share_a_pixel_and_cover_it_once() -> None:
     left, right = shapely.box(2.2, 5, 2.6, 6), shapely.box(2.6, 5, 4, 6)
     both = shapely.MultiPolygon([left, right])

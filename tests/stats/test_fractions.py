@@ -200,13 +200,29 @@ def test_zones_that_tile_add_up_to_their_parent(tmp_path: Path) -> None:
     )
     summed = each.groupby(frame["half"].to_numpy()).sum()
     assert np.allclose(rolled, summed.loc[rolled.index], rtol=1e-9)
-    # A parent covers no pixel twice; parts of one may be added where its zones overlap.
+    # A parent covers no pixel twice.
     twice = build(tmp_path / "twice.zarr", pd.concat([frame, frame.assign(name=frame.name + 1000)]))
-    with pytest.warns(zr.ZonerasterWarning, match="zones lie over others"):
-        again = zr.zonal_stats(twice, stats="pixels", pixels="fraction", roll_up="half")
-    assert (again["pixels"] >= rolled["pixels"] - 1e-9).all()
-    whole = zr.zonal_stats(twice, stats="pixels", pixels="touched", roll_up="half")
-    assert (again["pixels"] <= whole["pixels"]).all()
+    again = zr.zonal_stats(
+        twice, raster(heights()), stats=["pixels", "sum"], pixels="fraction", roll_up="half"
+    )
+    pd.testing.assert_frame_equal(again, rolled, rtol=1e-12)
+
+
+def test_a_parent_covers_what_the_union_of_its_zones_covers(tmp_path: Path) -> None:
+    frame = zones(120)
+    for chunks in (16, 1000):
+        store = build(tmp_path / f"{chunks}.zarr", frame, chunks=chunks)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            table = zr.zonal_stats(
+                store, raster(heights()), stats=["pixels", "sum"], pixels="fraction",
+                roll_up="group",
+            )  # fmt: skip
+        united = frame.dissolve("group")
+        inside = shapely.intersection(united.geometry, shapely.box(*GRID.bounds))
+        assert np.allclose(table["pixels"], shapely.area(inside) / 1e4, rtol=1e-10)
+        right = exact(heights(), united, ["sum"])["sum"]
+        assert np.allclose(table["sum"], right, rtol=1e-6)  # its covered parts are float32
 
 
 @pytest.mark.parametrize("touched", [False, True])
@@ -221,6 +237,25 @@ def test_other_rules_need_no_other_store(tmp_path: Path, touched: bool) -> None:
     assert table["pixels"].tolist() == right
     own = zr.zonal_stats(store, stats="pixels", pixels="centre" if touched else "touched")
     pd.testing.assert_frame_equal(own, zr.zonal_stats(store, stats="pixels"))
+
+
+def test_rings_that_cross_themselves_are_even_odd_and_named_in_the_audit(tmp_path: Path) -> None:
+    west, south, _, _ = GRID.bounds
+    step = float(GRID.resolution[0])
+    bow = np.array([(1.0, 1.0), (9.0, 7.0), (9.0, 1.0), (1.0, 7.0)]) * step + (west, south)
+    frame = geopandas.GeoDataFrame(
+        {"name": ["bow", "box"]},
+        geometry=[shapely.Polygon(bow), shapely.box(west, south, west + step, south + step)],
+        crs=GRID.crs,
+    )
+    store = build(tmp_path / "z", frame)
+    table = zr.zonal_stats(store, stats="pixels", pixels="fraction")
+    assert table.attrs["audit"]["zones_crossing_themselves"] == ["bow"]
+    # Two lobes of 12 pixels each, which meet on a corner of four pixels.
+    assert table["pixels"].tolist() == pytest.approx([24, 1])
+    clean = build(tmp_path / "clean", frame.iloc[1:])
+    audit = zr.zonal_stats(clean, stats="pixels", pixels="fraction").attrs["audit"]
+    assert "zones_crossing_themselves" not in audit
 
 
 def test_what_has_no_parts_says_so(store: Path, tmp_path: Path) -> None:

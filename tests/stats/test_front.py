@@ -196,7 +196,7 @@ def test_a_checkpoint_of_polygons_goes_on(tmp_path: Path, ran: list[StatsTask]) 
 def test_what_is_said_of_zones_is_warned_of_and_stands_in_the_audit() -> None:
     zones = zones_of(ZONES)
     zones.loc[2] = [9, shapely.box(400_000, 0, 400_300, 300)]
-    with pytest.warns(zr.ZonerasterWarning, match="1 zone outside the grid: 9"):
+    with pytest.warns(zr.ZonerasterWarning, match="1 zone outside the raster: 9"):
         found = zr.zonal_stats(zones, raster(VALUES), key="fid")
     assert found.attrs["audit"]["zones_outside"] == 1
     assert found["count"].tolist() == [4, 4, 0]
@@ -292,6 +292,24 @@ def test_polygons_need_pixels_and_a_store_has_been_read(tmp_path: Path) -> None:
         zr.zonal_stats(tmp_path / "zones.zarr", raster(VALUES), on_invalid="skip")
     with pytest.raises(zr.ValuesError, match="groups of zones, which have no geometry="):
         zr.zonal_stats(zones_of(ZONES), raster(VALUES), roll_up="fid", geometry=True)
+
+
+def test_a_warning_points_at_the_line_of_the_caller() -> None:
+    zones = zones_of(ZONES)
+    zones.loc[2] = [9, shapely.box(400_000, 0, 400_300, 300)]
+    with pytest.warns(zr.ZonerasterWarning) as told:
+        zr.zonal_stats(zones, raster(VALUES), key="fid")
+    assert {one.filename for one in told} == {__file__}
+
+
+@pytest.mark.parametrize("crs", [3857, 4326, 2056, 32633, "ESRI:54009", "+proj=laea +lat_0=9"])
+@pytest.mark.parametrize("step", [1, 0.1, 1 / 3])
+def test_grids_of_all_kinds_are_read_as_they_were_planned(crs: Any, step: float) -> None:
+    grid = zr.Grid(crs, (step, 0, 5, 0, -step, 12), (6, 7))
+    zone = shapely.box(5, 12 - 4 * step, 5 + 3 * step, 12)
+    zones = geopandas.GeoDataFrame(geometry=[zone], crs=crs)
+    values = zr.Raster(np.ones(grid.shape), transform=grid.transform, crs=zones.crs)
+    assert zr.zonal_stats(zones, values)["count"].tolist() == [12]
 
 
 def test_a_store_that_was_packed_is_read_as_it_is(tmp_path: Path) -> None:

@@ -56,9 +56,13 @@ def test_a_missing_file_of_a_better_operation_is_named() -> None:
 
 
 def test_reports_tell_the_operation_and_its_doubts() -> None:
-    zones = geopandas.GeoDataFrame({"k": [1]}, geometry=[shapely.box(9, 44, 9.1, 44.1)], crs=4326)
+    zones = geopandas.GeoDataFrame(
+        {"k": [1]}, geometry=[shapely.box(9.05, 44.28, 9.2, 44.4)], crs=4326
+    )
     found = read_zones(zones, ITALY, key="k")
-    assert found.operation == Projection.between(CRS(4326), ITALY).operation
+    said, measured = found.operation.split("; ")
+    assert said == Projection.between(CRS(4326), ITALY).operation
+    assert measured == "edges measured 0.023 pixel off their curves at most"
     same = Grid.from_bounds((9, 44, 10, 45), 0.01)
     assert read_zones(zones, same, key="k").operation == ""
 

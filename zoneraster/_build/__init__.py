@@ -25,7 +25,7 @@ from zoneraster._build.results import PlanSummary as PlanSummary
 from zoneraster._build.results import RunSummary as RunSummary
 from zoneraster._build.results import Status as Status
 from zoneraster._build.results import VerifyReport as VerifyReport
-from zoneraster._build.results import zones_off_the_grid as zones_off_the_grid
+from zoneraster._build.results import remarkable_zones as remarkable_zones
 from zoneraster._build.verbs import build as build
 from zoneraster._build.verbs import build_part as build_part
 from zoneraster._build.verbs import finish as finish

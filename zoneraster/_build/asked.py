@@ -30,7 +30,7 @@ class PlanOptions:
     grid : Grid or None
         None takes the grid of an existing store.
     key : str or None
-    overlap : {"last", "first", "error", "sets"} or None
+    overlap : {"last", "first", "error", "sets", "layers"} or None
     priority : str or None
         A numeric column: zones are painted in ascending order of it, or with "-" before it in
         descending order; "" for none.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._grid import Grid, crs_name, is_in_degrees
-from zoneraster._zones import Rings, Zones, columns_around
+from zoneraster._grid import Grid, columns_around, crs_name, is_in_degrees
+from zoneraster._zones import Rings, Zones
 from zoneraster.arrays import Bools, Floats, Ints
 from zoneraster.errors import ZonesError
 
@@ -77,10 +77,7 @@ def _reason(zones: Box, grid: Grid, *, is_brought: bool) -> str:
     west, south, east, north = zones
     if _meet((south, west, north, east), grid.bounds):
         return "x and y of the zones seem to be swapped; they are read as east and north"
-    if is_in_degrees(grid.crs):
-        if any(_meet((west + by, south, east + by, north), grid.bounds) for by in (-360, 360)):
-            return "one has longitudes of 0..360 and the other of -180..180 degrees: shift one"
-    elif not is_brought and _meet(zones, (-540, -90, 540, 90)):
+    if not is_in_degrees(grid.crs) and not is_brought and _meet(zones, (-540, -90, 540, 90)):
         return "the zones seem to be in degrees: do they declare the CRS that they have?"
     return "are these the zones of another place, or is the CRS of one of both another?"
 

@@ -27,5 +27,6 @@ from zoneraster._grid.fractions import simplest as simplest
 from zoneraster._grid.fractions import simplest_between as simplest_between
 from zoneraster._grid.grid import MAX_PIXEL_COORDINATE as MAX_PIXEL_COORDINATE
 from zoneraster._grid.grid import Grid as Grid
+from zoneraster._grid.grid import columns_around as columns_around
 from zoneraster._grid.windows import Window as Window
 from zoneraster._grid.windows import hull as hull

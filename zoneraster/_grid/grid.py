@@ -20,7 +20,7 @@ from affine import Affine
 from pyproj import CRS
 
 from zoneraster._grid.chunking import checked_shape
-from zoneraster._grid.crs import checked_crs, crs_name, crs_names, same_crs
+from zoneraster._grid.crs import checked_crs, crs_name, crs_names, is_in_degrees, same_crs
 from zoneraster._grid.fractions import (
     SNAP_PIXELS,
     Number,
@@ -33,6 +33,7 @@ from zoneraster._grid.fractions import (
     number_text,
 )
 from zoneraster.errors import GridError
+from zoneraster.notebook import record_html
 
 if TYPE_CHECKING:
     GLOBAL_30M: Grid
@@ -303,8 +304,26 @@ class Grid:
             f"bounds={self.bounds}, shape={self.shape})"
         )
 
+    def _repr_html_(self) -> str:
+        rows, cols = self.shape
+        said = {
+            "reference system": crs_name(self.crs),
+            "resolution": _pair(self.resolution),
+            "bounds (west, south, east, north)": self.bounds,
+            "rows": rows,
+            "columns": cols,
+        }
+        return record_html("grid", said)
+
     def _lattice_key(self) -> Hashable:
         return self.resolution, self.origin, self.shape
+
+
+def columns_around(grid: Grid) -> int:
+    """Columns from a meridian around the globe to itself; 0 where a grid does not go around."""
+    around = 360 / grid.resolution[0]
+    goes_around = around.denominator == 1 and around <= grid.width
+    return int(around) if goes_around and is_in_degrees(grid.crs) else 0
 
 
 @functools.cache

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
@@ -24,7 +22,7 @@ from zoneraster._stats.families import (
     parse_stats,
     rate_unit,
 )
-from zoneraster._stats.front import Reading, ZonesLike, opened_zones, refuse_swapped
+from zoneraster._stats.front import Reading, ZonesLike, check_given, opened_zones
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.inputs import Rasters, ValuesLike, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
@@ -34,7 +32,7 @@ from zoneraster._stats.request import Layout, Measure, Request, Tasks
 from zoneraster._stats.select import Select, nearest, selected_ids
 from zoneraster._stats.table import make_table, with_polygons
 from zoneraster._stats.tiles import Tiling
-from zoneraster._store import PixelRule, asked_column
+from zoneraster._store import PixelRule, asked_column, key_name
 from zoneraster._values import (
     OpenRaster,
     Predicate,
@@ -45,10 +43,10 @@ from zoneraster._values import (
     method_of,
     open_raster,
 )
-from zoneraster._zones import OnInvalid, given_name
+from zoneraster._zones import OnInvalid
 from zoneraster.arrays import Later
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import OptionError, ValuesError, number_of, warn
+from zoneraster.errors import OptionError, ValuesError, warn
 from zoneraster.executors import ExecutorLike, Progress, check_executor
 
 if TYPE_CHECKING:
@@ -183,7 +181,7 @@ def zonal_stats(
     [9.5]
     """
     check_executor(executor, workers)
-    refuse_swapped(store, values)
+    check_given(store, values)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
         if weights is not None:
@@ -205,7 +203,7 @@ def zonal_stats(
         if select is not None:
             source = source.selecting(selected_ids(select, source, *source.table()))
         table, key = source.table()
-        if zones == "claimed":
+        if zones == "claimed" or source.owns_all:
             source = source.claimed(table, names.known(table))
         rasters = asked.gathered(source)
         layout = _layout_of(asked, rasters, source, table, key)
@@ -218,7 +216,7 @@ def zonal_stats(
         groups = Groups.of(layout, table, key, source.shift)
         # Not kept by a name here, so that what was counted can be let go while the table is made.
         made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
-        made.attrs["audit"] |= source.off_the_grid
+        made.attrs["audit"] |= source.remarkable
         return with_polygons(made, source.polygons(), table, key) if geometry else made
 
 
@@ -275,7 +273,7 @@ def _layout_of(
         layout, are_claimed=source.are_claimed, rule=source.rule, is_selected=source.is_selected,
         weights=_assumed_weights(rasters, asked.wanted),
     )  # fmt: skip
-    _check_weighted(layout, table)
+    _check_weighted(layout)
     _check_columns(table, layout, key)
     return layout
 
@@ -364,20 +362,13 @@ def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
     return {"name": opened.name, **rasters.assumed(rasters.weights, opened)}
 
 
-def _check_weighted(layout: Layout, table: Any) -> None:  # Any: an Arrow table
-    """Refuse what knows nothing of covered parts, and say where they are added up."""
+def _check_weighted(layout: Layout) -> None:
+    """Refuse what knows nothing of covered parts."""
     if layout.is_weighted and layout.wanted.custom:
         raise ValuesError(
             f"statistic {layout.wanted.custom[0].name!r} is of your own and gets whole pixels: "
             "leave out pixels='fraction', or ask for zr.cells(store, pixels='fraction')"
         )
-    if layout.is_weighted and layout.roll_up and "contested" in table.column_names:
-        n = int(np.count_nonzero(table["contested"].to_numpy()))
-        if n:
-            warn(
-                f"{number_of(n, 'zone')} lie over others: in pixels that several zones of one "
-                "group cover in part, their parts are added, up to the whole pixel"
-            )
 
 
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table
@@ -387,7 +378,7 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
             raise ValuesError(
                 f"the zones have no column {name!r}: {nearest(name, table.column_names)}"
             )
-    owners = layout.roll_up or (given_name(key),)
+    owners = layout.roll_up or (key_name(key, table),)
     for name in (*layout.keys, *layout.dims):
         if name in owners:
             cure = "give another name in by=" if name in layout.keys else "rename the dimension"

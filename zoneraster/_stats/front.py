@@ -120,21 +120,25 @@ def opened_zones(
             spec, summary = plan_once(
                 zones, location, asked, with_geometry=with_geometry, progress=progress
             )
-            warn(*summary.warnings())
+            warn(*summary.warnings(grid="the raster"))
             place = os.path.abspath(zones) if _is_path(zones) else ""  # noqa: PTH100 - of a URL too
             yield StoredZones(
                 location, spec.digest(), is_planned=True, is_burned=False, place=place
             )
 
 
-def refuse_swapped(zones: object, values: object) -> None:
-    """Raise where values are polygons, as they are when zones and values are swapped.
+def check_given(zones: object, values: object) -> None:
+    """Refuse what is not there, and zones and values that are swapped, before anything is opened.
 
     Raises
     ------
+    StoreError
+        Where there is nothing at the path of the zones.
     OptionError
+        For values that are polygons.
     """
     if not _is_polygons(values):
+        _is_store(zones)
         return
     is_swapped = _as_labels(zones) is not None or _is_zarr(zones)
     raise OptionError(
@@ -196,12 +200,14 @@ def _is_store(given: Any) -> bool:  # Any: whatever was given
     if "://" in os.fspath(given):
         return True
     path = Path(given).expanduser()
-    if not path.exists() and _suffix(given) != ".zarr":
+    if not path.exists():
         _refuse_absent(path)
     return not path.is_file()
 
 
 def _refuse_absent(path: Path) -> NoReturn:
+    if path.suffix == ".zarr":
+        raise StoreError(f"no zone store at {path}: build it first")
     raise StoreError(
         f"there is nothing at {path}: give a store, a file of polygons ({READABLE}) or a raster of "
         "labels"
@@ -360,9 +366,14 @@ class LabelZones:
         return bool(self.selected)
 
     @property
-    def off_the_grid(self) -> dict[str, Any]:
+    def remarkable(self) -> dict[str, Any]:
         """None are known."""
         return {}
+
+    @property
+    def owns_all(self) -> bool:
+        """A pixel has one label, or one in each layer."""
+        return False
 
     @property
     def are_claimed(self) -> bool:

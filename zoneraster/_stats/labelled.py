@@ -101,8 +101,11 @@ def write_vectors(frame: pd.DataFrame, path: Path) -> None:
     # A time with the unit that GDAL has.
     for name in shapes.select_dtypes("datetime").columns:
         shapes[name] = shapes[name].astype("datetime64[ms]")
-    driver = "GPKG" if path.suffix.lower() == ".gpkg" else "GeoJSON"
-    shapes.to_file(path, layer="zones", driver=driver)
+    if path.suffix.lower() == ".gpkg":
+        # GDAL's own ids in a column of their own, so that one called "fid" stays.
+        shapes.to_file(path, layer="zones", driver="GPKG", FID="ogc_fid")
+    else:
+        shapes.to_file(path, driver="GeoJSON")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

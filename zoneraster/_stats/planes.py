@@ -109,8 +109,8 @@ class ZoneSource(Protocol):
         """What calls have in common that ask the same zones; empty where nothing tells."""
 
     @property
-    def off_the_grid(self) -> dict[str, Any]:
-        """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
+    def remarkable(self) -> dict[str, Any]:
+        """Zones of which more is to be known, for the audit; JSON, hence Any."""
 
     @property
     def shift(self) -> int:
@@ -119,6 +119,10 @@ class ZoneSource(Protocol):
     @property
     def is_selected(self) -> bool:
         """Not all zones are looked at."""
+
+    @property
+    def owns_all(self) -> bool:
+        """Zones own all that they claim, also where they lie over each other."""
 
     @property
     def are_claimed(self) -> bool:

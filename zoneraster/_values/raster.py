@@ -91,11 +91,11 @@ class Raster:
     nodata: float | Sequence[float] | None = field(default=None, kw_only=True)
     units: str | None = field(default=None, kw_only=True)
     crs: object = field(default=None, kw_only=True)
+    transform: Sequence[float] | None = field(default=None, kw_only=True)
     dims: tuple[str, str] | None = field(default=None, kw_only=True)
     raw: bool = field(default=False, kw_only=True)
     resample: str | None = field(default=None, kw_only=True)
     version: str | None = field(default=None, kw_only=True)
-    transform: Sequence[float] | None = field(default=None, kw_only=True)
     storage_options: Mapping[str, object] | None = field(default=None, kw_only=True, repr=False)
 
     # So that NumPy's numbers leave `0.3 <= raster` to the raster.

@@ -17,10 +17,12 @@ from pyproj.aoi import AreaOfInterest
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
 
-from zoneraster._grid import MAX_PIXEL_COORDINATE, Grid, crs_name
+from zoneraster._grid import MAX_PIXEL_COORDINATE, Grid, crs_name, is_in_degrees
 from zoneraster.arrays import Floats
 from zoneraster.errors import ZonesError
 
+# So close to a meridian is next to it.
+_NEXT_DEGREES = 1e-6
 # What PROJ says of x before y: a step of its own, and from 9.8 on this.
 _IN_ORDER = " (with axis order normalized for visualization)"
 
@@ -41,6 +43,12 @@ class Projection:
         What a report says of the operation.
     doubts : tuple of str
         What it warns of.
+    turn : float
+        Pixels around the globe, where places of a CRS in metres are brought to a grid in degrees: x
+        may be off by whole turns. 0 elsewhere.
+    tear : float or None
+        Meridian of a source in degrees along which the grid's CRS is torn, such as 180 for
+        EPSG:3857; None where it is not.
     """
 
     transformer: Transformer
@@ -48,6 +56,8 @@ class Projection:
     box: Floats
     operation: str = ""
     doubts: tuple[str, ...] = ()
+    turn: float = 0.0
+    tear: float | None = None
 
     @classmethod
     def between(cls, source: CRS, grid: Grid) -> Projection:
@@ -80,7 +90,12 @@ class Projection:
         west, south, east, north = grid.bounds
         box = np.array([[west, south], [east, north]]) / resolution
         said = f"{crs_name(source)} to {crs_name(grid.crs)}: {_name(chosen)}"
-        return cls(chosen, resolution, box, said, _doubts(group, chosen))
+        turn, tear = 0.0, None
+        if is_in_degrees(grid.crs) and not source.is_geographic:
+            turn = 360 / resolution[0]
+        elif is_in_degrees(source) and not grid.is_geographic:
+            tear = _tear(chosen, grid.crs)
+        return cls(chosen, resolution, box, said, _doubts(group, chosen), turn, tear)
 
     def project(self, xy: Floats) -> Floats:
         """Coordinates (n, 2) in the grid's CRS; inf where there are none within 2**40 pixels."""
@@ -91,9 +106,38 @@ class Projection:
         places[~near] = np.inf
         return places
 
+    def poles(self) -> list[tuple[float, Floats]]:
+        """Latitudes of the poles that have a place in the source CRS, and these places."""
+        y = np.array([90.0, -90.0])
+        x = self.transformer.transform(np.zeros(2), y, direction="INVERSE")
+        places = np.stack(x, axis=1)
+        return [(float(y[n]), places[n]) for n in range(2) if np.isfinite(places[n]).all()]
+
     def pixels(self, xy: Floats) -> Floats:
         """Coordinates (n, 2) in pixels, counted from the origin of the grid's CRS."""
         return self.project(xy) / self.resolution
+
+
+def _tear(transformer: Transformer, crs: CRS) -> float | None:
+    """The meridian opposite to that of the origin, if places on its two sides are far apart."""
+    parameters = crs.coordinate_operation.params if crs.coordinate_operation else []
+    origin = [
+        float(one.value) * float(one.unit_conversion_factor) * 180 / np.pi
+        for one in parameters
+        if one.name.lower().startswith("longitude of")
+    ]
+    if not origin:
+        return None
+    tear = float(np.round(origin[0] + 180, 9))
+    # Two steps up to the meridian from the west, and one from the east.
+    x = tear + np.array([[-2.0], [-1.0], [1.0]]) * _NEXT_DEGREES
+    y = np.broadcast_to([-60.0, -30.0, -1.0, 1.0, 30.0, 60.0], (3, 6))
+    at = np.stack(transformer.transform(np.broadcast_to(x, y.shape).ravel(), y.ravel()))
+    at = at.reshape(2, 3, -1)
+    with np.errstate(invalid="ignore"):
+        step, gap = np.hypot(*(at[:, 1] - at[:, 0])), np.hypot(*(at[:, 2] - at[:, 1]))
+        is_torn = bool((gap > 1000 * step).any())
+    return tear if is_torn else None
 
 
 def _area(grid: Grid) -> AreaOfInterest | None:

@@ -51,11 +51,14 @@ class Reprojected:
     ring_offsets : (n_rings + 1,) int64
     failed : dict of int to str
         Rings that have no place there, and why; their coordinates mean nothing.
+    deviation : float
+        Largest distance between an edge and its true curve that was measured, in pixels.
     """
 
     xy: Floats
     ring_offsets: Ints
     failed: dict[int, str] = field(default_factory=dict)
+    deviation: float = 0.0
 
 
 def reproject_rings(xy: Floats, ring_offsets: Ints, projection: Projection) -> Reprojected:
@@ -83,8 +86,9 @@ def reproject_rings(xy: Floats, ring_offsets: Ints, projection: Projection) -> R
         is_edge[ring_offsets[ring] : ring_offsets[ring + 1]] = False
     edges = np.flatnonzero(is_edge)
     edges = edges[(xy[edges] != xy[edges + 1]).any(axis=1)]
-    edges = edges[_may_bend(xy, edges, projected, projection)]
-    after, points, stuck = _halve(xy, edges, projection)
+    may_bend, near = _may_bend(xy, edges, projected, projection)
+    edges = edges[may_bend]
+    after, points, stuck, far = _halve(xy, edges, projection)
     for vertex in stuck.tolist():
         failed.setdefault(
             int(_ring_of(vertex, ring_offsets)),
@@ -100,7 +104,7 @@ def reproject_rings(xy: Floats, ring_offsets: Ints, projection: Projection) -> R
     is_new[old] = False
     out[old] = projected
     out[is_new] = points
-    return Reprojected(out, ring_offsets + shift[ring_offsets], failed)
+    return Reprojected(out, ring_offsets + shift[ring_offsets], failed, max(near, far))
 
 
 def _ring_of(vertex: Ints | int, ring_offsets: Ints) -> Ints:
@@ -109,8 +113,10 @@ def _ring_of(vertex: Ints | int, ring_offsets: Ints) -> Ints:
     return found
 
 
-def _halve(xy: Floats, edges: Ints, projection: Projection) -> tuple[Ints, Floats, Ints]:
+def _halve(xy: Floats, edges: Ints, projection: Projection) -> tuple[Ints, Floats, Ints, float]:
     """Points to insert: the vertex each follows (ascending), its projected place; edges that fail.
+
+    The last one is how far pieces that are not halved were found to be off their chords, in pixels.
 
     Edges are called by their first vertex. One fails that still bends after `MAX_HALVINGS`, or in
     more than `MAX_PIECES` places at a time; its points mean nothing.
@@ -120,9 +126,10 @@ def _halve(xy: Floats, edges: Ints, projection: Projection) -> tuple[Ints, Float
     # Position along the edge: exact, because halvings only ever add a binary digit.
     low, high = np.zeros(edges.size), np.ones(edges.size)
     found: list[tuple[Ints, Floats, Floats]] = []
-    is_stuck = np.zeros(edges.size, np.bool_)
+    is_stuck, worst = np.zeros(edges.size, np.bool_), 0.0
     for depth in range(MAX_HALVINGS + 1):
-        bends = _bends(a, b, projection)
+        bends, off = _bends(a, b, projection)
+        worst = max(worst, off)
         pieces = np.bincount(edge[bends], minlength=edges.size)
         is_stuck |= (pieces > MAX_PIECES) | ((depth == MAX_HALVINGS) & (pieces > 0))
         bends &= ~is_stuck[edge]
@@ -136,11 +143,12 @@ def _halve(xy: Floats, edges: Ints, projection: Projection) -> tuple[Ints, Float
         edge = np.concatenate([edge, edge])
     stuck = edges[is_stuck]
     if not found:
-        return np.empty(0, np.int64), np.empty((0, 2), np.float64), stuck
+        return np.empty(0, np.int64), np.empty((0, 2), np.float64), stuck, worst
     edge = np.concatenate([one for one, _, _ in found])
     along = np.concatenate([one for _, one, _ in found])
     order = np.lexsort((np.where(flipped[edge], 1 - along, along), edge))
-    return edges[edge[order]], np.concatenate([one for _, _, one in found])[order], stuck
+    points = np.concatenate([one for _, _, one in found])[order]
+    return edges[edge[order]], points, stuck, worst
 
 
 def _ends(xy: Floats, edges: Ints) -> tuple[Floats, Floats, Bools]:
@@ -151,16 +159,20 @@ def _ends(xy: Floats, edges: Ints) -> tuple[Floats, Floats, Bools]:
     return a, b, flipped
 
 
-def _bends(a: Floats, b: Floats, projection: Projection) -> Bools:
-    """Whether a piece that may reach the grid leaves its chord, or jumps, (n,) bool."""
-    out = np.empty(len(a), np.bool_)
+def _bends(a: Floats, b: Floats, projection: Projection) -> tuple[Bools, float]:
+    """Whether a piece that may reach the grid leaves its chord, or jumps, (n,) bool.
+
+    Also how far those that may and do not are off it, in pixels.
+    """
+    out, worst = np.empty(len(a), np.bool_), 0.0
     for start in range(0, len(a), BLOCK):
         some = slice(start, start + BLOCK)
-        out[some] = _leaves_chord(a[some], b[some], projection)
-    return out
+        out[some], off = _leaves_chord(a[some], b[some], projection)
+        worst = max(worst, off)
+    return out, worst
 
 
-def _leaves_chord(a: Floats, b: Floats, projection: Projection) -> Bools:
+def _leaves_chord(a: Floats, b: Floats, projection: Projection) -> tuple[Bools, float]:
     """`_bends` of a few pieces.
 
     The places of probes must lie on the chord, and along it about where even steps put them.
@@ -168,6 +180,9 @@ def _leaves_chord(a: Floats, b: Floats, projection: Projection) -> Bools:
     first, last = projection.pixels(np.concatenate([a, b])).reshape(2, -1, 2)
     probes = projection.pixels((a + PROBES * (b - a)).reshape(-1, 2)).reshape(len(PROBES), -1, 2)
     with np.errstate(invalid="ignore", over="ignore"):
+        if projection.turn:
+            last = _next_to(first, last, projection.turn)
+            probes = _next_to(first + PROBES * (last - first), probes, projection.turn)
         chord = last - first
         squared = np.maximum((chord**2).sum(axis=1), np.finfo(np.float64).tiny)
         from_start = probes - first
@@ -181,24 +196,40 @@ def _leaves_chord(a: Floats, b: Floats, projection: Projection) -> Bools:
         low, high = places.min(axis=0), places.max(axis=0)
         # Between places that are known a curve may swing out, but not by half of its own size.
         room = (high - low).max(axis=1)[:, None] / 2 + 1
+        if projection.turn:
+            by = _next_to(projection.box.mean(axis=0), (low + high) / 2, projection.turn)
+            by -= (low + high) / 2
+            low, high = low + by, high + by
         is_apart = ((high + room < projection.box[0]) | (low - room > projection.box[1])).any(
             axis=1
         )
     bends: Bools = ~(is_true | is_apart)
-    return bends
+    return bends, float(deviation[is_true & ~is_apart].max(initial=0.0))
 
 
-def _may_bend(xy: Floats, edges: Ints, projected: Floats, projection: Projection) -> Bools:
-    """Which edges have to be tested; of most, which are short, one probe is enough to tell."""
+def _next_to(near: Floats, places: Floats, turn: float) -> Floats:
+    """Places (..., 2) moved by whole turns to where they are next to others."""
+    moved = places.copy()
+    moved[..., 0] -= turn * np.round((places[..., 0] - near[..., 0]) / turn)
+    return moved
+
+
+def _may_bend(
+    xy: Floats, edges: Ints, projected: Floats, projection: Projection
+) -> tuple[Bools, float]:
+    """Which edges have to be tested; of most, which are short, one probe is enough to tell.
+
+    Also how far the others are off their chords, in pixels.
+    """
     a, b, flipped = _ends(xy, edges)
     first, last = projected[edges + flipped] / projection.resolution, projected[edges + ~flipped]
     chord = last / projection.resolution - first
     probe = projection.pixels(a + PROBE * (b - a))
     with np.errstate(invalid="ignore", over="ignore"):
         is_short = np.hypot(*chord.T) <= SHORT_PIXELS
-        is_close = np.hypot(*(probe - first - PROBE * chord).T) <= SHORT_DEVIATION_PIXELS
-    may: Bools = ~(is_short & is_close)
-    return may
+        off = np.hypot(*(probe - first - PROBE * chord).T)
+        is_true = is_short & (off <= SHORT_DEVIATION_PIXELS)
+    return ~is_true, float(off[is_true].max(initial=0.0))
 
 
 def _place(point: Floats) -> str:

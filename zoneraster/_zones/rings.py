@@ -9,9 +9,12 @@ from fractions import Fraction
 import numpy as np
 
 from zoneraster._burn import snap
-from zoneraster._grid import Grid, is_in_degrees
+from zoneraster._grid import Grid, columns_around, is_in_degrees
 from zoneraster._zones.wkb import Ragged
 from zoneraster.arrays import Floats, Ints
+
+# Around the globe, in the order in which they are tried: longitudes are of -540..540 degrees.
+_TURNS = np.array([0, -1, 1, -2, 2])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +50,6 @@ def pixel_rings(ragged: Ragged, grid: Grid, rule: int) -> Rings:
     return _around_the_globe(_past_the_pole(rings, grid), grid)
 
 
-def columns_around(grid: Grid) -> int:
-    """Columns from a meridian around the globe to itself; 0 where a grid does not go around."""
-    around = 360 / grid.resolution[0]
-    goes_around = around.denominator == 1 and around <= grid.width
-    return int(around) if goes_around and is_in_degrees(grid.crs) else 0
-
-
 def _past_the_pole(rings: Rings, grid: Grid) -> Rings:
     """Edges that run along the south pole, where a row of centres lies, taken half a pixel further.
 
@@ -77,31 +73,66 @@ def _past_the_pole(rings: Rings, grid: Grid) -> Rings:
 
 
 def _around_the_globe(rings: Rings, grid: Grid) -> Rings:
-    """Parts that go beyond the east or west of a grid that goes around the globe come in again.
+    """Parts that meet a grid in degrees elsewhere than where they are, moved by whole turns.
 
-    A copy of each, moved by 360 degrees, is one more part of its zone. So a centre on the seam is
-    in where the seam is a right edge, as anywhere, and longitudes may be of 0..360 degrees.
+    So longitudes may be of 0..360 degrees or go on beyond 180, and what goes beyond the east or
+    west of a grid that goes around the globe comes in again: a copy of each such part is one more
+    part of its zone. A centre on the seam is in where the seam is a right edge, as anywhere.
+
+    On other grids what meets them nowhere but after a turn or two is moved there, and what meets
+    them nowhere to where it is next to them.
     """
-    around = columns_around(grid)
-    if not around or not rings.part_zone.size:
+    if not rings.part_zone.size:
         return rings
     first = rings.ring_offsets[rings.part_offsets[:-1]]
     west, east = np.minimum.reduceat(rings.u, first), np.maximum.reduceat(rings.u, first)
+    by = _TURNS * float(360 / grid.resolution[0])
+    meets = (east + by[:, None] > 0) & (west + by[:, None] < grid.width)
+    first_at = np.zeros(west.size, np.int64)
+    if not columns_around(grid):
+        far = np.abs((west + east) / 2 + by[:, None] - grid.width / 2)
+        first_at = np.where(meets.any(axis=0), meets.argmax(axis=0), far.argmin(axis=0))
+        rings = _shifted(rings, np.flatnonzero(first_at), by[first_at])
+    meets[first_at, np.arange(west.size)] = False
     copies = [
-        _moved(rings, np.flatnonzero(meets), by)
-        for by, meets in ((-around, east - around > 0), (around, west + around < grid.width))
+        _moved(rings, some, shift - by[first_at[some]])
+        for some, shift in zip(map(np.flatnonzero, meets), by, strict=True)
     ]
     return functools.reduce(_joined, copies, rings)
 
 
-def _moved(rings: Rings, parts: Ints, by: int) -> Rings:
-    """Some parts, moved by columns."""
+def _shifted(rings: Rings, parts: Ints, by: Floats) -> Rings:
+    """The same rings, with some parts moved by columns, each by its own number of all `by`."""
+    start, end = (rings.ring_offsets[rings.part_offsets[parts + n]] for n in (0, 1))
+    at = _ranges(start, end)
+    some = rings.u[at] + np.repeat(by[parts], end - start)
+    # A turn need not be a whole number of columns.
+    snap(some)
+    u = rings.u.copy()
+    u[at] = some
+    return replace(rings, u=u)
+
+
+def moved_onto(u: Floats, grid: Grid) -> Floats:
+    """Columns (n,) moved by whole turns onto a grid in degrees; as they are where no turn helps."""
+    if not is_in_degrees(grid.crs):
+        return u
+    places = u + (_TURNS * float(360 / grid.resolution[0]))[:, None]
+    fits = (places >= 0) & (places < grid.width)
+    moved: Floats = places[fits.argmax(axis=0), np.arange(u.size)]
+    return moved
+
+
+def _moved(rings: Rings, parts: Ints, by: Floats) -> Rings:
+    """Some parts, each moved by columns."""
     ring_at = _ranges(rings.part_offsets[parts], rings.part_offsets[parts + 1])
     at = _ranges(rings.ring_offsets[ring_at], rings.ring_offsets[ring_at + 1])
     n_rings = rings.part_offsets[parts + 1] - rings.part_offsets[parts]
     n_vertices = rings.ring_offsets[ring_at + 1] - rings.ring_offsets[ring_at]
+    u = rings.u[at] + np.repeat(np.repeat(by, n_rings), n_vertices)
+    snap(u)
     return Rings(
-        rings.u[at] + by,
+        u,
         rings.v[at],
         np.concatenate([[0], np.cumsum(n_vertices)]),
         np.concatenate([[0], np.cumsum(n_rings)]),
