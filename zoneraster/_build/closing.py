@@ -16,6 +16,7 @@ from zoneraster._store import (
     REPORT_KEY,
     SETS_KEY,
     Spec,
+    changes_of_zones,
     close_zone_table,
     expected_receipts,
     found_receipts,
@@ -58,11 +59,15 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
         # Before the zone table, which says that all is there.
         ctx.blobs.put(SETS_KEY, ctx.sets.public_bytes(sums), synced=True)
         ctx.blobs.sync([SETS_KEY])
+    changes = changes_of_zones(ctx.blobs, ctx.spec)
     keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums, together)
     summary = load_summary(location, ctx.blobs)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
     report = replace(
         report,
+        new=changes.new,
+        gone=changes.gone,
+        changed=changes.changed,
         n_sets=n_sets,
         together=together,
         burned=done.burned,
@@ -72,7 +77,7 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     )
     # What is stored describes the store alone: equal stores have equal reports.
     said = {**report.to_dict(), "plan": ctx.spec.plan}
-    for name in ("store", "burned", "kept", "deleted", "seconds"):
+    for name in ("store", "burned", "kept", "deleted", "seconds", "new", "gone", "changed"):
         del said[name]
     ctx.blobs.put(REPORT_KEY, json.dumps(said, indent=1, default=str).encode(), synced=True)
     ctx.blobs.sync([REPORT_KEY, *stray])
