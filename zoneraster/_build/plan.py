@@ -76,12 +76,12 @@ from zoneraster._zones import (
 )
 from zoneraster.blobs import Blobs, Location, get_or_none
 from zoneraster.errors import CorruptStoreError, warn
-from zoneraster.executors import Progress
+from zoneraster.executors import Tick
 from zoneraster.lock import renew_token
 
 
 def plan_store(
-    source: object, location: Location, options: PlanOptions, *, progress: Progress | None = None
+    source: object, location: Location, options: PlanOptions, *, progress: Tick | None = None
 ) -> PlanSummary:
     """Plan a store, or find that it holds this very plan already.
 
@@ -393,7 +393,7 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
 # ---- what is written -----------------------------------------------------------------------------
 
 
-def _write_plan(prepared: Prepared, location: Location, progress: Progress | None) -> PlanSummary:
+def _write_plan(prepared: Prepared, location: Location, progress: Tick | None) -> PlanSummary:
     """Write every object of a plan; the spec, which names it, comes last.
 
     What can fail does so before anything is put: the manifest appears when its writer is left.
