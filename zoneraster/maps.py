@@ -20,7 +20,7 @@ from zoneraster._store import (
     open_snapshot,
 )
 from zoneraster.blobs import Location, StoreLike
-from zoneraster.errors import ZonerasterError, number_of, warn
+from zoneraster.errors import ZonerasterError, number_of, warn, without
 from zoneraster.executors import cpu_count
 
 PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".tif", ".tiff", ".webp")
@@ -166,7 +166,7 @@ def draw_map(
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - optional extra
     except ImportError:
-        raise ImportError("drawing needs matplotlib: pip install 'zoneraster[plot]'") from None
+        raise without("matplotlib", "drawing") from None
     ids, (west, south, east, north) = sample_zone_ids(store, width=width, bounds=bounds)
     height, width = ids.shape
     figure = Figure(figsize=((width + 140) / 100, (height + 110) / 100), dpi=100)
