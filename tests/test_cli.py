@@ -317,13 +317,32 @@ def test_the_demo_leaves_store_table_and_picture(tmp_path: Path) -> None:
     assert said["total"]["area_km2"] == pytest.approx(said["total"]["geodesic_km2"], rel=5e-4)
     table = pd.read_csv(said["csv"])
     assert len(table) == 3235
-    shares = table[["tropical", "arid", "temperate", "cold", "polar"]]
+    assert table["state"].nunique() == 56
+    assert table.loc[table["name"].str.startswith("county record"), "name"].count() == 16
+    shares = table[
+        [f"{name}_percent" for name in ("tropical", "arid", "temperate", "cold", "polar")]
+    ]
     # The classes leave out Guam, Samoa and the Northern Marianas.
     assert 0 < shares.isna().any(axis=1).sum() < 20
     assert shares.dropna().sum(axis=1).to_numpy() == pytest.approx(100)
-    assert table["arid"].mean() > 10
-    assert Path(said["picture"]).read_bytes().startswith(b"\x89PNG")
+    places = table.set_index(["name", "state"])["climate"]
+    for place, climate in {
+        ("Maricopa", "Arizona"): "arid",
+        ("Miami-Dade", "Florida"): "tropical",
+        ("King", "Washington"): "temperate",
+        ("Cook", "Illinois"): "cold",
+        ("North Slope", "Alaska"): "polar",
+    }.items():
+        assert places[place] == climate
+    for name in ("picture", "climate_picture"):
+        assert Path(said[name]).read_bytes().startswith(b"\x89PNG")
     assert zr.status(said["store"]).finished
+    text = zoneraster("demo", tmp_path / "demo").stdout
+    assert "Yukon-Koyukuk, Alaska " in text
+    assert "% of polygon" in text
+    shown = text[text.index("the 10 largest") : text.index("all counties")]
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert len(shown.splitlines()) == 13
 
 
 # ---- stats -------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from zoneraster._grid import Grid, Window
 from zoneraster._stats import Key, Stat, cells, labels, thresholds, zonal_stats
 from zoneraster._store import Manifest
 from zoneraster._values import Predicate, Raster, grid_like
+from zoneraster.accessor import register_with_xarray
 from zoneraster.errors import (
     AlignmentError,
     BuildInterrupted,
@@ -48,6 +49,7 @@ from zoneraster.errors import (
     ZonerasterWarning,
     ZonesError,
 )
+from zoneraster.maps import plot
 
 if TYPE_CHECKING:
     from zoneraster._grid.grid import GLOBAL_30M
@@ -60,6 +62,8 @@ __all__ = [
     "status", "verify", "info", "zones", "sets", "cells", "open_manifest",
     # statistics
     "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
+    # maps
+    "plot",
     # grids
     "Grid", "GLOBAL_30M", "Window", "grid_like",
     # what the verbs return
@@ -73,6 +77,9 @@ __all__ = [
 
 # Not in `__all__`: `from zoneraster import *` would replace the builtin.
 open = open_store  # noqa: A001
+
+# `array.zones`, for arrays of xarray.
+register_with_xarray()
 
 
 # Any: a grid, or the class that was renamed.

@@ -26,6 +26,7 @@ import fsspec
 
 from zoneraster.errors import NOT_THERE, StoreError, cure_of, place_error, without
 from zoneraster.remote import FsspecBlobs
+from zoneraster.zipped import ZipBlobs, zip_blobs
 
 PRIVATE = ".zoneraster/"
 _AGAIN = "mend that and run the same command again, what is done is safe"
@@ -68,6 +69,9 @@ class Blobs(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete a key; a missing one is no error."""
+
+    def clear(self, folder: str) -> None:
+        """Delete all keys below a folder, which may have the name of a key later, and so it."""
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder and their sizes in bytes.
@@ -191,6 +195,16 @@ class LocalBlobs:
         """Delete a key."""
         with place_error(f"{self.root}/{key} cannot be deleted"):
             (self.root / key).unlink(missing_ok=True)
+
+    def clear(self, folder: str) -> None:
+        """Delete all keys below a folder, and the folders that hold nothing else."""
+        for key, _ in list(self.list(folder)):
+            self.delete(key)
+        for path, _, _ in os.walk(self.root / folder, topdown=False):
+            with suppress(OSError):  # whatever others keep in it stays
+                Path(path).rmdir()
+        self._made.clear()
+        self._named.clear()
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder, our temporary ones left out, and those that vanish meanwhile."""
@@ -343,8 +357,15 @@ class Location:
         """The store is a folder of this machine."""
         return "://" not in self.url
 
-    def blobs(self) -> LocalBlobs | FsspecBlobs:
+    @property
+    def is_zip(self) -> bool:
+        """The place is a zip file of this machine."""
+        return self.is_local and self.url.lower().endswith(".zip") and Path(self.url).is_file()
+
+    def blobs(self) -> LocalBlobs | FsspecBlobs | ZipBlobs:
         """Open the place itself; never a local path through fsspec, which tears files."""
+        if self.is_zip:
+            return zip_blobs(self.url)
         if self.is_local:
             return LocalBlobs(Path(self.url))
         return _client(self, os.getpid(), int(time.monotonic() // _CLIENT_SECONDS))

@@ -13,7 +13,6 @@ import click
 
 import zoneraster as zr
 from zoneraster import options, words
-from zoneraster.blobs import Location
 from zoneraster.errors import (
     BuildInterrupted,
     IdleOption,
@@ -21,6 +20,7 @@ from zoneraster.errors import (
     ZonerasterError,
     nearest,
 )
+from zoneraster.notation import raster_of
 from zoneraster.output import (
     check_output,
     json_text,
@@ -231,6 +231,11 @@ def info(store: str, as_json: bool, **place: Any) -> None:
 )
 @options.store_argument
 @click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--table", type=click.Path(), help="A .parquet or .csv of stats: draw values of it.")
+@click.option("--column", help="Of the table, or without one of the zones: colour zones by it.")
+@click.option("--names", help="Column of the zones: write it where it fits.")
+@click.option("--title", help="Above the map.")
+@click.option("--source", help="Below the map: whose data these are.")
 @click.option("--width", type=click.IntRange(64, 8192), default=1600, show_default=True)
 @click.option("--bounds", nargs=4, type=float, help="West, south, east, north.")
 @options.overwrite_option
@@ -241,12 +246,12 @@ def plot(
     overwrite: bool,
     **how: Any,
 ) -> None:
-    """Draw STORE as a PNG map."""
-    from zoneraster.maps import PICTURES, draw_map  # noqa: PLC0415 - matplotlib is slow
+    """Draw STORE as a map: its zones, or a column of a table."""
+    from zoneraster.maps import PICTURES  # noqa: PLC0415 - keep the other verbs quick
 
     check_output(picture, suffixes=PICTURES, overwrite=overwrite)
     with replacing(picture) as new:
-        draw_map(Location.of(store, storage_options), new, **how)
+        zr.plot(store, picture=new, storage_options=storage_options, **how)
     click.echo(str(picture))
 
 
@@ -260,12 +265,19 @@ def plot(
     shell_complete=options.complete_stats,
     help="Names, with commas.  [default: count,sum,mean; without VALUES pixels,area]",
 )
-@click.option("--by", multiple=True, help="NAME=PATH or NAME=PATH:1,2,3: group by labels.")
+@click.option(
+    "--by", multiple=True, help="NAME=PATH, NAME=PATH:1,2,5-9, NAME=PATH:1=forest: group by labels."
+)
 @click.option("--thresholds", multiple=True, help="NAME=PATH:10,30,50: group cumulatively.")
 @click.option(
     "--weights", type=click.Path(), help="PATH: a raster that weights the values, as people do."
 )
-@click.option("--where", multiple=True, help="'PATH >= NUMBER'; all must hold.")
+@click.option(
+    "--where",
+    multiple=True,
+    help="'PATH >= NUMBER', 'PATH in 1,5-9', 'PATH is valid', with and, or, not; all must hold.",
+)
+@options.value_options
 @click.option("--area", type=click.Choice(["m2", "ha", "km2"]), help="Unit of areas.")
 @options.choice(
     "--zones", "claimed", "owned", text="Pixels of several zones: for each, or the owner."
@@ -298,9 +310,13 @@ def plot(
 def stats(
     zones_given: str, values: tuple[str, ...], by: tuple[str, ...], thresholds: tuple[str, ...],
     where: tuple[str, ...], select: tuple[str, ...], bbox: tuple[float, float, float, float] | None,
-    output: Path | None, overwrite: bool, as_json: bool, **asked: Any,
+    weights: str | None, output: Path | None, overwrite: bool, as_json: bool, **asked: Any,
 ) -> None:  # fmt: skip
-    """Zonal statistics of VALUES ([NAME=]PATH ...) in ZONES: a store, polygons or labels."""
+    """Zonal statistics of VALUES ([NAME=]PATH ...) in ZONES: a store, polygons or labels.
+
+    A PATH is a file, a Zarr, a folder of tiles or a pattern such as 'tiles/*.tif'. Behind any PATH
+    may stand how it is read: PATH[band=2,nodata=255,crs=EPSG:4326,units=percent].
+    """
     from zoneraster import output as written  # noqa: PLC0415 - keep the other verbs quick
 
     if output is not None:
@@ -310,8 +326,9 @@ def stats(
         raise click.UsageError("--overwrite changes nothing without --output: leave it out")
     words.check_storage(asked["storage_options"], zones_given, asked["checkpoint"])
     table = zr.zonal_stats(
-        zones_given,
-        words.measures_of(values),
+        raster_of(zones_given),
+        words.measures_of(values, words.defaults_of(asked)),
+        weights=None if weights is None else raster_of(weights),
         by=words.keys_of(by, thresholds) or None,
         where=words.condition_of(where),
         select=words.selection_of(select, bbox),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -27,6 +26,8 @@ CLIMATES: dict[float, str] = {1: "tropical", 2: "arid", 3: "temperate", 4: "cold
 # A chunk is one degree.
 CHUNKS = 3600
 _ROWS = 10
+_COUNTIES_BY = "US Census Bureau, cartographic boundaries 2023, 1:5,000,000"
+_CLIMATES_BY = "Beck et al., main classes of Köppen and Geiger, CC BY 4.0, 30 arc-seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,12 @@ class DemoResult:
     ----------
     report : BuildReport
     table : pandas.DataFrame
-        Per county: pixels, area in the raster, geodesic area of its polygon, difference in percent,
-        and in percent of its classified area each climate class.
-    store, csv, picture : Path
+        Per county: its name and state, pixels, area in the raster, geodesic area of its polygon,
+        difference in percent; each climate class in percent of its classified area, and the class
+        that has most of it.
+    store, csv : Path
+    picture, climate_picture : Path, optional
+        Maps of the counties and of their climates.
     """
 
     report: BuildReport
@@ -47,6 +51,7 @@ class DemoResult:
     store: Path
     csv: Path
     picture: Path | None
+    climate_picture: Path | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -57,37 +62,53 @@ class DemoResult:
             "store": str(self.store),
             "csv": str(self.csv),
             "picture": str(self.picture) if self.picture else None,
+            "climate_picture": str(self.climate_picture) if self.climate_picture else None,
         }
 
     def __str__(self) -> str:
         table = self.table
         total = table[["pixels", "area_km2", "geodesic_km2"]].sum()
         share = 100 * (total["area_km2"] / total["geodesic_km2"] - 1)
-        largest = table.sort_values("area_km2", ascending=False).head(_ROWS)
-        climates = [name for name in CLIMATES.values() if name in table]
-        text = largest.to_string(
-            formatters={
-                "pixels": "{:,}".format,
-                "area_km2": "{:,.1f}".format,
-                "geodesic_km2": "{:,.1f}".format,
-                "difference_percent": "{:+.4f}".format,
-                **dict.fromkeys(climates, "{:.1f}".format),
-            }
-        )
+        drawn = [one for one in (self.picture, self.climate_picture) if one is not None]
         lines = [
             str(self.report),
             "",
             f"the {_ROWS} largest of {len(table):,} counties",
-            text,
+            *_table_lines(table.sort_values("area_km2", ascending=False).head(_ROWS)),
             f"all counties: {total['pixels']:,.0f} pixels, {total['area_km2']:,.1f} km2",
             f"geodesic area of their polygons: {total['geodesic_km2']:,.1f} km2 ({share:+.5f} %)",
-            f"climate of the counties: {_climate_text(table, climates)}",
+            *_climate_lines(table),
             "",
             f"store    {self.store}",
             f"table    {self.csv}",
-            f"picture  {self.picture or 'not drawn: needs matplotlib, zoneraster[plot]'}",
+            *(f"picture  {one}" for one in drawn),
+            *([] if drawn else ["picture  not drawn: needs zoneraster[plot]"]),
         ]
         return "\n".join(lines)
+
+
+def _table_lines(counties: pd.DataFrame) -> list[str]:
+    """Counties as lines of less than 80 letters, with units above the numbers."""
+    has_climate = "climate" in counties
+    line = "{:<27} {:>12}{:>9}{:>14}  {}"
+    lines = [
+        line.format("county, state", "pixels", "area", "difference", "climate" * has_climate),
+        line.format("", "", "km2", "% of polygon", "% of area" * has_climate),
+    ]
+    for _, row in counties.iterrows():
+        known = has_climate and isinstance(row["climate"], str)
+        climate = f"{row['climate']} {row[_share_of(row['climate'])]:.0f}" if known else ""
+        numbers = (f"{row['pixels']:,}", f"{row['area_km2']:,.0f}")
+        difference = f"{row['difference_percent']:+.4f}"
+        lines.append(line.format(_county_text(row), *numbers, difference, climate).rstrip())
+    return lines
+
+
+def _county_text(row: pd.Series[Any]) -> str:  # Any: numbers and names
+    """Name and state in 27 letters; a long name is cut."""
+    text, state = str(row["name"]), str(row["state"])
+    room = 27 - len(state) - 2
+    return f"{text if len(text) <= room else text[: room - 1] + '…'}, {state}"
 
 
 def counties_path() -> Path:
@@ -105,12 +126,12 @@ def area_table(store: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by zone_id: name, pixels, area_km2, geodesic_km2, difference_percent.
+        Indexed by zone_id: name, state, pixels, area_km2, geodesic_km2, difference_percent.
     """
     zones = zr.zones(store)
     geod = zones.crs.get_geod()
     geodesic = [abs(geod.geometry_area_perimeter(shape)[0]) / 1e6 for shape in zones.geometry]
-    table = zones[["zone_id", "name"]].copy()
+    table = zones[["zone_id", "name", "state"]].copy()
     table["pixels"] = zones["owned"]
     table["area_km2"] = zones["area_m2"] / 1e6
     table["geodesic_km2"] = geodesic
@@ -136,7 +157,8 @@ def climate_table(store: Path, *, workers: int | None, progress: Progress | None
     Returns
     -------
     pandas.DataFrame
-        Indexed by zone_id, a column per class, percent; NaN where nothing is classified.
+        Indexed by zone_id: `tropical_percent` and so on, NaN where nothing is classified, and
+        `climate`, the class with most of the area.
     """
     # WGS 84 and NAD 83 differ by about a metre, the classes are a kilometre wide.
     classes = zr.Raster(koppen_path(), crs="EPSG:4269")
@@ -149,17 +171,26 @@ def climate_table(store: Path, *, workers: int | None, progress: Progress | None
         progress=progress,
     )
     table = areas["area_km2"].unstack(fill_value=0).reindex(columns=list(CLIMATES.values()))
-    shares: pd.DataFrame = 100 * table.div(table.sum(axis=1).replace(0.0, float("nan")), axis=0)
-    return shares
+    shares = 100 * table.div(table.sum(axis=1).replace(0.0, float("nan")), axis=0)
+    most = shares.dropna().idxmax(axis=1)
+    found: pd.DataFrame = shares.rename(columns=_share_of).assign(climate=most)
+    return found
 
 
-def _climate_text(table: pd.DataFrame, climates: Sequence[str]) -> str:
+def _share_of(climate: str) -> str:
+    """The column with the share of a class."""
+    return f"{climate}_percent"
+
+
+def _climate_lines(table: pd.DataFrame) -> list[str]:
     """Climate of all counties together, weighted by area."""
-    if not climates:
-        return "not read: needs rasterio, zoneraster[raster]"
-    known = table.dropna(subset=climates)
-    shares = [(known[c] * known["area_km2"]).sum() / known["area_km2"].sum() for c in climates]
-    return ", ".join(f"{share:.1f} % {c}" for c, share in zip(climates, shares, strict=True))
+    if "climate" not in table:
+        return ["climate of the counties: not read, needs zoneraster[raster]"]
+    known = table.dropna(subset="climate")
+    area = known["area_km2"]
+    shares = [(known[_share_of(name)] * area).sum() / area.sum() for name in CLIMATES.values()]
+    said = [f"{share:.1f} % {name}" for share, name in zip(shares, CLIMATES.values(), strict=True)]
+    return [f"climate: {', '.join(said)}"]
 
 
 def run_demo(
@@ -185,25 +216,48 @@ def run_demo(
     DemoResult
     """
     folder.mkdir(parents=True, exist_ok=True)
-    store, csv, picture = (folder / f"counties.{kind}" for kind in ("zarr", "csv", "png"))
+    store, csv = folder / "counties.zarr", folder / "counties.csv"
     grid = Grid.from_bounds(BOUNDS, resolution, "EPSG:4269")
     report = zr.build(
-        counties_path(), store, grid=grid, chunks=CHUNKS, workers=workers, progress=progress
+        counties_path(),
+        store,
+        grid=grid,
+        key="zone_id",
+        chunks=CHUNKS,
+        workers=workers,
+        progress=progress,
     )
     table = area_table(store)
     with contextlib.suppress(ImportError):  # rasterio is optional, and the text says so
         table = table.join(climate_table(store, workers=workers, progress=progress))
     table.to_csv(csv)
-    drawn: Path | None = picture
-    try:
-        from zoneraster.maps import draw_map  # noqa: PLC0415 - matplotlib is optional
+    drawn = _draw(store, table, folder)
+    return DemoResult(report, table, store, csv, *drawn)
 
-        draw_map(
+
+def _draw(store: Path, table: pd.DataFrame, folder: Path) -> tuple[Path | None, Path | None]:
+    """Maps of the counties, and of their climates where these are known."""
+    how: dict[str, Any] = {"bounds": PICTURE_BOUNDS}
+    counties, climates = folder / "counties.png", folder / "climate.png"
+    try:
+        zr.plot(
             store,
-            picture,
-            bounds=PICTURE_BOUNDS,
-            title="US counties: zone ids of the 1 arc-second store",
+            picture=counties,
+            title="Counties of the United States",
+            source=f"{_COUNTIES_BY}. Drawn by zoneraster from its raster of 1 arc-second (30 m).",
+            **how,
         )
-    except ImportError:  # as above
-        drawn = None
-    return DemoResult(report, table, store, csv, drawn)
+    except ImportError:  # matplotlib is optional, and the text says so
+        return None, None
+    if "climate" not in table:
+        return counties, None
+    zr.plot(
+        store,
+        table,
+        "climate",
+        picture=climates,
+        title="Climate that covers most of each county",
+        source=f"Classes: {_CLIMATES_BY}. Counties: {_COUNTIES_BY}.",
+        **how,
+    )
+    return counties, climates

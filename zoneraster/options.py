@@ -55,6 +55,7 @@ def plan_options(command: Command) -> Command:
             "first",
             "error",
             "sets",
+            "layers",
             is_kept=True,
             text="Who gets what several zones claim.",
         ),
@@ -104,6 +105,21 @@ def run_options(command: Command) -> Command:
     """Options of whatever burns."""
     option = click.option("--check/--no-check", default=None, help="Compare chunks that are done.")
     return worker_options(option(command))
+
+
+def value_options(command: Command) -> Command:
+    """How VALUES are read that do not say it in brackets."""
+    for option in (
+        click.option("--variable", help="VALUES: variable of a Zarr or NetCDF with several."),
+        click.option("--band", type=int, help="VALUES: band of a file with several, from 1."),
+        click.option(
+            "--nodata", multiple=True, type=float, help="VALUES: a number that is no value, too."
+        ),
+        click.option("--units", help="VALUES: their units, such as Mg/ha."),
+        click.option("--values-crs", help="VALUES: CRS to take in place of theirs."),
+    ):
+        command = option(command)
+    return command
 
 
 part_option = click.option("--part", callback=words.part_of, help="Part I/N of a job array.")

@@ -26,7 +26,7 @@ from zoneraster._stats import (
     write_zarr,
 )
 from zoneraster.blobs import PRIVATE
-from zoneraster.errors import IdleOption, ZonerasterError, ZonerasterWarning, told_as
+from zoneraster.errors import IdleOption, ZonerasterError, ZonerasterWarning, number_of, told_as
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,8 @@ def info_text(said: dict[str, Any]) -> str:  # Any: JSON
         f"  grid     {cols:,} x {rows:,} px of {grid.resolution[0]}, {grid.crs.name}",
         f"  bounds   {grid.bounds}",
         f"  chunks   {spec['chunks'][0]} x {spec['chunks'][1]} px, {spec['dtype']}",
-        f"  zones    {said['plan']['n_zones']:,} by {spec['key']!r}, overlap {spec['overlap']!r}",
+        f"  zones    {said['plan']['n_zones']:,} by {spec['key']!r}, overlap {spec['overlap']!r}"
+        + (f" ({spec['n_layers']})" if "n_layers" in spec else ""),
         f"  done     {status['chunks_done']:,} of {status['chunks']:,} chunks"
         + (", finished" if status["finished"] else ""),
     ]
@@ -114,7 +115,7 @@ def stats_text(table: pd.DataFrame, *, rows: int = 20) -> str:
         lines.append(f"  covered     {_pixels_text(audit['covered']):>18}")
     if audit["excluded"]:
         lines.append(f"  excluded    {_pixels_text(audit['excluded']):>18} of those in zones")
-    words = {"filled": "in chunks that are not stored"}
+    words = {"filled": "in chunks that are not stored or where no tile lies"}
     for name, counts in audit["measures"].items():
         numbers = [f"{_pixels_text(n)} {words.get(what, what)}" for what, n in counts.items()]
         lines += [
@@ -149,6 +150,10 @@ def _assumed_text(assumed: dict[str, Any]) -> str:  # Any: JSON
         said.append("valid {} to {}".format(*assumed["valid_range"]))
     if "fill_value" in assumed:
         said.append(f"fill value {assumed['fill_value']}")
+    if "tiles" in assumed:
+        said.append(number_of(assumed["tiles"], "tile"))
+    if "longitudes" in assumed:
+        said.append(f"longitudes {assumed['longitudes']}")
     return "; ".join([*said, assumed["crs"], assumed["match"]])
 
 

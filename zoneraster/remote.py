@@ -83,6 +83,11 @@ class FsspecBlobs:
         with place_error(f"{self._url}/{key} cannot be deleted"), suppress(FileNotFoundError):
             self.fs.rm_file(f"{self.root}/{key}")
 
+    def clear(self, folder: str) -> None:
+        """Delete all keys below a folder; folders are no more than names of keys."""
+        for key, _ in list(self.list(folder)):
+            self.delete(key)
+
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Keys below a folder."""
         folder = prefix.rstrip("/")

@@ -16,19 +16,20 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
+from zoneraster.notation import in_words
+
 # Several flags stand for a grid.
 _GRID = "--resolution or --like"
-# Code, of which brackets behind a path stand for `Raster` alone.
+# Code that nothing on the command line stands for, once brackets stand for `Raster`.
 _INSIDE = r"\((?:[^()]|\([^()]*\))*\)"
 _CODE = rf"(?:zr\.)?(?:Raster|Grid|Stat){_INSIDE}|\b(?:array|obj)\.\w[\w.]*(?:{_INSIDE}(?:\.\w+)*)+"
-_RASTER = re.compile(r"(?:zr\.)?Raster\((?:(?P<path>\.\.\.|'[^']*'), )?(?P<options>.*)\)")
 # A value: a text, dots, brackets, or what a number or a word is made of.
 _BRACKETS = r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}"
 _VALUE = rf"'[^']*'|\"[^\"]*\"|\.\.\.|{_BRACKETS}|-?\w[\w.+-]*\w|-?\w"
 # An option with its value; not what stands in a path or a comparison.
 _OPTION = re.compile(
     rf"(?P<code>{_CODE})"
-    rf"|(?<![\w./\\=(-])\b(?P<name>[a-z]\w*)=(?!=)(?P<value>{_VALUE})?"
+    rf"|(?<![\w./\\=(\[,-])\b(?P<name>[a-z]\w*)=(?!=)(?P<value>{_VALUE})?"
 )
 # What Python has and a shell has not, and what helps there.
 _PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
@@ -57,6 +58,7 @@ def in_flags(text: str, command: click.Command | None) -> str:
     command : click.Command or None
         The verb that runs; words that it has no flag for stay as they are.
     """
+    text = in_words(text)
     for pattern, instead in _PHRASES:
         text = pattern.sub(instead, text)
     params = {} if command is None else {str(param.name): param for param in command.params}
@@ -66,7 +68,7 @@ def in_flags(text: str, command: click.Command | None) -> str:
 def _flag(match: re.Match[str], params: Mapping[str, click.Parameter]) -> str:
     """The flag that an option of Python has, with its value as it is typed."""
     if match["code"]:
-        return _in_brackets(match["code"]) or f"{match['code']} (in Python)"
+        return f"{match['code']} (in Python)"
     name, text = match["name"], match["value"] or ""
     value = _value_of(text)
     if name == "select" and isinstance(value, tuple) and "bbox" in params:
@@ -86,19 +88,6 @@ def _flag(match: re.Match[str], params: Mapping[str, click.Parameter]) -> str:
     if isinstance(param, click.Argument):
         return param.human_readable_name.upper()
     return _GRID if name == "grid" and "resolution" in params else match[0]
-
-
-def _in_brackets(code: str) -> str:
-    """``Raster('a.tif', band=1)`` as it is typed, ``a.tif[band=1]``; nothing for other code."""
-    made = _RASTER.fullmatch(code)
-    if made is None:
-        return ""
-    options = made["options"].replace("float('nan')", "nan")
-    if not re.fullmatch(r"(\w+=('[^']*'|[^,()]+)(, )?)+", options):
-        return ""
-    path = _value_of(made["path"] or "") or "PATH"
-    typed = options.replace("'", "").replace(", ", ",")
-    return f"{path}[{typed}]"
 
 
 def _value_of(text: str) -> Any:  # Any: whatever a message shows

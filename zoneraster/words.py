@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,8 +11,7 @@ import shapely
 
 import zoneraster as zr
 from zoneraster._grid import Grid, checked_crs, is_in_degrees
-from zoneraster._values import COMPARISONS, Comparison
-from zoneraster.errors import name_some
+from zoneraster.notation import condition, labelled, named, names_twice, raster_of, stem_of_path
 
 # ---- places and parts ----------------------------------------------------------------------------
 
@@ -145,60 +142,27 @@ def _globe(crs: str) -> tuple[float, float, float, float]:
 
 # ---- rasters -------------------------------------------------------------------------------------
 
-_NUMBERS = re.compile(r"(.+):([-+\d.,e]+)")
-# A name has neither what paths have between folders nor what URLs have behind their scheme.
-_NAMED = re.compile(r"([^\s=:/\\](?:[^=:/\\]*[^\s=:/\\])?)=(.+)")
-_CONDITION = re.compile(rf"(.*\S)\s*({'|'.join(COMPARISONS)})\s*([^\s<>=!]+)")
-
-
-def _named(text: str) -> tuple[str | None, str]:
-    """NAME=PATH, or a PATH alone, which may hold an equals sign, too."""
-    match = _NAMED.fullmatch(text)
-    if match is None:
-        return None, text
-    if not _is_there(text):
-        return match[1], match[2]
-    if _is_there(match[2]):
-        raise click.BadParameter(
-            f"{text!r} is a path, and {match[2]!r} is one, too: write ./{text} for the first, or "
-            f"{match[1]}=./{match[2]} for the second"
-        )
-    return None, text
-
-
-def _is_there(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
-
-
-def _numbers(text: str) -> tuple[str, list[float] | None]:
-    """PATH:NUMBER,NUMBER or a PATH alone."""
-    match = _NUMBERS.fullmatch(text)
-    if not match or _is_there(text):
-        return text, None
-    try:
-        numbers = [float(n) for n in match[2].split(",")]
-    except ValueError:
-        raise click.BadParameter(f"{match[2]!r} are not numbers, like 10,30,50") from None
-    return match[1], [int(n) if n.is_integer() else n for n in numbers]
-
 
 def keys_of(by: Sequence[str], thresholds: Sequence[str]) -> dict[str, Any]:
     """Keys of --by and --thresholds."""
     keys: dict[str, Any] = {}
     for text, is_cumulative in [*((t, False) for t in by), *((t, True) for t in thresholds)]:
-        name, rest = _named(text)
-        path, numbers = _numbers(rest)
-        if name is None or (is_cumulative and numbers is None):
-            form = "NAME=PATH:10,30,50" if is_cumulative else "NAME=PATH or NAME=PATH:1,2,3"
+        before, labels = labelled(text)
+        name, path = named(before)
+        if name is None or (is_cumulative and not isinstance(labels, list)):
+            form = (
+                "NAME=PATH:10,30,50"
+                if is_cumulative
+                else "NAME=PATH, NAME=PATH:1,2,5-9 or NAME=PATH:1=forest,2=crop"
+            )
             raise click.BadParameter(f"{text!r} is not of the form {form}")
         if name in keys:
             raise click.BadParameter(f"two keys are named {name!r}")
-        keys[name] = (
-            zr.thresholds(path, numbers or []) if is_cumulative else zr.labels(path, numbers)
-        )
+        raster = raster_of(path)
+        if is_cumulative and isinstance(labels, list):
+            keys[name] = zr.thresholds(raster, labels)
+        else:
+            keys[name] = zr.labels(raster, labels)
     return keys
 
 
@@ -206,14 +170,7 @@ def condition_of(texts: Sequence[str]) -> Any:  # Any: a predicate, or None
     """All conditions together."""
     found: Any = None
     for text in texts:
-        match = _CONDITION.fullmatch(text)
-        try:
-            value = float(match[3]) if match else None
-        except ValueError:
-            value = None
-        if match is None or value is None:
-            raise click.BadParameter(f"{text!r} is not of the form 'PATH >= NUMBER'")
-        one = Comparison(zr.Raster(match[1]), match[2], value)
+        one = condition(text)
         found = one if found is None else found & one
     return found
 
@@ -238,20 +195,35 @@ def selection_of(texts: Sequence[str], bbox: Sequence[float] | None) -> Any:
     return columns or keys or None
 
 
-def measures_of(values: Sequence[str]) -> Any:  # Any: what zonal_stats takes
-    """What is to be reduced, by name; a single path keeps the name that its raster has."""
-    named = [_named(text) for text in values]
-    if not named:
+def defaults_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Take --band, --nodata and their like out of options: what `raster_of` takes, hence Any."""
+    said = {name: options.pop(name) for name in ("variable", "band", "units")}
+    said["crs"] = options.pop("values_crs")
+    numbers = [int(n) if float(n).is_integer() else n for n in options.pop("nodata")]
+    said["nodata"] = numbers or None
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def measures_of(
+    values: Sequence[str], defaults: Mapping[str, Any] | None = None
+) -> Any:  # Any: what zonal_stats takes
+    """What is to be reduced, by name; a single path keeps the name that its raster has.
+
+    Parameters
+    ----------
+    values : sequence of str
+    defaults : mapping, optional
+        Options of all rasters that do not say otherwise.
+    """
+    found = [named(text) for text in values]
+    if not found:
         return None
-    if len(named) == 1 and named[0][0] is None:
-        return named[0][1]
+    if len(found) == 1 and found[0][0] is None:
+        return raster_of(found[0][1], defaults)
     measures: dict[str, list[str]] = {}
-    for name, path in named:
-        measures.setdefault(name or Path(path.rstrip("/")).stem, []).append(path)
+    for name, path in found:
+        measures.setdefault(name or stem_of_path(path), []).append(path)
     for name, paths in measures.items():
         if len(paths) > 1:
-            raise click.BadParameter(
-                f"{len(paths)} measures are named {name!r} ({name_some(paths)}): give each a name "
-                f"of its own, NAME={paths[0]}"
-            )
-    return {name: paths[0] for name, paths in measures.items()}
+            raise names_twice(name, paths)
+    return {name: raster_of(paths[0], defaults) for name, paths in measures.items()}

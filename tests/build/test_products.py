@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,29 @@ def test_statistics_and_other_readers_take_such_stores(tmp_path: Path) -> None:
             np.testing.assert_array_equal(opened.read(1), zr.open(stores["cover"])["cover"].values)
 
 
-def test_overlapping_parts_are_said_to_be_added_up(tmp_path: Path) -> None:
-    with pytest.warns(zr.ZonerasterWarning, match="lie over each other count twice, up to the"):
-        zr.build(zones_of(30, 1), tmp_path / "z", grid=GRID, key="park", product="cover")
-    assert zr.open(tmp_path / "z")["cover"].values.max() == 1
+@pytest.mark.parametrize("chunks", [7, 4000])
+def test_zones_over_each_other_cover_what_their_union_covers(tmp_path: Path, chunks: int) -> None:
+    parks = shapely.make_valid(zones_of(60, 1).geometry.to_numpy())
+    # The same again, and two that lie over each other within a pixel only.
+    small = [shapely.box(10.42, 44.12, 10.47, 44.17), shapely.box(10.45, 44.14, 10.49, 44.18)]
+    shapes = [*parks, *parks[:20], *small]
+    zones = geopandas.GeoDataFrame({"park": range(len(shapes))}, geometry=shapes, crs=4326)
+    options: dict[str, Any] = {"grid": GRID, "key": "park", "chunks": chunks}
+    for product in ("cover", "percent"):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*contested")
+            report = zr.build(zones, tmp_path / product, product=product, **options)
+        assert report.contested > 0
+        # Those without a pixel are those without a centre, whoever lies over them.
+        none = zr.zones(tmp_path / product).query("claimed == 0")["park"]
+        assert sorted(report.zero_pixel_zones) == sorted(none)
+        assert (zr.zones(tmp_path / product)["owned"] == 0).sum() > len(none)
+        assert zr.verify(tmp_path / product, deep=1.0).ok
+    expected = covered(zones)
+    cover = zr.open(tmp_path / "cover")["cover"].values
+    np.testing.assert_allclose(cover, expected, rtol=1e-6, atol=1e-7)
+    off = np.abs(zr.open(tmp_path / "percent")["cover"].values - 100 * expected)
+    assert off.max() <= 0.5 + 1e-6
 
 
 def test_options_that_mean_nothing_for_a_product_are_refused(tmp_path: Path) -> None:

@@ -65,17 +65,6 @@ def test_a_raster_that_ends_inside_zones_is_a_warning_with_their_number(store: P
     assert measures(table)["value"]["outside"] == 3
 
 
-def test_a_raster_that_meets_a_store_on_both_sides_of_the_seam_is_told_so(tmp_path: Path) -> None:
-    grid = zr.Grid.from_bounds((-180, -90, 180, 90), 30)
-    ids = np.repeat([[1] * 6 + [2] * 6], 6, axis=0)
-    store = build(tmp_path / "zones.zarr", ids, grid)
-    over = zr.Grid.from_bounds((120, -90, 210, 90), 30)
-    values = raster(np.ones((6, 3)), over)
-    with pytest.warns(zr.ZonerasterWarning, match=r"60 pixels of 2 zones.*on both sides of the se"):
-        table = zr.zonal_stats(store, values)
-    assert table["count"].tolist() == [0, 12]
-
-
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("flipped", [False, True])

@@ -200,13 +200,29 @@ def test_zones_that_tile_add_up_to_their_parent(tmp_path: Path) -> None:
     )
     summed = each.groupby(frame["half"].to_numpy()).sum()
     assert np.allclose(rolled, summed.loc[rolled.index], rtol=1e-9)
-    # A parent covers no pixel twice; parts of one may be added where its zones overlap.
+    # A parent covers no pixel twice.
     twice = build(tmp_path / "twice.zarr", pd.concat([frame, frame.assign(name=frame.name + 1000)]))
-    with pytest.warns(zr.ZonerasterWarning, match="zones lie over others"):
-        again = zr.zonal_stats(twice, stats="pixels", pixels="fraction", roll_up="half")
-    assert (again["pixels"] >= rolled["pixels"] - 1e-9).all()
-    whole = zr.zonal_stats(twice, stats="pixels", pixels="touched", roll_up="half")
-    assert (again["pixels"] <= whole["pixels"]).all()
+    again = zr.zonal_stats(
+        twice, raster(heights()), stats=["pixels", "sum"], pixels="fraction", roll_up="half"
+    )
+    pd.testing.assert_frame_equal(again, rolled, rtol=1e-12)
+
+
+def test_a_parent_covers_what_the_union_of_its_zones_covers(tmp_path: Path) -> None:
+    frame = zones(120)
+    for chunks in (16, 1000):
+        store = build(tmp_path / f"{chunks}.zarr", frame, chunks=chunks)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            table = zr.zonal_stats(
+                store, raster(heights()), stats=["pixels", "sum"], pixels="fraction",
+                roll_up="group",
+            )  # fmt: skip
+        united = frame.dissolve("group")
+        inside = shapely.intersection(united.geometry, shapely.box(*GRID.bounds))
+        assert np.allclose(table["pixels"], shapely.area(inside) / 1e4, rtol=1e-10)
+        right = exact(heights(), united, ["sum"])["sum"]
+        assert np.allclose(table["sum"], right, rtol=1e-6)  # its covered parts are float32
 
 
 @pytest.mark.parametrize("touched", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -305,3 +306,27 @@ def test_a_warning_points_at_the_line_of_the_caller() -> None:
     with pytest.warns(zr.ZonerasterWarning) as told:
         zr.zonal_stats(zones, raster(VALUES), key="fid")
     assert {one.filename for one in told} == {__file__}
+
+
+@pytest.mark.parametrize("crs", [3857, 4326, 2056, 32633, "ESRI:54009", "+proj=laea +lat_0=9"])
+@pytest.mark.parametrize("step", [1, 0.1, 1 / 3])
+def test_grids_of_all_kinds_are_read_as_they_were_planned(crs: Any, step: float) -> None:
+    grid = zr.Grid(crs, (step, 0, 5, 0, -step, 12), (6, 7))
+    zone = shapely.box(5, 12 - 4 * step, 5 + 3 * step, 12)
+    zones = geopandas.GeoDataFrame(geometry=[zone], crs=crs)
+    values = zr.Raster(np.ones(grid.shape), transform=grid.transform, crs=zones.crs)
+    assert zr.zonal_stats(zones, values)["count"].tolist() == [12]
+
+
+def test_a_store_that_was_packed_is_read_as_it_is(tmp_path: Path) -> None:
+    ids, values = np.array(ZONES), raster(VALUES)
+    zr.build(zones_of(ids), tmp_path / "s.zarr", grid=GRID, key="fid")
+    expected = zr.zonal_stats(tmp_path / "s.zarr", values, stats=["count", "median"])
+    for inner in (None, "s.zarr"):
+        place = tmp_path / "s.zarr" if inner is None else tmp_path
+        packed = shutil.make_archive(str(tmp_path / f"packed{inner}"), "zip", place, inner)
+        for executor in (None, "processes"):
+            table = zr.zonal_stats(packed, values, stats=["count", "median"], executor=executor)
+            pd.testing.assert_frame_equal(table, expected)
+    with pytest.raises(zr.ZonerasterError):
+        zr.build(zones_of(ids), packed, grid=GRID, key="fid")

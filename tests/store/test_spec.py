@@ -30,6 +30,7 @@ HASHED: dict[str, Any] = {
 REFUSED: dict[str, Any] = {"min_pixels": 1, "key": "fid"}
 FREE: dict[str, Any] = {
     "batch": 8, "plan": "1f", "inputs": "2e", "overlap": "first", "priority": "rank",
+    "n_layers": 3,
 }  # fmt: skip
 # By another rule chunks are burned again.
 NOT_REFUSED = {*FREE, "rule", "all_touched"}
@@ -62,14 +63,17 @@ def test_another_spec_is_refused_with_a_table(name: str) -> None:
     [
         ("last", "error", True), ("error", "last", False), ("last", "sets", True),
         ("sets", "last", True), ("error", "error", False), ("sets", "sets", False),
+        ("last", "layers", False), ("layers", "first", False), ("layers", "error", True),
+        ("layers", "sets", True), ("sets", "layers", True), ("layers", "layers", False),
     ],
 )  # fmt: skip
 def test_what_is_told_of_all_pixels_or_of_none_does_not_change(
     old: str, new: str, is_refused: bool
 ) -> None:
     specs = replace(SPEC, overlap=old), replace(SPEC, overlap=new)
-    # Sets and zones have other bytes for the same records.
-    assert (specs[0].hash() == specs[1].hash()) == (specs[0].has_sets == specs[1].has_sets)
+    # Sets, layers and zones have other bytes for the same records.
+    kinds = [name if name in {"sets", "layers"} else "" for name in (old, new)]
+    assert (specs[0].hash() == specs[1].hash()) == (kinds[0] == kinds[1])
     with ExitStack() as stack:
         if is_refused:
             stack.enter_context(pytest.raises(StoreMismatchError, match=rf"overlap +{old} +{new}"))

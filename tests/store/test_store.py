@@ -47,6 +47,31 @@ def test_rioxarray_finds_crs_and_transform(store: Path) -> None:
     assert tuple(zone.rio.transform())[:6] == pytest.approx(tuple(GRID.transform)[:6], abs=0)
 
 
+def test_rasterix_finds_crs_and_transform(store: Path) -> None:
+    rasterix = pytest.importorskip("rasterix")
+    found = rasterix.assign_index(xr.open_zarr(store), x_dim="x", y_dim="y")
+    assert found.proj.crs.to_epsg() == 4326
+    transform = found.xindexes["x"].transform()
+    assert tuple(transform)[:6] == pytest.approx(tuple(GRID.transform)[:6], abs=0)
+
+
+@pytest.mark.slow
+def test_a_store_of_a_group_that_says_no_place_is_neither_damaged_nor_rewritten(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "zones.zarr"
+    zr.build(sample_zones(), path, grid=GRID, key="fid", chunks=CHUNKS)
+    said = json.loads((path / "zarr.json").read_text())
+    # As earlier versions wrote it.
+    said["attributes"] = {"Conventions": "CF-1.11", "title": "zone raster"}
+    (path / "zarr.json").write_text(json.dumps(said, indent=2))
+    before = tree(path)
+    assert zr.verify(path).ok
+    again = zr.build(sample_zones(), path, grid=GRID, key="fid", chunks=CHUNKS)
+    assert again.burned == 0
+    assert tree(path) == before
+
+
 def test_odc_geo_finds_the_geobox(store: Path) -> None:
     import odc.geo.xr  # noqa: F401
 

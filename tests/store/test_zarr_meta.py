@@ -67,3 +67,34 @@ def test_the_array_says_what_is_no_zone_and_one_of_an_earlier_version_is_as_good
         assert not says_the_same(json.dumps(said).encode(), planned[key])
         del zone["attributes"]["nodata"], zone["attributes"]["long_name"]
         assert not says_the_same(json.dumps(said).encode(), planned[key])
+
+
+def test_the_group_says_where_the_array_lies_and_one_of_an_earlier_version_is_as_good() -> None:
+    planned = objects()
+    said = json.loads(planned["zarr.json"])
+    attributes = said["attributes"]
+    array = json.loads(planned["zone/zarr.json"])["attributes"]
+    for name in ("proj:code", "proj:wkt2", "spatial:bbox", "spatial:shape", "spatial:transform"):
+        assert attributes[name] == array[name]
+    found = {(one["name"], one["uuid"][:8]) for one in attributes["zarr_conventions"]}
+    # Some readers go by the name, and not all by the same one.
+    ids = {"proj": "f17cb550", "spatial": "689b58e2"}
+    assert found == {(name + colon, uuid) for name, uuid in ids.items() for colon in ("", ":")}
+    earlier = {"Conventions": "CF-1.11", "title": "zone raster"}
+    assert says_the_same(json.dumps({**said, "attributes": earlier}).encode(), planned["zarr.json"])
+    for wrong in ({}, {**earlier, "title": "mine"}, {**attributes, "spatial:shape": [1, 1]}):
+        text = json.dumps({**said, "attributes": wrong}).encode()
+        assert not says_the_same(text, planned["zarr.json"])
+    # Of the array they are not missing from any version.
+    del array["spatial:shape"]
+    text = json.dumps({**json.loads(planned["zone/zarr.json"]), "attributes": array}).encode()
+    assert not says_the_same(text, planned["zone/zarr.json"])
+
+
+def test_the_group_names_no_code_that_is_not_of_the_form_of_one() -> None:
+    named = {"OGC:CRS84": None, "EPSG:3857": "EPSG:3857"}
+    for crs, code in named.items():
+        grid = Grid.from_bounds((0, 0, 10, 10), 1, crs)
+        said = json.loads(objects(grid)["zarr.json"])["attributes"]
+        assert said.get("proj:code") == code
+        assert CRS(said["proj:wkt2"]) == CRS(crs)

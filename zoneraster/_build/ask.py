@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zoneraster._build.batch import reburn
-from zoneraster._build.plan import plan_faults
+from zoneraster._build.objects import plan_faults
 from zoneraster._build.results import Status, VerifyReport, reported_plan
 from zoneraster._store import (
     CURE,
@@ -32,6 +32,7 @@ from zoneraster._store import (
     find_zone_table,
     found_receipts,
     is_done,
+    key_name,
     ledger,
     load_spec,
     open_finished,
@@ -46,7 +47,7 @@ from zoneraster._store import (
     without_places,
     zarr_view,
 )
-from zoneraster._zones import FINE, NULL, given_name, objects_of, walk_wkb
+from zoneraster._zones import FINE, NULL, objects_of, walk_wkb
 from zoneraster.arrays import Later
 from zoneraster.blobs import Blobs, Location, Options, StoreLike, get_or_none
 from zoneraster.errors import CorruptStoreError, OptionError, StoreError, number_of, told_as, warn
@@ -139,7 +140,7 @@ def _differing(
 ) -> Iterator[str]:
     """Keys of the chunks that burn to other bytes than are stored; the missing are known."""
     for chunk in chunks:
-        key = chunk_key(chunk.row, chunk.col, ctx.spec.array)
+        key = chunk_key(chunk.place, ctx.spec.array)
         if key not in missing and reburn(ctx, chunk) != (get_or_none(ctx.blobs, key) or b""):
             yield key
 
@@ -151,9 +152,7 @@ def _receipts(ctx: Snapshot) -> tuple[list[pa.Table], list[str]]:
         try:
             tables.append(ledger.decode_receipt(name, ctx.blobs.get(name)))
         except (FileNotFoundError, CorruptStoreError):
-            bare += [
-                chunk_key(chunk.row, chunk.col, ctx.spec.array) for chunk in ctx.batches[batch]
-            ]
+            bare += [chunk_key(chunk.place, ctx.spec.array) for chunk in ctx.batches[batch]]
     return tables, bare
 
 
@@ -205,7 +204,7 @@ def verify(store: StoreLike, *, deep: float = 0.0, storage_options: Options = No
     checked = 0
     for chunk in itertools.chain.from_iterable(map(ledger.chunk_receipts, receipts)):
         checked += 1
-        key = chunk_key(chunk.row, chunk.col, ctx.spec.array)
+        key = chunk_key(chunk.place, ctx.spec.array)
         stored = get_or_none(ctx.blobs, key)
         if not chunk.agrees(stored or b""):
             (missing if stored is None else damaged).append(key)
@@ -361,7 +360,7 @@ def open_sets(store: StoreLike, *, storage_options: Options = None) -> pd.DataFr
     zones, key = read_zone_table(location)
     place = pc.index_in(table["zone_id"], zones["zone_id"])
     if key != "zone_id":
-        table = table.add_column(2, given_name(key), zones[key].take(place))
+        table = table.add_column(2, key_name(key, zones), zones[key].take(place))
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -411,9 +410,9 @@ def open_store(
     Returns
     -------
     xarray.Dataset
-        Variable `zone` (y, x), unsigned integers, or `cover` or `count` of such a product, with
-        `spatial_ref`. Where a pixel lies is told by its coordinates, so that any part of it can be
-        written and read elsewhere.
+        Variable `zone` (y, x) or (layer, y, x), unsigned integers, or `cover` or `count` of such a
+        product, with `spatial_ref`. Where a pixel lies is told by its coordinates, so that any part
+        of it can be written and read elsewhere.
 
     Raises
     ------
@@ -445,7 +444,17 @@ def open_store(
     view = zarr_view(location, digest)
     dataset: xr.Dataset = xr.open_zarr(view, consolidated=True, zarr_format=3)
     refuse_changed(location, digest)
-    return _movable(dataset, location)
+    return _movable(_of_plan(dataset, spec, location), location)
+
+
+def _of_plan(dataset: xr.Dataset, spec: Spec, location: Location) -> xr.Dataset:
+    """The same; metadata of another plan, which planning that was killed leaves, is refused."""
+    n_layers = dict(dataset[spec.array].sizes).get("layer", 0)
+    if n_layers != spec.n_layers:
+        raise CorruptStoreError(
+            f"{location} has {number_of(n_layers, 'layer')}, and its plan {spec.n_layers}: {CURE}"
+        )
+    return dataset
 
 
 def _bare(location: Location) -> xr.Dataset:
@@ -462,4 +471,7 @@ def _movable(dataset: xr.Dataset, location: Location) -> xr.Dataset:
     for variable in dataset.variables.values():
         variable.attrs = without_places(variable.attrs)
     dataset.encoding["source"] = location.url
+    for array in dataset.data_vars.values():
+        # Arithmetic and files forget it, cutting does not: what is left are pixels of the store.
+        array.encoding["zone_store"] = location
     return dataset

@@ -33,7 +33,7 @@ class PlanOptions:
     grid : Grid or None
         None takes the grid of an existing store; a raster, or its path, stands for its grid.
     key : str or None
-    overlap : {"last", "first", "error", "sets"} or None
+    overlap : {"last", "first", "error", "sets", "layers"} or None
     priority : str or None
         A numeric column: zones are painted in ascending order of it, or with "-" before it in
         descending order; "" for none.

@@ -82,7 +82,13 @@ def _withdraw(out: Fence, ctx: Snapshot, receipts: Sequence[str]) -> None:
 def _burn(ctx: Snapshot, chunk: BatchChunk, batch: Records) -> Burned:
     """Burn a chunk, which must have no overlap where none is allowed."""
     made = burn_chunk(ctx.spec, chunk.records_in(batch), chunk.row, chunk.col, ctx.sets)
-    if ctx.spec.overlap == "error" and made.zones.contested.any():
+    is_shared = bool(made.zones.contested.any())
+    if ctx.spec.has_layers and is_shared:
+        raise CorruptStoreError(
+            f"zones of layer {chunk.layer} overlap in chunk {chunk.row}/{chunk.col}: please report "
+            "this"
+        )
+    if ctx.spec.overlap == "error" and is_shared:
         # Of a plan of an older version, which did not look.
         raise OverlapError(
             f"overlap='error', but zones overlap in chunk {chunk.row}/{chunk.col}: build again "
@@ -124,7 +130,7 @@ def run_batch(task: Task) -> TaskResult:
         if records is None:
             records = ctx.manifest.records(chunk.row_group)
         made = _burn(ctx, chunk, records)
-        key = chunk_key(chunk.row, chunk.col, ctx.spec.array)
+        key = chunk_key(chunk.place, ctx.spec.array)
         if not put:
             _withdraw(out, ctx, [key for key in task.previous if key != name])
         put.append(key)
@@ -136,7 +142,7 @@ def run_batch(task: Task) -> TaskResult:
         receipts.append(
             ChunkReceipt(
                 chunk.row, chunk.col, chunk.fingerprint,
-                len(made.data), ledger.crc32c(made.data), made.zones,
+                len(made.data), ledger.crc32c(made.data), made.zones, chunk.layer,
             )
         )  # fmt: skip
     if put or name not in task.previous:

@@ -194,7 +194,7 @@ def _burn_product(spec: Spec, records: Records, place: tuple[int, int], areas: F
         if values.max(initial=0) > np.iinfo(spec.dtype).max:
             raise StoreError(f"{values.max():,} zones share a pixel, too many for {spec.dtype}")
     else:
-        # All zones as one: their parts of a pixel are added up, to the whole of it.
+        # All zones as one: of their parts in a pixel the union counts.
         found = _stretches(spec, records, np.zeros_like(number), place)
         run_ptr, start, share = runs_of_cells(*found[:3], found[4], *spec.chunks)
         values = np.rint(100 * share).astype(np.int64)
@@ -210,8 +210,8 @@ def _sealed(spec: Spec, data: bytes) -> bytes:
     return data
 
 
-def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[bytes]:
-    """Sets of zones that share a pixel of a chunk, see `keys_of_sets`.
+def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> dict[bytes, int]:
+    """Sets of zones that share pixels of a chunk, see `keys_of_sets`, and these pixels.
 
     Parameters
     ----------
@@ -224,8 +224,10 @@ def sets_in_chunk(records: Records, window: Window, rule: PixelRule) -> list[byt
     """
     zone_id, number = _local_zones(records)
     spans = _spans(records, number, window, rule)
-    *_, set_ptr, members = set_spans(*spans, zone_id.size, *window.shape)
-    return keys_of_sets(set_ptr, members, zone_id)
+    run_ptr, start, value, set_ptr, members = set_spans(*spans, zone_id.size, *window.shape)
+    n, whole = zone_id.size + 1, np.ones(window.height)
+    pixels, _ = count_values(run_ptr, value, start, n + set_ptr.size - 1, window.width, whole)
+    return dict(zip(keys_of_sets(set_ptr, members, zone_id), pixels[n:].tolist(), strict=True))
 
 
 def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Contests:
@@ -360,7 +362,7 @@ def _shared_runs(
     """`chunk_runs` by covered parts: each stretch of pixels is laid over others as zones are."""
     zone_id, one = np.unique(merged(records.zone_id.astype(np.int64)), return_inverse=True)
     if (np.diff(one) < 0).any():
-        # Parts of zones that count as one are added up where they follow each other.
+        # Parts of zones that count as one are united where they follow each other.
         order = np.argsort(one, kind="stable")
         records, one = records.take(order), one[order]
     row, first, end, zone, share = _stretches(ctx.spec, records, one, place)

@@ -60,8 +60,10 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
         ctx.blobs.put(SETS_KEY, ctx.sets.public_bytes(sums), synced=True)
         ctx.blobs.sync([SETS_KEY])
     changes = changes_of_zones(ctx.blobs, ctx.spec)
-    keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums, together)
     summary = load_summary(location, ctx.blobs)
+    # Of a pixel that is in several layers all but one owner count once too often.
+    beyond = together - summary.shared
+    keys, counts = close_zone_table(location, ctx.blobs, ctx.spec, sums, beyond)
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
     report = replace(
         report,
@@ -77,7 +79,9 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     )
     # What is stored describes the store alone: equal stores have equal reports.
     said = {**report.to_dict(), "plan": ctx.spec.plan}
-    for name in ("store", "burned", "kept", "deleted", "seconds", "new", "gone", "changed"):
+    left_out = ["store", "burned", "kept", "deleted", "seconds", "new", "gone", "changed"]
+    left_out += [] if report.n_layers else ["n_layers", "deepest"]
+    for name in left_out:
         del said[name]
     ctx.blobs.put(REPORT_KEY, json.dumps(said, indent=1, default=str).encode(), synced=True)
     ctx.blobs.sync([REPORT_KEY, *stray])
@@ -93,8 +97,9 @@ def _report(
     nbytes: int,
 ) -> BuildReport:
     """The report of a finished plan."""
-    # In a store of sets all zones have their pixels.
-    has_none = counts["claimed" if spec.has_sets else "owned"] == 0
+    # In sets, in layers and in other products all zones have their pixels.
+    have_owners = spec.product == "ids" and not (spec.has_sets or spec.has_layers)
+    has_none = counts["owned" if have_owners else "claimed"] == 0
     empty = tuple(keys[i] for i in np.flatnonzero(has_none).tolist())
     claims_none = counts["claimed"] == 0
     contested = tuple(keys[i] for i in np.flatnonzero(counts["contested"]).tolist())
@@ -107,13 +112,10 @@ def _report(
         if named:
             n = int(np.count_nonzero(some))
             warnings.append(f"{number_of(n, 'zone')} {what}: {name_some(named, n)}")
-    if contested and not spec.has_sets and spec.product != "count":
-        what = f"which went to the {spec.overlap} one"
-        if spec.product != "ids":
-            what = "of which parts that lie over each other count twice, up to the whole pixel"
+    if contested and have_owners:
         warnings.append(
-            f"{number_of(len(contested), 'zone')} with contested pixels, {what}: "
-            f"{name_some(contested)}"
+            f"{number_of(len(contested), 'zone')} with contested pixels, which went to the "
+            f"{spec.overlap} one: {name_some(contested)}"
         )
     return BuildReport(
         store=summary.store,
@@ -130,4 +132,6 @@ def _report(
         contested_zones=contested,
         warnings=tuple(warnings),
         operation=summary.operation,
+        n_layers=summary.n_layers,
+        deepest=summary.deepest,
     )

@@ -21,6 +21,7 @@ from zoneraster._store import (
     SPEC_KEY,
     Spec,
     planned_table_bytes,
+    require_spec,
     table_bytes,
 )
 from zoneraster._zones import read_zones
@@ -36,7 +37,7 @@ def plan_once(
     with_geometry: bool = False,
     progress: Tick | None = None,
 ) -> tuple[Spec, PlanSummary]:
-    """Plan zones in an empty place that the caller clears away.
+    """Plan zones in an empty place that the caller clears away; the spec as it is read from there.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def plan_once(
         SPEC_KEY: spec.to_json(),
     }.items():
         blobs.put(key, data)
-    return spec, summary
+    return require_spec(location, blobs), summary
 
 
 def _tell_nobody(_phase: str, _done: int, _total: int) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zoneraster._build.asked import (
@@ -26,11 +25,27 @@ from zoneraster._build.boxes import (
     sides_beyond,
     zones_outside,
 )
+from zoneraster._build.layers import Layering, give_layers, known_layers, layers_said
+from zoneraster._build.objects import (
+    clear_turned,
+    plan_faults,
+    planned_bytes,
+    put_plan,
+    said_of,
+    zarr_objects_of,
+)
 from zoneraster._build.order import paint_ranks, ranks_again
 from zoneraster._build.rescue import rescue_zones
-from zoneraster._build.results import PlanSummary, load_summary, reported_plan, summary_bytes
-from zoneraster._build.sets import faults_of_sets, known_sets, refuse_contests
-from zoneraster._build.slabs import ManifestInput, slabs_again, write_manifest, write_slabs
+from zoneraster._build.results import PlanSummary, load_summary, summary_bytes
+from zoneraster._build.sets import known_sets, refuse_contests
+from zoneraster._build.slabs import (
+    ManifestInput,
+    find_sets,
+    sets_of,
+    slabs_again,
+    write_manifest,
+    write_slabs,
+)
 from zoneraster._grid import Grid
 from zoneraster._store import (
     INDEX_KEY,
@@ -41,7 +56,6 @@ from zoneraster._store import (
     PLANNED_KEY,
     PRODUCTS,
     REBURNED,
-    REPORT_KEY,
     SPEC_KEY,
     ZONES_KEY,
     Spec,
@@ -52,19 +66,15 @@ from zoneraster._store import (
     find_zone_table,
     give_ids,
     id_dtype,
-    ids_are_kept,
     kept_ids,
+    layers_of,
     make_zone_table,
     open_snapshot,
-    plan_digest,
     plan_is_whole,
     planned_table,
-    planned_table_bytes,
     read_zone_ids,
-    says_the_same,
     table_bytes,
     withdraw_unexpected,
-    zarr_objects,
 )
 from zoneraster._zones import (
     Kept,
@@ -74,10 +84,14 @@ from zoneraster._zones import (
     source_digest,
     zone_rings,
 )
-from zoneraster.blobs import Blobs, Location, get_or_none
+from zoneraster.arrays import Ints
+from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError, warn
 from zoneraster.executors import Tick
 from zoneraster.lock import renew_token
+
+# What is done of a phase, and its total.
+_Done: TypeAlias = Callable[[int, int], None]
 
 
 def plan_store(
@@ -145,7 +159,7 @@ def _plan_again(
     said = {name: getattr(old, name) for name in REBURNED}
     before = inputs_digest(content, options, replace(asked, **said))
     blobs = location.blobs()
-    # Which zones share pixels by another rule is found as they are planned.
+    # Which zones share pixels by another rule is found as they are planned; for layers here too.
     looks = asked.overlap in {"error", "sets"}
     is_other = old.rule < asked.rule or asked.min_pixels or looks
     if is_other or not before or before != old.inputs or not plan_is_whole(blobs, old.plan):
@@ -158,19 +172,28 @@ def _plan_again(
     except CorruptStoreError:
         return None
     spec = replace(asked, key=old.key, inputs=inputs_digest(content, options, asked))
-    table = planned_table(pq.read_table(pa.BufferReader(data)))
+    table = pq.read_table(pa.BufferReader(data))
+    zone_id, rank = ranks_again(planned_table(table), spec)
+    layering, layer = None, None
     with open_snapshot(location).open_manifest() as manifest, blobs.writer(MANIFEST_KEY) as sink:
-        slabs = slabs_again(manifest, *ranks_again(table, spec))
-        index = write_slabs(slabs, spec.hash(), sink)
-        summary = replace(summary, plan=plan_digest(index))
+        if spec.has_layers:
+            sets = sets_of(slabs_again(manifest, zone_id, rank, sets_by=spec.own_rule))
+            layering = give_layers(sets, zone_id, layers_of(table, zone_id))
+            spec, layer = replace(spec, n_layers=layering.n_layers), layering.layer
+            rank = layering.paint_rank
+        index = write_slabs(slabs_again(manifest, zone_id, rank, layer=layer), spec.hash(), sink)
+        summary = replace(summary, **said_of(index, spec), **layers_said(layering))
         renew_token(location, blobs)
+        if spec.has_layers != old.has_layers:
+            clear_turned(blobs, spec, index)
     objects = {
         INDEX_KEY: table_bytes(index),
-        PLANNED_KEY: planned_table_bytes(table, spec.grid, summary.plan),
+        **(zarr_objects_of(spec) if spec.n_layers != old.n_layers else {}),
+        PLANNED_KEY: planned_bytes(planned_table(table), spec, layering, summary.plan),
         PLAN_KEY: summary_bytes(summary),
         SPEC_KEY: replace(spec, plan=summary.plan).to_json(),
     }
-    _put_plan(blobs, objects)
+    put_plan(blobs, objects)
     return summary
 
 
@@ -204,50 +227,6 @@ def find_plan(content: str, location: Location, options: PlanOptions) -> PlanSum
         return None
 
 
-def plan_faults(location: Location, spec: Spec) -> tuple[list[str], list[str]]:
-    """Keys of a plan that are missing, and that are damaged, beside its manifest and index.
-
-    Raises
-    ------
-    CorruptStoreError
-        For one that nothing can be said of the others without.
-    """
-    blobs = location.blobs()
-    missing, damaged = [], []
-    for key, planned in _zarr_objects(spec).items():
-        stored = get_or_none(blobs, key)
-        if stored is None:
-            missing.append(key)
-        elif not says_the_same(stored, planned):
-            damaged.append(key)
-    key, data = find_zone_table(blobs, spec)
-    if data is None:
-        return [*missing, key], damaged
-    try:
-        zones = read_zone_ids(location, spec, data)
-    except CorruptStoreError:
-        return missing, [*damaged, key]
-    if spec.has_sets:
-        lost, torn = faults_of_sets(blobs, spec.plan, is_finished=key == ZONES_KEY)
-        missing, damaged = missing + lost, damaged + torn
-    if zones.num_rows != load_summary(location, blobs).n_zones:
-        damaged.append(key)
-    if not ids_are_kept(blobs, zones):
-        (damaged if blobs.has(KEYS_KEY) else missing).append(KEYS_KEY)
-    # A public table without a report of the same plan may be that of an older one.
-    if key == ZONES_KEY and reported_plan(blobs) != spec.plan:
-        (damaged if blobs.has(REPORT_KEY) else missing).append(REPORT_KEY)
-    return missing, damaged
-
-
-def _zarr_objects(spec: Spec) -> dict[str, bytes]:
-    """Metadata and coordinates of the array that a spec describes."""
-    has_codec = spec.integrity == "crc32c"
-    return zarr_objects(
-        spec.grid, spec.chunking, np.dtype(spec.dtype), crc32c=has_codec, product=spec.product
-    )
-
-
 # ---- what a plan is made of ----------------------------------------------------------------------
 
 
@@ -267,6 +246,10 @@ class Prepared:
         Those that had an id before, where pixels stand for sets.
     forgets : bool
         Ids of sets are given anew, so that no receipt of before holds.
+    known_layers : (n_zones,) int64
+        Layers of before, where there are layers now.
+    turns : bool
+        Chunks of before may be those of an array with other dimensions.
     notes : dict
         Fields of `PlanSummary` that are about single zones.
     """
@@ -277,7 +260,20 @@ class Prepared:
     table: pa.Table
     sets: ZoneSets | None
     forgets: bool
+    known_layers: Ints
+    turns: bool
     notes: dict[str, Any]  # Any: tuples of the user's keys
+    layering: Layering | None = None
+
+    def in_layers(self, progress: Tick | None) -> Prepared:
+        """The same with a layer for each zone, where the store has layers."""
+        if not self.spec.has_layers:
+            return self
+        found = find_sets(self.source, progress=progress)
+        layering = give_layers(found, self.ids.zone_id.astype(np.int64), self.known_layers)
+        source = replace(self.source, layer=layering.layer, paint_rank=layering.paint_rank)
+        spec = replace(self.spec, n_layers=layering.n_layers)
+        return replace(self, spec=spec, source=source, layering=layering)
 
 
 def prepare_zones(
@@ -306,7 +302,9 @@ def prepare_zones(
     )
     sets = known_sets(location, spec, highest_id=int(ids.zone_id.max()))
     table = make_zone_table(zones, ids.zone_id)
-    return Prepared(spec, manifest, ids, table, *sets, notes)
+    layers = known_layers(location.blobs(), old, ids.zone_id.astype(np.int64))
+    turns = old is None or old.has_layers != spec.has_layers
+    return Prepared(spec, manifest, ids, table, *sets, layers, turns, notes)
 
 
 def _ids(zones: Zones, location: Location, old: Spec | None, asked: Spec) -> ZoneIds:
@@ -390,6 +388,21 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     return rings, notes
 
 
+class _Passes:
+    """Progress of planning that sweeps the grid several times."""
+
+    def __init__(self, progress: Tick | None, n: int) -> None:
+        self._progress, self._n, self._begun = progress, n, 0
+
+    def tick(self) -> _Done | None:
+        """What the next sweep calls with (done, total) of its own."""
+        progress, before = self._progress, self._begun
+        self._begun += 1
+        if progress is None:
+            return None
+        return lambda done, total: progress("plan", before * total + done, self._n * total)
+
+
 # ---- what is written -----------------------------------------------------------------------------
 
 
@@ -399,9 +412,10 @@ def _write_plan(prepared: Prepared, location: Location, progress: Tick | None) -
     What can fail does so before anything is put: the manifest appears when its writer is left.
     """
     blobs = location.blobs()
-    tick = None if progress is None else lambda done, total: progress("plan", done, total)
+    passes = _Passes(progress, 2 if prepared.spec.has_layers else 1)
+    prepared = prepared.in_layers(passes.tick())
     with blobs.writer(MANIFEST_KEY) as sink:
-        index, found, contests = write_manifest(prepared.source, sink, progress=tick)
+        index, found, contests = write_manifest(prepared.source, sink, progress=passes.tick())
         refuse_contests(contests, prepared.ids)
         if prepared.sets is not None:
             prepared = replace(prepared, sets=prepared.sets.with_more(found))
@@ -412,24 +426,10 @@ def _write_plan(prepared: Prepared, location: Location, progress: Tick | None) -
             withdraw_unexpected(blobs, index.slice(0, 0))
         elif not blobs.has(SPEC_KEY):
             withdraw_unexpected(blobs, index)
-    _put_plan(blobs, objects)
+        if prepared.turns:
+            clear_turned(blobs, prepared.spec, index)
+    put_plan(blobs, objects)
     return summary
-
-
-def _put_plan(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:
-    """Put the objects of a plan; the spec once all others are on disk."""
-    _put_all(blobs, {key: data for key, data in objects.items() if key != SPEC_KEY})
-    _put_all(blobs, {SPEC_KEY: objects[SPEC_KEY]})
-
-
-def _put_all(blobs: Blobs, objects: Mapping[str, bytes | None]) -> None:
-    """Put or delete objects in their order, and wait until they are on disk."""
-    for key, data in objects.items():
-        if data is None:
-            blobs.delete(key)
-        else:
-            blobs.put(key, data, synced=True)
-    blobs.sync(objects)
 
 
 def _objects(prepared: Prepared, index: pa.Table, summary: PlanSummary) -> dict[str, bytes | None]:
@@ -439,8 +439,8 @@ def _objects(prepared: Prepared, index: pa.Table, summary: PlanSummary) -> dict[
         INDEX_KEY: table_bytes(index),
         KEYS_KEY: None if kept is None else table_bytes(kept),
         KNOWN_SETS_KEY: None if sets is None else sets.to_bytes(summary.plan),
-        **_zarr_objects(spec),
-        PLANNED_KEY: planned_table_bytes(prepared.table, spec.grid, summary.plan),
+        **zarr_objects_of(spec),
+        PLANNED_KEY: planned_bytes(prepared.table, spec, prepared.layering, summary.plan),
         PLAN_KEY: summary_bytes(summary),
         SPEC_KEY: replace(spec, plan=summary.plan).to_json(),
     }
@@ -448,14 +448,10 @@ def _objects(prepared: Prepared, index: pa.Table, summary: PlanSummary) -> dict[
 
 def summary_of(prepared: Prepared, location: Location, index: pa.Table) -> PlanSummary:
     """What is said of a plan."""
-    cut = prepared.spec.chunking
     return PlanSummary(
         store=str(location),
-        plan=plan_digest(index),
         n_zones=len(prepared.ids.keys),
-        n_chunks=index.num_rows,
-        n_batches=len(index["batch"].unique()),
-        grid_chunks=cut.n_rows * cut.n_cols,
-        work=int(pc.sum(index["work"]).as_py() or 0),
+        **said_of(index, prepared.spec),
+        **layers_said(prepared.layering),
         **prepared.notes,
     )

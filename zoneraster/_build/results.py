@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,11 +9,21 @@ from typing import Any
 from zoneraster._store import PLAN_KEY, REPORT_KEY
 from zoneraster.blobs import Blobs, Location
 from zoneraster.errors import NAMED, CorruptStoreError, name_some, number_of, told_as
+from zoneraster.notebook import record_html
 
 
 def _shallow(record: Any) -> dict[str, Any]:  # Any: one of the records below
     """Fields of a record; unlike `dataclasses.asdict` it does not copy a million keys."""
     return {f.name: getattr(record, f.name) for f in fields(record)}
+
+
+# Fields about layers, which reports of other stores do not keep.
+LAYERS_SAID = ("n_layers", "deepest", "shared")
+
+
+def _depth(deepest: int) -> str:
+    """Why layers are not fewer, where they cannot be."""
+    return f"for at most {number_of(deepest, 'zone')} on a pixel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,9 @@ class PlanSummary:
     operation : str
         How PROJ brought the zones to the reference system of the grid, and how exactly; empty where
         they had it.
+    n_layers, deepest, shared : int
+        With ``overlap="layers"``, how many there are, most zones that claim one pixel, which need
+        so many at least, and how many more pixels all zones have together than there are in zones.
     """
 
     store: str
@@ -69,6 +81,9 @@ class PlanSummary:
     cut: tuple[Any, ...] = ()
     partly: tuple[tuple[Any, str], ...] = ()
     operation: str = ""
+    n_layers: int = 0
+    deepest: int = 0
+    shared: int = 0
 
     def warnings(self, *, grid: str = "the grid") -> list[str]:
         """Sentences about zones that deserve a look; what the `grid` is called in them."""
@@ -125,6 +140,8 @@ class PlanSummary:
             f"  batches  {self.n_batches:>15,}",
             f"  work     {self.work:>15,} crossings",
         ]
+        if self.n_layers:
+            lines.append(f"  layers   {self.n_layers:>15,}, {_depth(self.deepest)}")
         if self.operation:
             lines.append(f"  from     {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings()])
@@ -133,6 +150,9 @@ class PlanSummary:
 def summary_bytes(summary: PlanSummary) -> bytes:
     """What is kept of what is said of a plan; not its place, since a store can be moved."""
     said = {**_shallow(summary), "store": ""}
+    if not summary.n_layers:
+        for name in LAYERS_SAID:
+            del said[name]
     return json.dumps(said, indent=1, default=str).encode()
 
 
@@ -149,11 +169,11 @@ def load_summary(location: Location, blobs: Blobs) -> PlanSummary:
         said = json.loads(blobs.get(PLAN_KEY))
         said["skipped"] = tuple((row, key, reason) for row, key, reason in said["skipped"])
         said["partly"] = tuple((key, sides) for key, sides in said.get("partly", ()))
-        names = ("invalid", "repaired", "outside", "rescued", "wide", "notes", "cut")
-        tuples = {name: tuple(said.get(name, ())) for name in names}
+        lists = ("invalid", "repaired", "outside", "rescued", "wide", "notes", "cut")
+        tuples = {name: tuple(said.get(name, ())) for name in lists}
         summary = PlanSummary(**{**said, **tuples, "store": str(location)})
-        counts = (summary.n_zones, summary.n_chunks, summary.n_batches, summary.grid_chunks)
-        if not all(type(n) is int for n in (*counts, summary.work)):
+        counts = ("n_zones", "n_chunks", "n_batches", "grid_chunks", "work", *LAYERS_SAID)
+        if not all(type(getattr(summary, name)) is int for name in counts):
             raise TypeError("a count that is no whole number")
         return summary
 
@@ -247,6 +267,8 @@ class BuildReport:
         of the last finished build.
     n_sets, together : int
         With ``overlap="sets"``, sets of zones that share pixels, and these pixels.
+    n_layers, deepest : int
+        With ``overlap="layers"``, how many there are, and most zones that claim one pixel.
     """
 
     store: str
@@ -272,6 +294,8 @@ class BuildReport:
     changed: tuple[Any, ...] = ()
     n_sets: int = 0
     together: int = 0
+    n_layers: int = 0
+    deepest: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -296,19 +320,19 @@ class BuildReport:
         ]
         if self.n_sets:
             lines.insert(-1, f"  together   {self.together:>18,} pixels of {self.n_sets:,} sets")
+        if self.n_layers:
+            lines.insert(-1, f"  layers     {self.n_layers:>18,}, {_depth(self.deepest)}")
         if self.operation:
             lines.append(f"  from       {self.operation}")
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{value:,}</td></tr>"
+        counts = {
+            name: value
             for name, value in self.to_dict().items()
-            if isinstance(value, int)
-        )
-        notes = "".join(f"<li>{html.escape(text)}</li>" for text in self.warnings)
-        caption = html.escape(self.store)
-        return f"<table><caption>{caption}</caption>{rows}</table><ul>{notes}</ul>"
+            if isinstance(value, int | float) or name in ("dtype", "shape")
+        }
+        return record_html(self.store, counts, self.warnings)
 
 
 @dataclass(frozen=True, slots=True)

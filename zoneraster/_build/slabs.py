@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +23,7 @@ from zoneraster._burn import edges_in_rows, gather_records, partition_edges
 from zoneraster._grid import Chunking, Window
 from zoneraster._store import (
     INDEX_SCHEMA,
+    LAYERS_SCHEMA,
     PLAN_MARK,
     RECORD_SCHEMA,
     Manifest,
@@ -48,15 +51,17 @@ _STORED: dict[str, Any] = {
 class Slab(NamedTuple):
     """One batch row of the plan: records sorted by batch and chunk, and where each chunk is.
 
-    And the zone sets of its chunks (see `keys_of_sets`), or the zones that share pixels, where
-    these are wanted.
+    Where there are layers, a chunk is one of a layer, and records have theirs. And the zone sets of
+    the chunks (see `keys_of_sets`) with their pixels, or the zones that share pixels, where these
+    are wanted.
     """
 
     records: Records
     batch: npt.NDArray[np.int32]
     first: Ints
     work: Ints
-    sets: frozenset[bytes] = frozenset()
+    layer: Ints | None = None
+    sets: Mapping[bytes, int] = MappingProxyType({})
     contests: Contests = Contests()
 
 
@@ -74,9 +79,12 @@ class ManifestInput:
     spec_hash : bytes
         Enters every fingerprint.
     overlap : str
-        Sets are wanted for "sets", contests for "error".
+        Sets are wanted for "sets", and for "layers" as long as there are none; contests for
+        "error".
     rule : {"centre", "touched"}
         By which zones share pixels.
+    layer : (n_zones,) int64, optional
+        In which zones are; then the order of painting is that of layers first.
     """
 
     rings: Rings
@@ -86,12 +94,18 @@ class ManifestInput:
     spec_hash: bytes
     overlap: str = "last"
     rule: PixelRule = "centre"
+    layer: Ints | None = None
+
+    @property
+    def wants_sets(self) -> bool:
+        """Sets of zones that share pixels are to be found."""
+        return self.overlap == "sets" or (self.overlap == "layers" and self.layer is None)
 
 
 def _sorted_records(
     source: ManifestInput, parts: Ints, rows: tuple[int, int]
-) -> tuple[Records, npt.NDArray[np.int32]]:
-    """Records of one row of batches, and the batch of each."""
+) -> tuple[Records, npt.NDArray[np.int32], Ints]:
+    """Records of one row of batches, and the batch and the zone of each."""
     rings, cut = source.rings, source.chunking
     width = cut.shape[1]
     edges, offsets = edges_in_rows(
@@ -108,11 +122,12 @@ def _sorted_records(
     edge_ptr, edges, toggle_ptr, toggles = gather_records(
         order, edge_ptr, edge_index, edges, toggle_ptr, toggles
     )
-    zone_id = source.zone_id[rings.part_zone[parts[part[order]]]]
+    zone = rings.part_zone[parts[part[order]]]
     records = Records(
-        row[order], col[order], zone_id, full[order], edge_ptr, edges, toggle_ptr, toggles
-    )
-    return records, batch[order]
+        row[order], col[order], source.zone_id[zone], full[order],
+        edge_ptr, edges, toggle_ptr, toggles,
+    )  # fmt: skip
+    return records, batch[order], zone
 
 
 def _crossings(records: Records, chunk_height: int) -> Ints:
@@ -167,40 +182,57 @@ def make_slab(source: ManifestInput, tree: PartTree, batch_row: int) -> Slab:
     hits = tree.query((-1.0, row0 - 1.0, cut.shape[1] + 1.0, row1 + 1.0))
     rank = source.paint_rank[source.rings.part_zone[hits]]
     parts = hits[np.lexsort((hits, rank))].astype(np.int64)
-    records, batch = _sorted_records(source, parts, (row0, row1))
-    if batch.size == 0:
-        return Slab(records, batch, np.zeros(0, np.int64), np.zeros(0, np.int64))
-    new = np.flatnonzero((np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0))
-    first = np.concatenate([[0], new + 1]).astype(np.int64)
-    work = np.add.reduceat(_crossings(records, cut.chunks[0]), first) + _WORK_PER_CHUNK
-    slab = Slab(records, batch, first, work.astype(np.int64))
-    if source.overlap == "sets":
-        sets = (sets_in_chunk(*chunk, source.rule) for chunk in _chunks_of(source, slab))
-        return slab._replace(sets=frozenset(itertools.chain.from_iterable(sets)))
+    records, batch, zone = _sorted_records(source, parts, (row0, row1))
+    slab = _slab(records, batch, None if source.layer is None else source.layer[zone], cut)
+    if source.wants_sets:
+        return _with_sets(slab, source.rule, cut)
     if source.overlap == "error":
-        found = [contests_in_chunk(*chunk, source.rule) for chunk in _chunks_of(source, slab)]
+        found = [contests_in_chunk(*chunk, source.rule) for chunk in _chunks_of(slab, cut)]
         return slab._replace(contests=Contests.merged(found))
     return slab
 
 
-def _chunks_of(source: ManifestInput, slab: Slab) -> Iterator[tuple[Records, Window]]:
+def _slab(
+    records: Records, batch: npt.NDArray[np.int32], layer: Ints | None, cut: Chunking
+) -> Slab:
+    """A slab of records, and of the layer of each."""
+    if batch.size == 0:
+        return Slab(records, batch, np.zeros(0, np.int64), np.zeros(0, np.int64), layer)
+    is_new = (np.diff(records.chunk_row) != 0) | (np.diff(records.chunk_col) != 0)
+    if layer is not None:
+        is_new |= np.diff(layer) != 0
+    first = np.concatenate([[0], np.flatnonzero(is_new) + 1]).astype(np.int64)
+    work = np.add.reduceat(_crossings(records, cut.chunks[0]), first) + _WORK_PER_CHUNK
+    return Slab(records, batch, first, work.astype(np.int64), layer)
+
+
+def _with_sets(slab: Slab, rule: PixelRule, cut: Chunking) -> Slab:
+    """A slab with the sets of its chunks."""
+    sets: Counter[bytes] = Counter()
+    for chunk in _chunks_of(slab, cut):
+        sets.update(sets_in_chunk(*chunk, rule))
+    return slab._replace(sets=sets)
+
+
+def _chunks_of(slab: Slab, cut: Chunking) -> Iterator[tuple[Records, Window]]:
     """Records and window of each chunk of a slab that several zones may share."""
     for a, b in itertools.pairwise([*slab.first.tolist(), slab.records.zone_id.size]):
         own = slab.records.of_chunk(a, b - a)
         if (own.zone_id != own.zone_id[0]).any():
             row, col = int(own.chunk_row[0]), int(own.chunk_col[0])
-            yield own, source.chunking.chunk_window(row, col)
+            yield own, cut.chunk_window(row, col)
 
 
 def _index_of(slab: Slab, spec_hash: bytes | None, row_group: int) -> pa.Table:
     """Chunk index rows of a slab whose first batch is `row_group`; no prints without a hash."""
     records, first = slab.records, slab.first
     end = np.append(first[1:], records.zone_id.size)
+    layers = [None] * first.size if slab.layer is None else slab.layer[first].tolist()
     prints = [
         bytes(16)
         if spec_hash is None
-        else chunk_fingerprint(spec_hash, records.of_chunk(int(a), int(b - a)))
-        for a, b in zip(first, end, strict=True)
+        else chunk_fingerprint(spec_hash, records.of_chunk(int(a), int(b - a)), layer)
+        for a, b, layer in zip(first, end, layers, strict=True)
     ]
     batch = slab.batch[first]
     starts = np.concatenate([[True], np.diff(batch) != 0])
@@ -216,8 +248,9 @@ def _index_of(slab: Slab, spec_hash: bytes | None, row_group: int) -> pa.Table:
             (end - first).astype(np.int32),
             slab.work,
             pa.array(prints, pa.binary(16)),
+            *([] if slab.layer is None else [slab.layer[first].astype(np.int32)]),
         ],
-        schema=INDEX_SCHEMA,
+        schema=INDEX_SCHEMA if slab.layer is None else LAYERS_SCHEMA,
     )
 
 
@@ -234,26 +267,61 @@ def _slabs(source: ManifestInput, workers: int) -> Iterator[Slab]:
             yield slab
 
 
-def slabs_again(manifest: Manifest, zone_id: Ints, paint_rank: Ints) -> Iterator[Slab]:
+def slabs_again(
+    manifest: Manifest,
+    zone_id: Ints,
+    paint_rank: Ints,
+    *,
+    layer: Ints | None = None,
+    sets_by: PixelRule | None = None,
+) -> Iterator[Slab]:
     """The slabs of a plan, a batch each, with the records of each chunk in another order.
 
     Parameters
     ----------
     manifest : Manifest
     zone_id, paint_rank : (n_zones,) int64
+    layer : (n_zones,) int64, optional
+        In which zones are; then they are painted in the order of layers first.
+    sets_by : {"centre", "touched"}, optional
+        By which rule zone sets are looked for.
     """
     by_id = np.argsort(zone_id)
     for row_group, chunks in itertools.groupby(
         manifest.index.to_pylist(), lambda chunk: chunk["row_group"]
     ):
-        own, records = list(chunks), manifest.records(row_group)
-        first = np.array([chunk["first_record"] for chunk in own], np.int64)
-        sizes = [chunk["n_records"] for chunk in own]
-        place = by_id[np.searchsorted(zone_id[by_id], records.zone_id)]
-        order = np.lexsort((paint_rank[place], np.repeat(np.arange(len(own)), sizes)))
-        batch = np.full(order.size, own[0]["batch"], np.int32)
-        work = np.array([chunk["work"] for chunk in own], np.int64)
-        yield Slab(records.take(order), batch, first, work)
+        records = manifest.records(row_group)
+        zone = by_id[np.searchsorted(zone_id[by_id], records.zone_id)]
+        order = np.lexsort((paint_rank[zone], records.chunk_col, records.chunk_row))
+        batch = np.full(order.size, next(chunks)["batch"], np.int32)
+        in_layers = None if layer is None else layer[zone[order]]
+        slab = _slab(records.take(order), batch, in_layers, manifest.chunking)
+        yield slab if sets_by is None else _with_sets(slab, sets_by, manifest.chunking)
+
+
+def sets_of(slabs: Iterable[Slab]) -> Counter[bytes]:
+    """Sets of zones that share pixels, and these pixels, of slabs that know those of their own."""
+    sets: Counter[bytes] = Counter()
+    for slab in slabs:
+        sets.update(slab.sets)
+    return sets
+
+
+def find_sets(
+    source: ManifestInput, *, workers: int = 2, progress: Callable[[int, int], None] | None = None
+) -> Counter[bytes]:
+    """`sets_of` all zones; nothing is written. Parameters of `write_manifest`."""
+    return sets_of(_told(_slabs(source, workers), source, progress))
+
+
+def _told(
+    slabs: Iterable[Slab], source: ManifestInput, progress: Callable[[int, int], None] | None
+) -> Iterator[Slab]:
+    """The same slabs; progress is told once each is done with."""
+    for done, slab in enumerate(slabs, start=1):
+        yield slab
+        if progress is not None:
+            progress(done, source.chunking.batch_rows)
 
 
 def write_manifest(
@@ -263,7 +331,7 @@ def write_manifest(
     workers: int = 2,
     is_passing: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[pa.Table, frozenset[bytes], Contests]:
+) -> tuple[pa.Table, Counter[bytes], Contests]:
     """Partition all zones and write their records to Parquet, one row group per batch.
 
     Parameters
@@ -281,32 +349,31 @@ def write_manifest(
     Returns
     -------
     index : pyarrow.Table
-        The chunk index (`INDEX_SCHEMA`), sorted by batch and chunk.
-    sets : frozenset of bytes
+        The chunk index (`INDEX_SCHEMA`, with layers `LAYERS_SCHEMA`), sorted by batch and chunk.
+    sets : Counter
+        As `sets_of` returns them.
     contests : Contests
         Zones that share pixels, where they are wanted.
     """
-    sets: set[bytes] = set()
+    sets: Counter[bytes] = Counter()
     contests = Contests()
 
     def collected() -> Iterator[Slab]:
         nonlocal contests
-        for done, slab in enumerate(_slabs(source, workers), start=1):
+        for slab in _told(_slabs(source, workers), source, progress):
             sets.update(slab.sets)
             contests = Contests.merged([contests, slab.contests])
             yield slab
-            if progress is not None:
-                progress(done, source.chunking.batch_rows)
 
     index = write_slabs(collected(), source.spec_hash, sink, is_passing=is_passing)
-    return index, frozenset(sets), contests
+    return index, sets, contests
 
 
 def write_slabs(
     slabs: Iterable[Slab], spec_hash: bytes, sink: BinaryIO, *, is_passing: bool = False
 ) -> pa.Table:
     """Write records to a manifest, one row group per batch; the chunk index."""
-    index, row_group = [INDEX_SCHEMA.empty_table()], 0
+    index, row_group = [], 0
     with PassingWriter(sink) if is_passing else _ParquetWriter(sink) as writer:
         for slab in slabs:
             if not slab.first.size:
@@ -318,7 +385,7 @@ def write_slabs(
             for a, b in itertools.pairwise(bounds):
                 writer.write(table.slice(a, b - a))
             row_group += len(bounds) - 1
-        table = pa.concat_tables(index).combine_chunks()
+        table = pa.concat_tables(index or [INDEX_SCHEMA.empty_table()]).combine_chunks()
         writer.mark(plan_digest(table))
     return table
 

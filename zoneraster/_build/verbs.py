@@ -202,10 +202,11 @@ def build(
     key : str, optional
         Column that names the zones, or what the ids of features are called ("fid", "id" of
         GeoJSON). By default the index of a frame, and the rows of a file, counted from 0.
-    overlap : {"last", "first", "error", "sets"}, optional
-        Who gets a pixel that several zones claim: the last or first of the table, nobody, or the
-        set of these zones, which has an id of its own (see `sets`). By default, as all options down
-        to `chunks`, and `integrity`, what the store has; "last" in a new one.
+    overlap : {"last", "first", "error", "sets", "layers"}, optional
+        Who gets a pixel that several zones claim: the last or first of the table, nobody, the set
+        of these zones, which has an id of its own (see `sets`), or each of them, in a layer of its
+        own: the array is (layer, y, x), and the zone table tells the layer of a zone. By default,
+        as all options down to `chunks`, and `integrity`, what the store has; "last" in a new one.
     priority : str, optional
         Numeric column: the higher is painted later; with "-" before its name the lower. "" for
         none.

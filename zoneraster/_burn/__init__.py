@@ -2,8 +2,10 @@
 
 `rule` says which row and column an edge decides; `edges` gathers the edges of parts; `partition`
 hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs, `sets` into runs of
-zone sets, `cells` into covered fractions; `frame` turns runs into a zstd frame. Arrays and
-integers only: numba and NumPy are all that is imported here.
+zone sets, `cells` into covered fractions, for which `pieces` says what lies of an edge in a pixel
+and `unions` what several parts cover of it; `frame` turns runs into a zstd frame; `layers` hands
+zones that share pixels to layers. Arrays and integers only: numba and NumPy are all that is
+imported here.
 """
 
 from zoneraster._burn import frame as frame
@@ -15,6 +17,7 @@ from zoneraster._burn.cells import whole_cells as whole_cells
 from zoneraster._burn.centres import zones_with_centres as zones_with_centres
 from zoneraster._burn.edges import edges_in_rows as edges_in_rows
 from zoneraster._burn.edges import gather_records as gather_records
+from zoneraster._burn.layers import colour_zones as colour_zones
 from zoneraster._burn.overlay import contested_pairs as contested_pairs
 from zoneraster._burn.overlay import covered_spans as covered_spans
 from zoneraster._burn.overlay import overlay_spans as overlay_spans

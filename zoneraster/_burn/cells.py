@@ -18,7 +18,9 @@ import numpy as np
 
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.edges import grown
+from zoneraster._burn.pieces import columns_of, framed, height_upto, piece_in_row
 from zoneraster._burn.rule import first_row, touched_rows, upper_first
+from zoneraster._burn.unions import area_of_union
 
 # Below this many cells in a row an insertion sort beats the general one.
 _SHORT = 24
@@ -69,48 +71,41 @@ def _border(edge, row0, col0, height, parity, cover):  # type: ignore[no-untyped
 
 
 @inlined
-def _cells_of(edge, window, out, n):  # type: ignore[no-untyped-def]
-    """Append what an edge does to the cells of a chunk that it passes through."""
+def _cells_of(edge, e, window, out, n):  # type: ignore[no-untyped-def]
+    """Append what edge number `e` does to the cells of a chunk that it passes through."""
     row0, col0, height, width = window
-    rows, cols, heights, areas = out
-    u1, v1, u2, v2 = upper_first(edge)
+    rows, cols, heights, areas, through = out
     sign = 1.0 if edge[1] < edge[3] else -1.0
-    iu, iv = np.floor(u1), np.floor(v1)
-    x1, y1, x2, y2 = u1 - iu, v1 - iv, u2 - iu, v2 - iv
-    slope = (u2 - u1) / (v2 - v1) if v1 < v2 else 0.0
-    lo, hi = min(x1, x2), max(x1, x2)
-    a, b = touched_rows(v1, v2)
-    shift = int(iu) - col0
+    frame = framed(edge)
+    shift = int(frame[0]) - col0
+    a, b = touched_rows(min(edge[1], edge[3]), max(edge[1], edge[3]))
     for r in range(max(a, row0), min(b, row0 + height)):
-        ya, yb = max(y1, r - iv), min(y2, r + 1 - iv)
-        xa = x1 if ya == y1 else min(max(x1 + (ya - y1) * slope, lo), hi)
-        xb = x2 if yb == y2 else min(max(x1 + (yb - y1) * slope, lo), hi)
+        xa, ya, xb, yb = piece = piece_in_row(frame, r)
         tall = sign * (yb - ya)
         left, right = min(xa, xb), max(xa, xb)
-        first = int(np.floor(left))
-        last = max(first, int(np.ceil(right)) - 1)
+        first, last = columns_of(left, right)
         c, end = max(first, -shift), min(last, width - 1 - shift)
         if c > end:
             continue
         if n + end - c + 1 > rows.size:
             more = n + end - c + 1
-            rows, cols = grown(rows, more), grown(cols, more)
+            rows, cols, through = grown(rows, more), grown(cols, more), grown(through, more)
             heights, areas = grown(heights, more), grown(areas, more)
-        before = 0.0 if c == first else tall * ((c - left) / (right - left))
+        before = 0.0 if c == first else sign * height_upto(piece, c)
         xl = max(left, float(c))
         while c <= end:
             xr = min(right, c + 1.0)
-            upto = tall if c == last else tall * ((c + 1 - left) / (right - left))
-            rows[n], cols[n] = r - row0, c + shift
+            upto = tall if c == last else sign * height_upto(piece, c + 1)
+            rows[n], cols[n], through[n] = r - row0, c + shift, e
             heights[n] = upto - before
             areas[n] = (upto - before) * (c + 1 - 0.5 * (xl + xr))
             n += 1
             before, xl = upto, xr
             c += 1
-    return n, (rows, cols, heights, areas)
+    return n, (rows, cols, heights, areas, through)
 
 
-@inlined
+@kernel
 def _in_order(rows, cols, n, first, end):  # type: ignore[no-untyped-def]
     """Order of ``n`` cells by row of ``[first, end)`` and column, stable; and where rows start."""
     ptr = np.zeros(end - first + 2, np.int64)
@@ -168,6 +163,12 @@ def _no_stretches():  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _no_edge_cells():  # type: ignore[no-untyped-def]
+    """Edge cells as `area_of_union` takes them."""
+    return np.zeros(256, np.int64), np.empty(256, np.float64), np.empty(256, np.int64)
+
+
+@kernel
 def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignore[no-untyped-def]
     """Covered fractions of a chunk's pixels.
 
@@ -187,18 +188,22 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
     row, first, end, zone : (s,) int32
         Stretches of pixels, by zone, row and column; none of a zone overlap.
     fraction : (s,) float64
-        In (0, 1]; 1 for all stretches of more than a pixel. What several parts of a zone cover of
-        a pixel is added, up to 1.
+        In (0, 1]; 1 for all stretches of more than a pixel. Of several parts of a zone in a pixel
+        it is the area of their union.
     """
     row0, col0, height, width = window
     parity, cover = np.zeros(height, np.int8), np.zeros(height, np.float64)
     cells = (
         np.empty(256, np.int32), np.empty(256, np.int32), np.empty(256, np.float64),
-        np.empty(256, np.float64),
+        np.empty(256, np.float64), np.empty(256, np.int64),
     )  # fmt: skip
-    out = _no_stretches()
-    m = begin = 0
+    out, kept = _no_stretches(), _no_edge_cells()
+    m = begin = n_kept = 0
     for k in range(zone.size):
+        begins = k == 0 or zone[k - 1] != zone[k]
+        ends = k + 1 == zone.size or zone[k + 1] != zone[k]
+        if begins:
+            begin, n_kept = m, 0
         n, ra, rb = 0, height, 0
         if full[k]:
             ra, rb = 0, height
@@ -211,13 +216,13 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
             a, b = touched_rows(min(edges[i, 1], edges[i, 3]), max(edges[i, 1], edges[i, 3]))
             ra, rb = min(ra, max(a - row0, 0)), max(rb, min(b - row0, height))
             _border(edges[i], row0, col0, height, parity, cover)
-            n, cells = _cells_of(edges[i], window, cells, n)
+            n, cells = _cells_of(edges[i], i, window, cells, n)
         if ra < rb:
-            m, out = _sweep(cells, n, (ra, rb, width), parity, cover, zone[k], out, m)
-        if k + 1 == zone.size or zone[k + 1] != zone[k]:
-            if k > 0 and zone[k - 1] == zone[k]:
-                m, out = _united(out, begin, m)
-            begin = m
+            # What several parts cover of a pixel is found when all are there.
+            extent = (ra, rb, width, zone[k] if begins and ends else -1)
+            m, out, kept, n_kept = _sweep(cells, n, extent, (parity, cover), out, m, kept, n_kept)
+        if ends and not begins:
+            m = _united(out, begin, m, zone[k], kept, edges, window)
     row, first, end, number, fraction = out
     return row[:m], first[:m], end[:m], number[:m], fraction[:m]
 
@@ -317,18 +322,37 @@ def _joined(out, begin, stop, m):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _sweep(cells, n, extent, parity, cover, zone, out, m):  # type: ignore[no-untyped-def]
-    """Append what `n` cells and the chunk's left border make of rows; both are left empty."""
-    ra, rb, width = extent
-    rows, cols, heights, areas = cells
+def _with_more(kept, n, more):  # type: ignore[no-untyped-def]
+    """Edge cells, of which there are `n`, with room for `more` that an edge each passes through."""
+    ptr, left, through = kept
+    if n + more + 1 > ptr.size:
+        ptr, left = grown(ptr, n + more + 1), grown(left, n + more + 1)
+    if ptr[n] + more > through.size:
+        through = grown(through, ptr[n] + more)
+    return ptr, left, through
+
+
+@inlined
+def _sweep(cells, n, extent, state, out, m, kept, n_kept):  # type: ignore[no-untyped-def]
+    """Append what `n` cells and the chunk's left border make of rows; `state` is left empty.
+
+    `extent` is (first row, end row, width, zone). Without a zone, -1, edge cells are kept, and the
+    number of a stretch is that of its edge cell, or -1.
+    """
+    ra, rb, width, zone = extent
+    parity, cover = state
+    rows, cols, heights, areas, through = cells
     order, ptr = _in_order(rows, cols, n, ra, rb)
+    out = _with_room(out, m + 2 * n + rb - ra)
+    if zone < 0:
+        kept = _with_more(kept, n_kept, n)
+    k_ptr, k_left, k_through = kept
     for r in range(ra, rb):
         i, stop, c = ptr[r - ra], ptr[r - ra + 1], 0
         total = parity[r] + cover[r]
         parity[r], cover[r] = 0, 0.0
         while True:
             col = cols[order[i]] if i < stop else width
-            out = _with_room(out, m + 2)
             if col > c:
                 # No edge is there, so that it is a whole number but for rounding.
                 total = np.rint(total)
@@ -336,46 +360,67 @@ def _sweep(cells, n, extent, parity, cover, zone, out, m):  # type: ignore[no-un
                     m = _append(out, m, r, c, col, zone, 1.0)
             if i == stop:
                 break
-            tall = area = 0.0
+            tall, area, begin = 0.0, 0.0, i
             while i < stop and cols[order[i]] == col:
                 tall += heights[order[i]]
                 area += areas[order[i]]
                 i += 1
             share = folded(total + area)
-            if share > 0.0:
+            if share > 0.0 and zone >= 0:
                 m = _append(out, m, r, col, col + 1, zone, share)
+            elif share > 0.0:
+                m = _append(out, m, r, col, col + 1, n_kept, share)
+                first = k_ptr[n_kept]
+                for k in range(i - begin):
+                    k_through[first + k] = through[order[begin + k]]
+                k_left[n_kept], k_ptr[n_kept + 1] = total, first + i - begin
+                n_kept += 1
             total += tall
             c = col + 1
-    return m, out
+    return m, out, kept, n_kept
 
 
 @kernel
-def _united(out, begin, m):  # type: ignore[no-untyped-def]
-    """Stretches from `begin` on, of several parts of a zone, with those that overlap added up."""
+def _united(out, begin, m, zone, kept, edges, window):  # type: ignore[no-untyped-def]
+    """Stretches from `begin` on, of several parts of a zone, as those of their union."""
     row, first, end, number, fraction = out
-    own = _by_place(row, first, begin, m)
-    made, n = _no_stretches(), 0
-    i = 0
-    while i < own.size:
-        # Stretches that overlap, from `i` to `j`, are swept over the columns where any begins.
-        r, x, stop, j = row[own[i]], first[own[i]], end[own[i]], i + 1
-        while j < own.size and row[own[j]] == r and first[own[j]] < stop:
-            stop = max(stop, end[own[j]])
-            j += 1
-        while x < stop:
-            upto, share = stop, 0.0
-            for s in own[i:j]:
-                if first[s] > x:
-                    upto = min(upto, first[s])
-                elif end[s] > x:
-                    upto = min(upto, end[s])
-                    share += fraction[s]
-            made = _with_room(made, n + 1)
-            n = _append(made, n, r, x, upto, number[begin], min(share, 1.0))
-            x = upto
-        i = j
-    out = _with_room(out, begin + n)
-    row, first, end, number, fraction = made
-    for i in range(n):
-        _append(out, begin + i, row[i], first[i], end[i], number[i], fraction[i])
-    return begin + n, out
+    row0, col0, height, _ = window
+    order, ptr = _in_order(row[begin:m], first[begin:m], m - begin, 0, height)
+    own = order + begin
+    room = m - begin
+    made = (
+        np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32),
+        np.empty(room, np.int32), np.empty(room, np.float64),
+    )  # fmt: skip
+    cells, shares = np.empty(room, np.int64), np.empty(room, np.float64)
+    n = 0
+    for r in range(height):
+        i, stop, upto = ptr[r], ptr[r + 1], 0
+        while i < stop:
+            # Stretches that begin in one column: the longest whole one, and edge cells.
+            x, n_cells = first[own[i]], 0
+            whole = x
+            while i < stop and first[own[i]] == x:
+                s = own[i]
+                if fraction[s] == 1.0:
+                    whole = max(whole, end[s])
+                else:
+                    cells[n_cells], shares[n_cells] = number[s], fraction[s]
+                    n_cells += 1
+                i += 1
+            if whole > max(x, upto):
+                n = _append(made, n, r, max(x, upto), whole, zone, 1.0)
+                upto = whole
+            elif x >= upto:
+                share = shares[0]
+                if n_cells > 1:
+                    share = area_of_union(
+                        cells[:n_cells], shares[:n_cells], kept, edges, row0 + r, col0 + x
+                    )
+                n = _append(made, n, r, x, x + 1, zone, share)
+                upto = x + 1
+    row[begin : begin + n], first[begin : begin + n], end[begin : begin + n] = (
+        made[0][:n], made[1][:n], made[2][:n],
+    )  # fmt: skip
+    number[begin : begin + n], fraction[begin : begin + n] = made[3][:n], made[4][:n]
+    return begin + n

@@ -33,6 +33,7 @@ from zoneraster._grid.fractions import (
     number_text,
 )
 from zoneraster.errors import GridError
+from zoneraster.notebook import record_html
 
 if TYPE_CHECKING:
     GLOBAL_30M: Grid
@@ -319,6 +320,17 @@ class Grid:
             f"Grid({crs_name(self.crs)!r}, resolution={_pair(self.resolution)}, "
             f"bounds={self.bounds}, shape={self.shape})"
         )
+
+    def _repr_html_(self) -> str:
+        rows, cols = self.shape
+        said = {
+            "reference system": crs_name(self.crs),
+            "resolution": _pair(self.resolution),
+            "bounds (west, south, east, north)": self.bounds,
+            "rows": rows,
+            "columns": cols,
+        }
+        return record_html("grid", said)
 
     def _lattice_key(self) -> Hashable:
         return self.resolution, self.origin, self.shape

@@ -16,6 +16,14 @@ from zoneraster._stats.request import Layout
 from zoneraster._store import TOGETHER_MARK
 from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import ClosureError, number_of
+from zoneraster.notebook import record_html
+
+
+class Audit(dict[str, Any]):
+    """A JSON-able dict that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        return record_html("where the pixels went", self)
 
 
 def _is_unknown(partial: Partial) -> Bools:
@@ -25,13 +33,13 @@ def _is_unknown(partial: Partial) -> Bools:
     return np.asarray(partial.index[:, 2] == UNKNOWN_CODE)
 
 
-def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str, Any]:
+def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> Audit:
     """Add up zones, no zone and nodata; compare with the pixels read and with the build's counts.
 
     Returns
     -------
-    dict
-        JSON-able, the same whoever ran the tasks.
+    Audit
+        The same whoever ran the tasks.
     """
     first = partial.index[:, 0] == 0
     excluded = is_excluded(partial.index)
@@ -45,16 +53,16 @@ def check_closure(partial: Partial, layout: Layout, zones: pa.Table) -> dict[str
         _compare_with_build(partial, layout, zones, first)
     amount = partial.amount
     number = float if layout.is_weighted else int
-    audit: dict[str, Any] = {
-        "pixels_read": partial.read,
-        "no_zone": partial.no_zone,
-        "in_zones": in_zones - partial.shared,
-        "zones": "claimed" if layout.are_claimed else "owned",
-        "shared": partial.shared,
-        "excluded": number(amount[first & excluded].sum()),
-        "excluded_without_value": number(amount[first & _is_unknown(partial)].sum()),
-        "pixels_per_store_pixel": layout.fine**2,
-    }
+    audit = Audit(
+        pixels_read=partial.read,
+        no_zone=partial.no_zone,
+        in_zones=in_zones - partial.shared,
+        zones="claimed" if layout.are_claimed else "owned",
+        shared=partial.shared,
+        excluded=number(amount[first & excluded].sum()),
+        excluded_without_value=number(amount[first & _is_unknown(partial)].sum()),
+        pixels_per_store_pixel=layout.fine**2,
+    )
     if layout.is_selected:
         audit["zones_selected"] = zones.num_rows
     if layout.rule is not None:

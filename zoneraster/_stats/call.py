@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from zoneraster._grid import Grid
 from zoneraster._stats.checkpoint import Checkpoint, owner_of
 from zoneraster._stats.families import (
@@ -34,7 +32,7 @@ from zoneraster._stats.request import Layout, Measure, Request, Tasks
 from zoneraster._stats.select import Select, selected_ids
 from zoneraster._stats.table import make_table, with_polygons
 from zoneraster._stats.tiles import Tiling
-from zoneraster._store import PixelRule, asked_column
+from zoneraster._store import PixelRule, asked_column, key_name
 from zoneraster._values import (
     OpenRaster,
     Predicate,
@@ -42,11 +40,10 @@ from zoneraster._values import (
     RasterLike,
     check_method,
     label_of,
-    meets_twice,
     method_of,
     open_raster,
 )
-from zoneraster._zones import OnInvalid, given_name
+from zoneraster._zones import OnInvalid
 from zoneraster.arrays import Later
 from zoneraster.bars import shown
 from zoneraster.blobs import Location, Options, StoreLike
@@ -55,7 +52,6 @@ from zoneraster.errors import (
     OptionError,
     ValuesError,
     nearest,
-    number_of,
     stopping,
     warn,
 )
@@ -226,7 +222,7 @@ def zonal_stats(
         if select is not None:
             source = source.selecting(selected_ids(select, source, *source.table()))
         table, key = source.table()
-        if zones == "claimed":
+        if zones == "claimed" or source.owns_all:
             source = source.claimed(table, names.known(table))
         rasters = asked.gathered(source)
         layout = _layout_of(asked, rasters, source, table, key)
@@ -301,7 +297,7 @@ def _layout_of(
         layout, are_claimed=source.are_claimed, rule=source.rule, is_selected=source.is_selected,
         weights=_assumed_weights(rasters, asked.wanted),
     )  # fmt: skip
-    _check_weighted(layout, table)
+    _check_weighted(layout)
     _check_columns(table, layout, key)
     return layout
 
@@ -378,14 +374,8 @@ def _layout(
 
 
 def _reach(raster: Grid, store: Grid) -> str:
-    """What a raster covers and what the store, and why these may differ."""
-    said = f"it covers {raster.bounds}, the store {store.bounds}"
-    if meets_twice(raster, store):
-        said += (
-            "; it meets the store on both sides of the seam of its longitudes, and is read on "
-            "one: give a raster that goes around the globe, or build the store on its grid"
-        )
-    return said
+    """What a raster covers and what the store."""
+    return f"it covers {raster.bounds}, the store {store.bounds}"
 
 
 def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
@@ -404,20 +394,13 @@ def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
     return {"name": opened.name, **rasters.assumed(rasters.weights, opened)}
 
 
-def _check_weighted(layout: Layout, table: Any) -> None:  # Any: an Arrow table
-    """Refuse what knows nothing of covered parts, and say where they are added up."""
+def _check_weighted(layout: Layout) -> None:
+    """Refuse what knows nothing of covered parts."""
     if layout.is_weighted and layout.wanted.custom:
         raise ValuesError(
             f"statistic {layout.wanted.custom[0].name!r} is of your own and gets whole pixels: "
             "leave out pixels='fraction', or ask for zr.cells(store, pixels='fraction')"
         )
-    if layout.is_weighted and layout.roll_up and "contested" in table.column_names:
-        n = int(np.count_nonzero(table["contested"].to_numpy()))
-        if n:
-            warn(
-                f"{number_of(n, 'zone')} lie over others: in pixels that several zones of one "
-                "group cover in part, their parts are added, up to the whole pixel"
-            )
 
 
 def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arrow table
@@ -427,7 +410,7 @@ def _check_columns(table: Any, layout: Layout, key: str) -> None:  # Any: an Arr
             raise ValuesError(
                 f"the zones have no column {name!r}: {nearest(name, table.column_names)}"
             )
-    owners = layout.roll_up or (given_name(key),)
+    owners = layout.roll_up or (key_name(key, table),)
     for name in (*layout.keys, *layout.dims):
         if name in owners:
             cure = "give another name in by=" if name in layout.keys else "rename the dimension"

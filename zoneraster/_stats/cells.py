@@ -14,9 +14,15 @@ import pyarrow as pa
 from zoneraster._build import ChunkCells, chunk_cells
 from zoneraster._grid import Grid, Window, row_areas
 from zoneraster._stats.inputs import ValuesLike, gather_rasters, open_measures
-from zoneraster._store import PixelRule, Snapshot, open_finished, read_zone_table
+from zoneraster._store import (
+    PixelRule,
+    Snapshot,
+    key_name,
+    of_all_layers,
+    open_finished,
+    read_zone_table,
+)
 from zoneraster._values import Block, OpenRaster, Placement, pixels_under
-from zoneraster._zones import given_name
 from zoneraster.arrays import Floats, Ints
 from zoneraster.blobs import Location, Options, StoreLike
 from zoneraster.errors import ValuesError, ZonesError, name_some
@@ -145,7 +151,7 @@ def _stretches(plan: Snapshot, asked: _Asked) -> Iterator[ChunkCells]:
     with plan.open_manifest() as manifest:
         for chunks in plan.batches.values():
             records = None
-            for chunk in chunks:
+            for chunk in of_all_layers(chunks):
                 own = cut.chunk_window(chunk.row, chunk.col)
                 if asked.window is not None and own.intersect(asked.window) is None:
                     continue
@@ -207,7 +213,7 @@ class _Samples:
             (found.rasters[number], found.placements[number]) for number in found.measures
         ]
         columns = {
-            given_name(name): key.type, "x": pa.float64(), "y": pa.float64(),
+            key_name(name, table): key.type, "x": pa.float64(), "y": pa.float64(),
             "area_m2": pa.float64(), "fraction": pa.float64(),
         }  # fmt: skip
         for opened, _ in measures:

@@ -23,9 +23,10 @@ from zoneraster._stats.planes import ZoneRuns, ZoneSource, selected_rows
 from zoneraster._stats.runs import StoredZones, find_zones, forget_opened
 from zoneraster._store import PixelRule
 from zoneraster._values import (
-    FILE_SUFFIXES,
+    ZARR_NODES,
     OpenRaster,
     Raster,
+    is_raster_place,
     label_of,
     open_raster,
     place_of,
@@ -159,10 +160,6 @@ def _suffix(given: Any) -> str:  # Any: a path
     return PurePosixPath(str(text).partition("?")[0].rstrip("/")).suffix.lower()
 
 
-def _is_folder(given: Any) -> bool:  # Any: a path
-    return not isinstance(given, Location) and Path(given).expanduser().is_dir()
-
-
 def _is_polygons(given: Any) -> bool:  # Any: whatever was given
     """A frame with geometries, or the path of a file of them."""
     if _is_path(given):
@@ -175,8 +172,10 @@ def _as_labels(given: Any) -> Raster | None:  # Any: whatever was given
     if isinstance(given, Raster):
         return given
     if _is_path(given):
-        is_file = _suffix(given) in FILE_SUFFIXES and not _is_folder(given)
-        return Raster(given) if is_file else None
+        is_raster = not _is_polygons(given) and is_raster_place(given)
+        return Raster(given) if is_raster else None
+    if isinstance(given, list | tuple):
+        return Raster(given)
     return Raster(given) if hasattr(given, "dims") and hasattr(given, "coords") else None
 
 
@@ -184,7 +183,12 @@ def _is_store(given: Any) -> bool:  # Any: whatever was given
     """A path that is none of a file."""
     if isinstance(given, Location):
         return True
-    if not _is_path(given) or _is_polygons(given):
+    if not _is_path(given):
+        return False
+    if _suffix(given) == ".zip" and "://" not in os.fspath(given):
+        location = Location.of(given)
+        return location.is_zip and any(location.blobs().has(name) for name in ZARR_NODES)
+    if _is_polygons(given):
         return False
     if "://" in os.fspath(given):
         return True
@@ -361,6 +365,11 @@ class LabelZones:
     def remarkable(self) -> dict[str, Any]:
         """None are known."""
         return {}
+
+    @property
+    def owns_all(self) -> bool:
+        """A pixel has one label, or one in each layer."""
+        return False
 
     @property
     def are_claimed(self) -> bool:

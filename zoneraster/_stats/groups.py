@@ -18,8 +18,7 @@ from zoneraster._stats.families import Members, group_numbers, sorted_rows
 from zoneraster._stats.keys import BELOW_CODE, EXCLUDED_CODE, UNKNOWN_CODE, Key
 from zoneraster._stats.partial import Families, Partial, blank, fold, joined
 from zoneraster._stats.request import Layout
-from zoneraster._store import asked_column, groups_of_zones
-from zoneraster._zones import given_name
+from zoneraster._store import asked_column, groups_of_zones, key_name
 from zoneraster.arrays import Bools, Ints
 from zoneraster.errors import StoreError, name_some
 
@@ -101,7 +100,7 @@ class Groups:
             owners, owner = _rolled_up(zones, layout.roll_up)
         else:
             attributes = {name: _asked(zones, name) for name in layout.attributes}
-            owners = Owners({given_name(key): _column(zones, key)}, attributes)
+            owners = Owners({key_name(key, zones): _column(zones, key)}, attributes)
             owner = np.arange(ids.size)
         order = np.argsort(ids)
         return cls(

@@ -21,7 +21,6 @@ from zoneraster._values import (
     aligned,
     as_raster,
     common_fineness,
-    is_turned,
     label_of,
     method_of,
     open_raster,
@@ -80,9 +79,9 @@ class Rasters:
             match = f"pixels {placement.factor} times as wide as the store's"
         else:
             match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
-        if is_turned(self.rasters[number]):
-            match += ", turned around the globe"
-        return {**opened.assumed(), "match": match}
+        # What was opened, and what was done to it since.
+        told = self.rasters[number].told
+        return {**opened.assumed(), **told, "match": match}
 
 
 # ---- measures ----------------------------------------------------------------------------------
@@ -235,7 +234,7 @@ def _open_flat(asked: Raster) -> OpenRaster:
     if opened.dims:
         raise ValuesError(
             f"{opened.label} has extra dimensions {opened.dims}, which keys, predicates and "
-            "weights must not have: choose, e.g. zr.Raster(..., band=1) or array.isel(...)"
+            "weights must not have: choose, e.g. zr.Raster(..., band=1), or one of an array"
         )
     return opened
 

@@ -110,7 +110,7 @@ class ZoneSource(Protocol):
 
     @property
     def remarkable(self) -> dict[str, Any]:
-        """Zones that lie beyond the grid, for the audit; JSON, hence Any."""
+        """Zones of which more is to be known, for the audit; JSON, hence Any."""
 
     @property
     def shift(self) -> int:
@@ -119,6 +119,10 @@ class ZoneSource(Protocol):
     @property
     def is_selected(self) -> bool:
         """Not all zones are looked at."""
+
+    @property
+    def owns_all(self) -> bool:
+        """Zones own all that they claim, also where they lie over each other."""
 
     @property
     def are_claimed(self) -> bool:

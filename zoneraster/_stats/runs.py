@@ -3,7 +3,8 @@
 Burning a chunk's runs again takes about a millisecond and no pixel is ever painted; decoding takes
 tens of them and 64 MB. Both must give the same, so the manifest is believed only where the records
 hash to the fingerprint of the receipt and the stored bytes have the receipt's checksum. Arrays that
-zoneraster did not build are decoded (`decoded`).
+zoneraster did not build are decoded (`decoded`). Layers of a store are put together again: a pixel
+is met once, whoever lies over whom.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from zoneraster._store import (
     ledger,
     load_spec,
     mending,
+    of_all_layers,
     one_of_each,
     open_finished,
     read_zone_table,
@@ -107,6 +109,13 @@ class StoredZones:
         spec = shared_snapshot(self.location, self.digest).spec
         spec.check_rule(self.location, rule)
         return self if rule == spec.own_rule else replace(self, rule=rule)
+
+    @property
+    def owns_all(self) -> bool:
+        """Zones own all that they claim, each in its layer."""
+        if not self.is_planned:
+            return False
+        return shared_snapshot(self.location, self.digest).spec.has_layers
 
     def claimed(self, table: pa.Table, merged_by: tuple[str, ...]) -> StoredZones:
         """The zones with all that they claim; the same where none claims what another owns."""
@@ -267,7 +276,9 @@ class PlannedRuns:
         plan = shared_snapshot(source.location, source.digest)
         self._source, self._plan = source, plan
         self.grid, self.chunks = plan.spec.grid, plan.spec.chunks
-        self._chunks = {(c.row, c.col): c for batch in plan.batches.values() for c in batch}
+        self._chunks = {
+            (c.row, c.col): c for batch in plan.batches.values() for c in of_all_layers(batch)
+        }
         self._receipts = _Shared(self._read_receipts, lambda of_chunks: 500 * len(of_chunks))
         self._records = _Shared(self._read_records, lambda some: sum(a.nbytes for a in some))
         self._names = expected_receipts(plan) if source.is_burned else {}
@@ -279,7 +290,7 @@ class PlannedRuns:
             return sorted(self._chunks)
         index = self._plan.manifest.chunks_of(self._among)
         rows, cols = (index[name].to_pylist() for name in ("chunk_row", "chunk_col"))
-        return sorted(zip(rows, cols, strict=True))
+        return sorted({*zip(rows, cols, strict=True)})
 
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """Fingerprint of the plan."""
@@ -328,17 +339,18 @@ class PlannedRuns:
     def _is_empty(self, planned: BatchChunk) -> bool:
         """Whether no pixel of a chunk has a zone, once its bytes are found to be as promised."""
         chunk = (planned.row, planned.col)
-        receipt = self._receipts.get(planned.batch).get(chunk)
-        if (
-            receipt is None
-            or receipt.fingerprint != planned.fingerprint
-            or not ledger.stored_as_promised(self._plan.blobs, self._plan.spec.array, receipt)
+        # One, or as many as there are layers at the place.
+        receipts = self._receipts.get(planned.batch).get(chunk, [])
+        blobs, array = self._plan.blobs, self._plan.spec.array
+        if b"".join(receipt.fingerprint for receipt in receipts) != planned.fingerprint or not all(
+            ledger.stored_as_promised(blobs, array, receipt) for receipt in receipts
         ):
             raise CorruptStoreError(
                 f"chunk {chunk[0]}/{chunk[1]} of the zones is not as its receipt says: "
                 f"{mending(self._source.location)}"
             )
-        return not (receipt.nbytes or self._source.rule) and self._plan.spec.product == "ids"
+        is_stored = any(receipt.nbytes for receipt in receipts)
+        return not (is_stored or self._source.rule) and self._plan.spec.product == "ids"
 
     def _merged(self, zones: Ints) -> Ints:
         """Ids under which some zones count."""
@@ -358,14 +370,16 @@ class PlannedRuns:
         order = np.argsort(ids)
         return ids[order], ones[order]
 
-    def _read_receipts(self, batch: int) -> dict[tuple[int, int], ChunkReceipt]:
+    def _read_receipts(self, batch: int) -> dict[tuple[int, int], list[ChunkReceipt]]:
         name = self._names[batch]
         data = get_or_none(self._plan.blobs, name)
         if data is None:
             raise CorruptStoreError(f"receipt {name} is gone: build again, to burn its batch anew")
         table = ledger.decode_receipt(name, data)
-        chunks = ledger.chunk_receipts(table, with_zones=False)
-        return {(chunk.row, chunk.col): chunk for chunk in chunks}
+        found: dict[tuple[int, int], list[ChunkReceipt]] = {}
+        for chunk in ledger.chunk_receipts(table, with_zones=False):
+            found.setdefault((chunk.row, chunk.col), []).append(chunk)
+        return found
 
     def _read_records(self, row_group: int) -> Records:
         try:

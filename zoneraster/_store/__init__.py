@@ -16,6 +16,7 @@ from zoneraster._store.ids import kept_ids as kept_ids
 from zoneraster._store.ledger import ChunkReceipt as ChunkReceipt
 from zoneraster._store.ledger import crc32c as crc32c
 from zoneraster._store.manifest import INDEX_SCHEMA as INDEX_SCHEMA
+from zoneraster._store.manifest import LAYERS_SCHEMA as LAYERS_SCHEMA
 from zoneraster._store.manifest import PLAN_MARK as PLAN_MARK
 from zoneraster._store.manifest import Manifest as Manifest
 from zoneraster._store.manifest import PassingWriter as PassingWriter
@@ -31,10 +32,12 @@ from zoneraster._store.sets import first_set_id as first_set_id
 from zoneraster._store.sets import read_sets as read_sets
 from zoneraster._store.snapshot import BatchChunk as BatchChunk
 from zoneraster._store.snapshot import Snapshot as Snapshot
+from zoneraster._store.snapshot import chunks_fit as chunks_fit
 from zoneraster._store.snapshot import expected_receipts as expected_receipts
 from zoneraster._store.snapshot import found_receipts as found_receipts
 from zoneraster._store.snapshot import is_done as is_done
 from zoneraster._store.snapshot import mending as mending
+from zoneraster._store.snapshot import of_all_layers as of_all_layers
 from zoneraster._store.snapshot import open_finished as open_finished
 from zoneraster._store.snapshot import open_snapshot as open_snapshot
 from zoneraster._store.snapshot import plan_is_whole as plan_is_whole
@@ -75,6 +78,8 @@ from zoneraster._store.zone_table import counts_agree as counts_agree
 from zoneraster._store.zone_table import find_zone_table as find_zone_table
 from zoneraster._store.zone_table import geoparquet_metadata as geoparquet_metadata
 from zoneraster._store.zone_table import groups_of_zones as groups_of_zones
+from zoneraster._store.zone_table import key_name as key_name
+from zoneraster._store.zone_table import layers_of as layers_of
 from zoneraster._store.zone_table import make_zone_table as make_zone_table
 from zoneraster._store.zone_table import one_of_each as one_of_each
 from zoneraster._store.zone_table import planned_table as planned_table
@@ -83,3 +88,4 @@ from zoneraster._store.zone_table import read_zone_ids as read_zone_ids
 from zoneraster._store.zone_table import read_zone_table as read_zone_table
 from zoneraster._store.zone_table import require_zone_table as require_zone_table
 from zoneraster._store.zone_table import sum_counts as sum_counts
+from zoneraster._store.zone_table import with_layers as with_layers

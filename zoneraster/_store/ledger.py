@@ -38,6 +38,8 @@ SCHEMA = pa.schema(
         ("area_m2", pa.float64()),
     ]
 )
+# Of an array (layer, y, x).
+LAYERS_SCHEMA = SCHEMA.append(pa.field("layer", pa.int32()))
 
 
 class ZoneCounts(NamedTuple):
@@ -68,6 +70,8 @@ class ChunkReceipt(NamedTuple):
     crc32c : int
         Of the stored bytes.
     zones : ZoneCounts
+    layer : int or None
+        Where there are layers, in which the chunk is.
     """
 
     row: int
@@ -76,6 +80,12 @@ class ChunkReceipt(NamedTuple):
     nbytes: int
     crc32c: int
     zones: ZoneCounts
+    layer: int | None = None
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Row and column, with a layer before them where there are some."""
+        return (self.row, self.col) if self.layer is None else (self.layer, self.row, self.col)
 
     def agrees(self, data: bytes) -> bool:
         """The bytes are those of the receipt."""
@@ -108,8 +118,12 @@ def encode_receipt(chunks: Sequence[ChunkReceipt]) -> bytes:
         *(pa.array(c, field.type).take(times) for c, field in zip(of_chunks, SCHEMA, strict=False)),
         *map(np.concatenate, zip(*zones, strict=True)),
     ]
+    schema = SCHEMA
+    if any(chunk.layer is not None for chunk in chunks):
+        schema = LAYERS_SCHEMA
+        columns.append(pa.array([chunk.layer for chunk in chunks], pa.int32()).take(times))
     table = pa.Table.from_arrays(
-        [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+        [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)], schema=schema
     )
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_statistics=False)
@@ -130,7 +144,7 @@ def decode_receipt(key: str, data: bytes) -> pa.Table:
     except (pa.ArrowException, OSError) as err:
         reason = str(err)
     else:
-        if table.schema.equals(SCHEMA):
+        if table.schema.equals(SCHEMA) or table.schema.equals(LAYERS_SCHEMA):
             return table
         reason = f"its columns are {', '.join(map(str, table.schema))}"
     raise CorruptStoreError(
@@ -139,30 +153,41 @@ def decode_receipt(key: str, data: bytes) -> pa.Table:
     )
 
 
+def chunk_starts(table: pa.Table) -> Ints:
+    """Rows of receipts at which another chunk begins, (m,) int64."""
+    names = [name for name in ("chunk_row", "chunk_col", "layer") if name in table.column_names]
+    begins = np.zeros(table.num_rows, bool)
+    begins[:1] = True
+    for name in names:
+        begins[1:] |= np.diff(table[name].to_numpy()) != 0
+    return np.flatnonzero(begins)
+
+
 def chunk_receipts(table: pa.Table, *, with_zones: bool = True) -> Iterator[ChunkReceipt]:
     """Chunks of a receipt's table, in its order; without zones quicker, and in less memory."""
     if not table.num_rows:
         return
-    row, col = table["chunk_row"].to_numpy(), table["chunk_col"].to_numpy()
-    cuts = np.flatnonzero((np.diff(row) != 0) | (np.diff(col) != 0)) + 1
-    starts = np.concatenate([[0], cuts])
-    counts = [column.to_numpy() for column in table.columns[5:]] if with_zones else []
-    of_chunks = table.select(range(5)).take(pa.array(starts)).to_pydict()
-    chunks = zip(*of_chunks.values(), starts, [*cuts, table.num_rows], strict=True)
-    for *of_chunk, a, b in chunks:
+    starts = chunk_starts(table)
+    counts = [column.to_numpy() for column in table.columns[5:10]] if with_zones else []
+    of_chunks = list(table.select(range(5)).take(pa.array(starts)).to_pydict().values())
+    layers: list[int | None] = [None] * starts.size
+    if "layer" in table.column_names:
+        layers = table["layer"].take(pa.array(starts)).to_pylist()
+    chunks = zip(*of_chunks, layers, starts, [*starts[1:], table.num_rows], strict=True)
+    for *of_chunk, layer, a, b in chunks:
         if not with_zones:
-            yield ChunkReceipt._make((*of_chunk, NO_COUNTS))
+            yield ChunkReceipt._make((*of_chunk, NO_COUNTS, layer))
             continue
         own = slice(a if counts[0][a] else a + 1, b)
         zones = ZoneCounts._make(
             column[own].astype(kind) for column, kind in zip(counts, _KINDS, strict=True)
         )
-        yield ChunkReceipt._make((*of_chunk, zones))
+        yield ChunkReceipt._make((*of_chunk, zones, layer))
 
 
 def stored_as_promised(blobs: Blobs, array: str, chunk: ChunkReceipt) -> bool:
     """A store's array holds exactly the bytes of a receipt (or nothing, where it says so)."""
     try:
-        return chunk.agrees(blobs.get(chunk_key(chunk.row, chunk.col, array)))
+        return chunk.agrees(blobs.get(chunk_key(chunk.place, array)))
     except FileNotFoundError:
         return chunk.nbytes == 0

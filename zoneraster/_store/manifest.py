@@ -40,6 +40,8 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 _ARROW = b"ARROW1"
+# Of an array (layer, y, x), whose chunks are those of a layer.
+LAYERS_SCHEMA = INDEX_SCHEMA.append(pa.field("layer", pa.int32()))
 # Footer entry that ties a manifest and its index to the plan named in the spec.
 PLAN_MARK = "zoneraster:plan"
 
@@ -236,9 +238,9 @@ class Manifest:
         for chunk in chunks.to_pylist():
             own = records.of_chunk(chunk["first_record"], chunk["n_records"])
             height = self.chunk_window(chunk["chunk_row"], chunk["chunk_col"])[2]
-            is_ours = chunk_fingerprint(self._spec_hash, own) == chunk["fingerprint"]
+            made = chunk_fingerprint(self._spec_hash, own, chunk.get("layer"))
             # Kernels believe toggles, and whoever wrote the records can have made the hash too.
-            if not is_ours or not own.has_toggles_within(height):
+            if made != chunk["fingerprint"] or not own.has_toggles_within(height):
                 raise CorruptStoreError(
                     f"the manifest of chunk {chunk['chunk_row']}/{chunk['chunk_col']} is not what "
                     f"the plan was made of: delete {MANIFEST_KEY} in the store, and build again "

@@ -92,7 +92,7 @@ class Records(NamedTuple):
         )
 
 
-def chunk_fingerprint(spec_hash: bytes, records: Records) -> bytes:
+def chunk_fingerprint(spec_hash: bytes, records: Records, layer: int | None = None) -> bytes:
     """Hash of everything that decides a chunk's bytes: 16 bytes, BLAKE2b.
 
     Parameters
@@ -100,9 +100,12 @@ def chunk_fingerprint(spec_hash: bytes, records: Records) -> bytes:
     spec_hash : bytes
     records : Records
         Those of one chunk, in painting order.
+    layer : int, optional
+        In which they are, where there are layers.
     """
     digest = hashlib.blake2b(spec_hash, digest_size=16)
-    digest.update(np.array([records.chunk_row[0], records.chunk_col[0]], "<i4").tobytes())
+    place = [records.chunk_row[0], records.chunk_col[0], *([] if layer is None else [layer])]
+    digest.update(np.array(place, "<i4").tobytes())
     for array in (records.zone_id, records.full, records.edge_ptr, records.toggle_ptr):
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(np.ascontiguousarray(records.edges).data)

@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zoneraster._store.ledger import LEDGER, parse_receipt_name, receipt_name
-from zoneraster._store.manifest import INDEX_SCHEMA, PLAN_MARK, Manifest, plan_digest
+from zoneraster._store.manifest import (
+    INDEX_SCHEMA,
+    LAYERS_SCHEMA,
+    PLAN_MARK,
+    Manifest,
+    plan_digest,
+)
 from zoneraster._store.parquet import get_table
 from zoneraster._store.records import Records
 from zoneraster._store.sets import ZoneSets, read_sets
@@ -32,7 +38,8 @@ def load_index(blobs: Blobs) -> pa.Table:
     """The chunk index of a store's plan."""
     with told_as(StoreError, f"{INDEX_KEY} cannot be read", "build again with the same zones"):
         table = get_table(blobs, INDEX_KEY)
-        if table.schema != INDEX_SCHEMA or any(column.null_count for column in table.columns):
+        is_known = table.schema in (INDEX_SCHEMA, LAYERS_SCHEMA)
+        if not is_known or any(column.null_count for column in table.columns):
             raise TypeError(f"columns {table.schema.names} are none of a chunk index")
         return table
 
@@ -56,7 +63,7 @@ def plan_is_whole(blobs: Blobs, digest: str) -> bool:
 
 
 class BatchChunk(NamedTuple):
-    """A row of the chunk index."""
+    """A row of the chunk index: a chunk, or a chunk of a layer where there are some."""
 
     batch: int
     row_group: int
@@ -66,10 +73,31 @@ class BatchChunk(NamedTuple):
     n_records: int
     work: int
     fingerprint: bytes
+    layer: int | None = None
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Row and column, with a layer before them where there are some."""
+        return (self.row, self.col) if self.layer is None else (self.layer, self.row, self.col)
 
     def records_in(self, batch: Records) -> Records:
         """The chunk's own among the records of its batch."""
         return batch.of_chunk(self.first_record, self.n_records)
+
+
+def of_all_layers(chunks: Iterable[BatchChunk]) -> list[BatchChunk]:
+    """Chunks of a batch, those of all layers at a place as one, with the records of all."""
+    found = []
+    for _, own in itertools.groupby(chunks, lambda chunk: (chunk.row, chunk.col)):
+        first, *others = own
+        for other in others:
+            first = first._replace(
+                n_records=first.n_records + other.n_records,
+                work=first.work + other.work,
+                fingerprint=first.fingerprint + other.fingerprint,
+            )
+        found.append(first._replace(layer=None))
+    return found
 
 
 def _batches(index: pa.Table) -> dict[int, tuple[BatchChunk, ...]]:
@@ -111,7 +139,7 @@ class Snapshot:
     def manifest(self) -> Manifest:
         """The open manifest of the calling thread, opened anew once it is written anew."""
         state: object = self.blobs
-        if self._location.is_local:
+        if self._location.is_local and not self._location.is_zip:
             state = file_state(Path(self._location.url) / MANIFEST_KEY)
         seen, opened = getattr(self._local, "manifest", (None, None))
         if opened is None or seen != state:
@@ -267,9 +295,21 @@ def open_snapshot(location: Location) -> Snapshot:
     return shared_snapshot(location, spec.digest())
 
 
+def chunks_fit(blobs: Blobs, array: str, *, n_dims: int) -> bool:
+    """All chunks of an array, of which there are some, are those of one of so many dimensions.
+
+    So they are said to be where the place lists no keys, as keys do not get in each other's way.
+    """
+    try:
+        places = [parse_chunk_key(key) for key, _ in blobs.list(f"{array}/c")]
+    except (PermissionError, NotImplementedError):
+        return True
+    return {len(place) for place in places if place is not None} == {n_dims}
+
+
 def stray_chunks(ctx: Snapshot) -> list[str]:
     """Chunk keys that the plan does not know; none where the place lists no keys."""
-    planned = {(chunk.row, chunk.col) for chunks in ctx.batches.values() for chunk in chunks}
+    planned = {chunk.place for chunks in ctx.batches.values() for chunk in chunks}
     stray: list[str] = []
     try:
         keys = [key for key, _ in ctx.blobs.list(f"{ctx.spec.array}/c")]

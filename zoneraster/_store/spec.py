@@ -38,13 +38,15 @@ REPORT_KEY = f"{PRIVATE}report.json"
 FORMAT_VERSION = 1
 # Numbers of 8 bytes that Blosc takes at once.
 MAX_COORDINATES = (2**31 - 17) // 8
-OVERLAPS = ("last", "first", "error", "sets")
+OVERLAPS = ("last", "first", "error", "sets", "layers")
 # Options by another one of which chunks are burned again.
 REBURNED = ("overlap", "priority", "all_touched")
 # Which pixels a zone has: those whose centre it holds, those that it touches, or all that it covers
 # a part of, with the part.
 PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
 RULES = get_args(PixelRule)
+# Products as the hash has them: those that are no longer made as they were have another name.
+_MADE = {"cover": "cover, exact unions", "percent": "percent, exact unions"}
 DTYPES = ("uint8", "uint16", "uint32", "float32")
 # Chunks along one side of a batch; a spec has at most so many bytes.
 MAX_BATCH, MAX_BYTES = 64, 2**24
@@ -52,7 +54,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "chunks": (tuple,), "batch": (int,), "dtype": (str,), "overlap": (str,),
     "priority": (str, type(None)), "all_touched": (bool,), "min_pixels": (int,),
     "integrity": (str,), "key": (str,), "plan": (str,), "inputs": (str,), "rule": (int,),
-    "product": (str,),
+    "product": (str,), "n_layers": (int,),
 }  # fmt: skip
 
 
@@ -69,7 +71,7 @@ class Spec:
         Chunks along one side of a batch.
     dtype : str
         "uint8", "uint16" or "uint32".
-    overlap : {"last", "first", "error", "sets"}
+    overlap : {"last", "first", "error", "sets", "layers"}
     priority : str or None
         Column that orders the painting, highest last.
     all_touched : bool
@@ -85,6 +87,8 @@ class Spec:
         Number of the burn rule that the plan was made by. A spec of version 0.1 has none: rule 1.
     product : {"ids", "cover", "percent", "count"}
         What pixels are.
+    n_layers : int
+        With ``overlap="layers"``, how many the plan needs.
     """
 
     grid: Grid
@@ -101,6 +105,7 @@ class Spec:
     inputs: str = ""
     rule: int = BURN_RULE
     product: str = "ids"
+    n_layers: int = 0
 
     @property
     def array(self) -> str:
@@ -111,6 +116,11 @@ class Spec:
     def has_sets(self) -> bool:
         """Pixels that several zones claim stand for the set of these zones."""
         return self.overlap == "sets"
+
+    @property
+    def has_layers(self) -> bool:
+        """Every zone owns all that it claims, in one of several layers."""
+        return self.overlap == "layers"
 
     @property
     def own_rule(self) -> PixelRule:
@@ -211,8 +221,8 @@ class Spec:
         grid["crs"] = ":".join(authority) if authority else wkt
         said = [self.rule, grid, self.chunks, self.dtype, self.all_touched, self.integrity]
         # What decides who wins stands in the order of the records.
-        said += ["sets"] if self.has_sets else []
-        said += [self.product] if self.product != "ids" else []
+        said += [self.overlap] if self.has_sets or self.has_layers else []
+        said += [_MADE.get(self.product, self.product)] if self.product != "ids" else []
         text = json.dumps(said, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
@@ -225,6 +235,8 @@ class Spec:
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
         if self.product == "ids":
             del rest["product"]  # as ever
+        if not self.n_layers:
+            del rest["n_layers"]
         said = {"format_version": FORMAT_VERSION, "grid": self.grid.to_dict(), **rest}
         return json.dumps(said, indent=1).encode()
 
@@ -338,7 +350,7 @@ def check_same(old: Spec, new: Spec, *, where: str) -> None:
     StoreMismatchError
         With a table of the differences.
     """
-    may_change = {"batch", "plan", "inputs", "rule", *REBURNED}
+    may_change = {"batch", "plan", "inputs", "rule", "n_layers", *REBURNED}
     if new.overlap == "error" or old.has_sets != new.has_sets:
         may_change.remove("overlap")
     names = [f.name for f in fields(Spec) if f.name not in may_change]

@@ -31,9 +31,10 @@ FOLDERS = (*_ARRAYS, "x", "y", "spatial_ref", PRIVATE.rstrip("/"))
 _WKT = {"crs_wkt", "spatial_ref", "proj:wkt2"}
 # What says where the whole array lies, and stays behind when it is cut or computed with.
 _OF_THE_WHOLE = re.compile(r"proj:.*|spatial:.*|zarr_conventions|GeoTransform")
-# Attributes of the array that stores of earlier versions do not have.
+# Attributes of the array, and of the group, that stores of earlier versions do not have.
 _LATER = {"nodata"}
-_CHUNK_KEY = re.compile(rf"^(?:{'|'.join(_ARRAYS)})/c/(\d+)/(\d+)$")
+_LATER_OF_GROUP = re.compile(r"proj:.*|spatial:.*|zarr_conventions")
+_CHUNK_KEY = re.compile(rf"^(?:{'|'.join(_ARRAYS)})/c/((?:\d+/)?\d+/\d+)$")
 _CONVENTIONS = [
     {
         "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
@@ -46,17 +47,38 @@ _CONVENTIONS = [
         "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
     },
 ]
+# Readers go by the uuid, by this name or by that of the array.
+_CONVENTIONS_OF_GROUP = [
+    {
+        "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",
+        "spec_url": f"https://github.com/zarr-conventions/{name}/blob/v0.1/README.md",
+        "uuid": convention["uuid"],
+        "name": name,
+        "description": description,
+    }
+    for convention, name, description in zip(
+        _CONVENTIONS,
+        ("proj", "spatial"),
+        (
+            "Coordinate reference system information for geospatial data",
+            "Spatial coordinate information",
+        ),
+        strict=True,
+    )
+] + [{"uuid": convention["uuid"], "name": convention["name"]} for convention in _CONVENTIONS]
+# As `proj:code` must look.
+_CODE = re.compile(r"[A-Z]+:[0-9]+")
 
 
-def chunk_key(row: int, col: int, array: str = ARRAY) -> str:
-    """Key of a chunk of an array."""
-    return f"{array}/c/{row}/{col}"
+def chunk_key(place: tuple[int, ...], array: str = ARRAY) -> str:
+    """Key of a chunk of an array, from its row and column, with a layer before them in layers."""
+    return f"{array}/c/{'/'.join(map(str, place))}"
 
 
-def parse_chunk_key(key: str) -> tuple[int, int] | None:
-    """Chunk row and column of a key, None when it is not a chunk of an array of ours."""
+def parse_chunk_key(key: str) -> tuple[int, ...] | None:
+    """The place in a `chunk_key`, None when it is not a chunk of an array of ours."""
     match = _CHUNK_KEY.match(key)
-    return (int(match[1]), int(match[2])) if match else None
+    return tuple(map(int, match[1].split("/"))) if match else None
 
 
 def _array_attributes(grid: Grid, product: str) -> dict[str, Any]:  # Any: JSON
@@ -84,6 +106,21 @@ def _array_attributes(grid: Grid, product: str) -> dict[str, Any]:  # Any: JSON
     return attributes
 
 
+def _group_attributes(grid: Grid) -> dict[str, Any]:  # Any: JSON
+    """Where the array lies, said of the group too: OpenLayers and others look nowhere else."""
+    said = _array_attributes(grid, "ids")
+    places = {name: value for name, value in said.items() if _LATER_OF_GROUP.fullmatch(name)}
+    if not _CODE.fullmatch(places.get("proj:code", "")):
+        places.pop("proj:code", None)
+    return {
+        "Conventions": "CF-1.11",
+        "title": "zone raster",
+        **places,
+        "zarr_conventions": _CONVENTIONS_OF_GROUP,
+        "spatial:transform_type": "affine",
+    }
+
+
 def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON
     """CF attributes of the y and x coordinates."""
     if grid.is_geographic:
@@ -99,7 +136,13 @@ def _axis_attributes(grid: Grid) -> tuple[dict[str, Any], dict[str, Any]]:  # An
 
 
 def zarr_objects(
-    grid: Grid, chunking: Chunking, dtype: np.dtype[Any], *, crc32c: bool, product: str = "ids"
+    grid: Grid,
+    chunking: Chunking,
+    dtype: np.dtype[Any],
+    *,
+    crc32c: bool,
+    product: str = "ids",
+    n_layers: int = 0,
 ) -> dict[str, bytes]:
     """All keys of an empty zone store but for its chunks.
 
@@ -112,6 +155,8 @@ def zarr_objects(
         Add Zarr's crc32c codec behind zstd.
     product : str
         One of `PRODUCTS`.
+    n_layers : int
+        Of an array (layer, y, x); 0 for (y, x).
 
     Returns
     -------
@@ -124,20 +169,20 @@ def zarr_objects(
     from zarr.storage import MemoryStore  # noqa: PLC0415
 
     memory = MemoryStore()
-    title = {"Conventions": "CF-1.11", "title": "zone raster"}
-    group = zarr.create_group(memory, zarr_format=3, attributes=title)
+    group = zarr.create_group(memory, zarr_format=3, attributes=_group_attributes(grid))
     compressors: list[Any] = [ZstdCodec(level=1)]  # Any: codecs share no public base class
     if crc32c:
         compressors.append(Crc32cCodec())
+    layers, chunk_depth, first = ((n_layers,), (1,), ("layer",)) if n_layers else ((), (), ())
     group.create_array(
         PRODUCTS[product][0],
-        shape=grid.shape,
-        chunks=chunking.chunks,
+        shape=(*layers, *grid.shape),
+        chunks=(*chunk_depth, *chunking.chunks),
         dtype=dtype,
         compressors=compressors,
         filters=None,
         fill_value=0,
-        dimension_names=("y", "x"),
+        dimension_names=(*first, "y", "x"),
         attributes=_array_attributes(grid, product),
     )
     _put_coordinates(group, grid)
@@ -240,11 +285,20 @@ def says_the_same(stored: bytes, planned: bytes) -> bool:
         return False
 
 
+def _later(planned: Mapping[str, object]) -> set[str]:
+    """Which of some members stores of earlier versions may be without."""
+    later = _LATER & planned.keys()
+    # The attributes of the group, and of nothing else, name the conventions of CF.
+    if "Conventions" in planned:
+        later |= {name for name in planned if _LATER_OF_GROUP.fullmatch(name)}
+    return later
+
+
 def _is_alike(stored: object, planned: object, name: str = "") -> bool:
     """Two values of JSON say the same; `name` is the member that they are."""
     match stored, planned:
         case dict(), dict():
-            is_same = stored.keys() | (_LATER & planned.keys()) == planned.keys()
+            is_same = stored.keys() | _later(planned) == planned.keys()
             return is_same and all(
                 _is_alike(value, planned[key], key) for key, value in stored.items()
             )

@@ -72,10 +72,10 @@ class PlanBytes:
 
 
 @functools.lru_cache(maxsize=2)
-def _receipts_of(location: Location, digest: str) -> dict[tuple[int, int], ledger.ChunkReceipt]:
+def _receipts_of(location: Location, digest: str) -> dict[tuple[int, ...], ledger.ChunkReceipt]:
     """What every chunk of a plan holds; counts of zones left out."""
     plan = shared_snapshot(location, digest)
-    found: dict[tuple[int, int], ledger.ChunkReceipt] = {}
+    found: dict[tuple[int, ...], ledger.ChunkReceipt] = {}
     for name in expected_receipts(plan).values():
         try:
             table = ledger.decode_receipt(name, plan.blobs.get(name))
@@ -83,7 +83,7 @@ def _receipts_of(location: Location, digest: str) -> dict[tuple[int, int], ledge
             refuse_changed(location, digest)
             raise
         chunks = ledger.chunk_receipts(table, with_zones=False)
-        found |= {(chunk.row, chunk.col): chunk for chunk in chunks}
+        found |= {chunk.place: chunk for chunk in chunks}
     return found
 
 

@@ -28,7 +28,7 @@ from zoneraster._store import ledger
 from zoneraster._store.manifest import PLAN_MARK
 from zoneraster._store.parquet import table_bytes
 from zoneraster._store.spec import Spec, load_spec
-from zoneraster._zones import Zones, stored_name
+from zoneraster._zones import LAYER, Zones, given_name, stored_name, tells_layers
 from zoneraster.arrays import Ints, Numbers
 from zoneraster.blobs import PRIVATE, Blobs, Location, get_or_none
 from zoneraster.errors import CorruptStoreError, StoreError, told_as
@@ -37,7 +37,9 @@ ZONES_KEY = "zones.parquet"
 PLANNED_KEY = f"{PRIVATE}zones.parquet"
 # Columns of the zone table that are ours.
 COUNTS = ("claimed", "owned", "contested", "area_m2")
-# Footer entry with the number of pixels that zones own together, as sets.
+_OURS = ("zone_id", "geometry")
+# Footer entry with the number of pixels that are in zones beyond those that zones own: of sets.
+# With layers, in which a pixel has several owners, it is negative.
 TOGETHER_MARK = b"zoneraster:together"
 CURE = "build again with the same zones"
 # Bytes that one array of a stored column can hold.
@@ -87,8 +89,51 @@ def _short_binary(wkb: pa.LargeBinaryArray) -> pa.ChunkedArray:
 
 
 def planned_table(table: pa.Table) -> pa.Table:
-    """A zone table without counts, as it was planned."""
-    return _without_counts(table).replace_schema_metadata(None)
+    """A zone table without counts and layers, as `make_zone_table` made it."""
+    table = _without_counts(table).replace_schema_metadata(None)
+    if not tells_layers(table.column_names):
+        return table
+    table = table.drop_columns([LAYER])
+    given = (given_name(name, with_layers=True) for name in table.column_names)
+    return table.rename_columns([
+        stored if stored in _OURS else stored_name(name)
+        for stored, name in zip(table.column_names, given, strict=True)
+    ])  # fmt: skip
+
+
+def with_layers(table: pa.Table, layer: Ints, contested: Ints) -> pa.Table:
+    """A planned zone table that says in which layer zones are, and how many pixels they share.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    layer, contested : (n_zones,) int64
+        By row, of those that have an id; others stand in layer 0.
+    """
+    given = (given_name(name) for name in table.column_names)
+    table = table.rename_columns([
+        stored if stored in _OURS else stored_name(name, with_layers=True)
+        for stored, name in zip(table.column_names, given, strict=True)
+    ])  # fmt: skip
+    columns = np.zeros((2, table.num_rows), np.int64)
+    columns[:, table["zone_id"].to_numpy() > 0] = layer, contested
+    table = table.add_column(table.num_columns - 1, "contested", pa.array(columns[1]))
+    return table.add_column(0, LAYER, pa.array(columns[0].astype(np.int32)))
+
+
+def layers_of(table: pa.Table, zone_id: Ints) -> Ints:
+    """Layers of zones by a zone table, -1 where it tells none.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    zone_id : (n,) int64
+    """
+    if not tells_layers(table.column_names):
+        return np.full(zone_id.size, -1)
+    known = pc.index_in(pa.array(zone_id), table["zone_id"].cast(pa.int64()))
+    layers: Ints = pc.fill_null(table[LAYER].take(known), -1).to_numpy().astype(np.int64)
+    return layers
 
 
 def _without_counts(table: pa.Table) -> pa.Table:
@@ -110,7 +155,8 @@ def geoparquet_metadata(crs_json: dict[str, Any]) -> dict[bytes, bytes]:
 
 def asked_column(names: Sequence[str], asked: str) -> str | None:
     """Column of a stored zone table that a name asks for, the user's before ours; None: none."""
-    return next((name for name in (stored_name(asked), asked) if name in names), None)
+    stored = stored_name(asked, with_layers=tells_layers(names))
+    return next((name for name in (stored, asked) if name in names), None)
 
 
 # ---- closing -------------------------------------------------------------------------------------
@@ -129,7 +175,7 @@ def close_zone_table(
     sums : mapping
         "zone_id", (m,) ascending, and the `COUNTS` of these zones; zones without have none.
     together : int
-        Pixels that zone sets own.
+        Pixels in zones, less those that zones own; see `TOGETHER_MARK`.
 
     Returns
     -------
@@ -149,9 +195,13 @@ def close_zone_table(
     if together:
         metadata[TOGETHER_MARK] = str(together).encode()
     ids = table["zone_id"].to_numpy()
-    if not np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all():
+    is_ours = tells_layers(table.column_names) == spec.has_layers
+    if not (is_ours and np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all()):
         raise CorruptStoreError(f"the zone table of {location} is of an older plan: {CURE}")
     counts = counts_by_id(ids, sums)
+    if spec.has_layers:
+        # A layer is burned without the others: what they share was found while planning.
+        counts["contested"] = table["contested"].to_numpy()
     table = _without_counts(table)
     for name, values in counts.items():
         table = table.add_column(table.num_columns - 1, name, pa.array(values))
@@ -234,11 +284,9 @@ def sum_counts(receipts: Sequence[pa.Table]) -> tuple[dict[str, Numbers], int, i
     chunks, nbytes : int
         Chunks stored, and their bytes.
     """
-    rows = pa.concat_tables([ledger.SCHEMA.empty_table(), *receipts])
+    rows = pa.concat_tables(receipts or [ledger.SCHEMA.empty_table()])
     # A chunk's size stands in each of its rows, which follow each other.
-    place = rows["chunk_row"].to_numpy().astype(np.int64) << 32 | rows["chunk_col"].to_numpy()
-    first = np.flatnonzero(np.diff(place, prepend=-1))
-    sizes = rows["nbytes"].to_numpy()[first]
+    sizes = rows["nbytes"].to_numpy()[ledger.chunk_starts(rows)]
     chunks, nbytes = int(np.count_nonzero(sizes)), int(sizes.sum())
     ids, where = np.unique(rows["zone_id"].to_numpy(), return_inverse=True)
     sums: dict[str, Numbers] = {"zone_id": ids}
@@ -251,10 +299,12 @@ def sum_counts(receipts: Sequence[pa.Table]) -> tuple[dict[str, Numbers], int, i
 
 def counts_agree(table: Mapping[str, npt.ArrayLike], sums: Mapping[str, Numbers]) -> bool:
     """A zone table has the counts of the receipts, and no other zones."""
+    # No layer knows what zones share with those of another.
+    burned = [name for name in COUNTS if name != "contested" or not tells_layers([*table])]
     try:
         ids = np.asarray(table["zone_id"])
         counts = counts_by_id(ids, sums)
-        is_same = all(np.array_equal(table[name], counts[name]) for name in COUNTS)
+        is_same = all(np.array_equal(table[name], counts[name]) for name in burned)
     except KeyError:
         return False
     return is_same and bool(np.isin(sums["zone_id"][sums["claimed"] > 0], ids).all())
@@ -331,8 +381,13 @@ def read_zone_ids(location: Location, spec: Spec, data: bytes) -> pa.Table:
 
 def key_column(spec: Spec, table: pa.Table) -> str:
     """Name of the key in the stored zone table; `zone_id` itself when the ids are the keys."""
-    name = stored_name(spec.key)
+    name = stored_name(spec.key, with_layers=tells_layers(table.column_names))
     return name if name in table.column_names else spec.key
+
+
+def key_name(key: str, table: pa.Table) -> str:
+    """What the user calls the key column of a stored zone table."""
+    return given_name(key, with_layers=tells_layers(table.column_names))
 
 
 def read_zone_table(location: Location) -> tuple[pa.Table, str]:

@@ -1,11 +1,12 @@
 """Value rasters: how they are opened, where they lie, how a window of them is read.
 
 A `Raster` says what to open and how; `open` opens it, by kind: `files` (GeoTIFF), `zarrs` (with
-`chunks`) and `arrays` (xarray); an `OpenRaster` (`opened`) is read window by window, whatever it is
-made of, and `decoding` turns what is stored into values. `grid_of` finds a raster's grid, with
-`axes`, which tells rows, columns and their places; `align` places it on the lattice, after
-`turned` has moved it around the globe; `resample` (with `warp`) brings it there where it does not
-fit. No store is known here.
+`chunks`), `datasets` (NetCDF, HDF, GRIB) and `arrays` (xarray, NumPy); several of them, which
+`listing` finds, a `vrt` places or `stac` items name, make a `mosaic`. An `OpenRaster` (`opened`) is
+read window by window, whatever it is made of, and `decoding` turns what is stored into values.
+`grid_of` finds a raster's grid, with `axes`, which tells rows, columns and their places; `align`
+places it on the lattice, by its `relation` to the store's grid and whole turns of `longitudes`, and
+`resample` (with `warp`) brings it there where it does not fit. No store is known here.
 """
 
 from zoneraster._values.align import AlignedRaster as AlignedRaster
@@ -17,11 +18,11 @@ from zoneraster._values.align import place as place
 from zoneraster._values.attributes import NODATA_NAMES as NODATA_NAMES
 from zoneraster._values.attributes import is_improbable as is_improbable
 from zoneraster._values.decoding import Block as Block
-from zoneraster._values.files import FILE_SUFFIXES as FILE_SUFFIXES
 from zoneraster._values.numbers import as_precise as as_precise
 from zoneraster._values.numbers import least_whole as least_whole
 from zoneraster._values.numbers import plain_number as plain_number
 from zoneraster._values.open import grid_like as grid_like
+from zoneraster._values.open import is_raster_place as is_raster_place
 from zoneraster._values.open import open_raster as open_raster
 from zoneraster._values.open import open_rasters as open_rasters
 from zoneraster._values.open import place_of as place_of
@@ -39,6 +40,4 @@ from zoneraster._values.raster import as_raster as as_raster
 from zoneraster._values.raster import label_of as label_of
 from zoneraster._values.resample import check_method as check_method
 from zoneraster._values.resample import method_of as method_of
-from zoneraster._values.turned import is_turned as is_turned
-from zoneraster._values.turned import meets_twice as meets_twice
 from zoneraster._values.zarrs import ZARR_NODES as ZARR_NODES

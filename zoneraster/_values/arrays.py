@@ -15,11 +15,11 @@ import numpy as np
 from zoneraster._grid import Window, checked_crs
 from zoneraster._values.attributes import said_of
 from zoneraster._values.axes import spatial_dims
-from zoneraster._values.decoding import Block, decoding_of
+from zoneraster._values.decoding import Block, decoding_of, plain_dtype, with_nodata
 from zoneraster._values.grid_of import Located, locate, no_dims
 from zoneraster._values.opened import Lanes, OpenRaster, Pixels, digest_block
 from zoneraster._values.raster import Raster, stem_of
-from zoneraster.errors import GridError, ValuesError
+from zoneraster.errors import GridError, ValuesError, name_some, warn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -137,6 +137,40 @@ def open_dataset(dataset: xr.Dataset, asked: Raster, label: str) -> list[OpenRas
     ]
 
 
+def is_bare_array(source: Any) -> bool:
+    """Whether it is a NumPy or dask array, or like one: pixels, and nothing that places them."""
+    return all(hasattr(source, name) for name in ("shape", "dtype", "ndim")) and not hasattr(
+        source, "dims"
+    )
+
+
+def open_bare_array(pixels: Any, asked: Raster, label: str) -> OpenRaster:
+    """The raster of an array that `asked` places; errors as `open_array`, and where it does not."""
+    import xarray as xr  # noqa: PLC0415
+
+    if asked.transform is None or asked.crs is None:
+        raise ValuesError(
+            f"an array of {pixels.shape} does not say where it lies: zr.Raster(array, "
+            "transform=(a, b, c, d, e, f), crs='EPSG:4326')"
+        )
+    if pixels.ndim not in (2, 3):
+        raise ValuesError(
+            f"an array of {pixels.shape}: its dimensions must be (rows, cols) or (band, rows, cols)"
+        )
+    six = [float(number) for number in asked.transform][:6]
+    if isinstance(pixels, np.ma.MaskedArray):
+        if pixels.dtype.kind in "iu" and pixels.mask.any():
+            wider, nodata = with_nodata(plain_dtype(pixels.dtype, label))
+            pixels = np.ma.filled(pixels.astype(wider), nodata)
+            asked = replace(asked, nodata=(*(asked.asked_nodata or ()), nodata))
+        else:
+            pixels = np.ma.filled(pixels, np.nan) if pixels.dtype.kind == "f" else pixels.data
+    dims = ("band", "y", "x")[-pixels.ndim :]
+    coords = {"band": np.arange(1, len(pixels) + 1)} if pixels.ndim == 3 else {}
+    array = xr.DataArray(pixels, coords, dims, attrs={"spatial:transform": six})
+    return replace(open_array(array, asked, label), name="value")
+
+
 def _renamed(opened: OpenRaster, source: object) -> OpenRaster:
     """A raster with a name that says something, where a library gave it one that does not."""
     if opened.name not in NO_NAMES:
@@ -163,6 +197,10 @@ def chosen_variables(dataset: xr.Dataset, asked: Raster, label: str) -> list[str
             f"{label} has no variable with rows and columns (its variables: {every}): name the "
             "two dimensions, Raster(..., dims=('y', 'x')), or rename them to y and x"
         )
+    texts = [name for name in names if dataset[name].dtype.kind in "OSUT"]
+    if texts and len(texts) < len(names):
+        warn(f"{label}: variables of text are left out: {name_some(texts)}")
+        names = [name for name in names if name not in texts]
     return names
 
 
@@ -263,3 +301,26 @@ def _chunks_of_variable(array: xr.DataArray, dims: tuple[str, ...]) -> tuple[int
     usual = dict.fromkeys(dims[:-2], 1)
     sides = (int(np.max(said.get(dim, usual.get(dim, ARRAY_SIDE)))) for dim in dims)
     return tuple(min(side, array.sizes[dim]) for dim, side in zip(dims, sides, strict=True))
+
+
+def with_dates(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset that was opened as it is stored, with its coordinates unpacked and as dates.
+
+    Data may be "days since" too, as alerts are: these stay numbers to reduce.
+    """
+    decoded = {name: _decoded(name, one.variable) for name, one in dataset.coords.items()}
+    return dataset.assign_coords(decoded)
+
+
+def _decoded(name: Hashable, coordinate: xr.Variable) -> xr.Variable:
+    """A coordinate, unpacked, as a date where it is one; numbers where xarray makes none of it."""
+    import xarray as xr  # noqa: PLC0415
+
+    is_packed = not {"scale_factor", "add_offset", "_Unsigned"}.isdisjoint(coordinate.attrs)
+    given = xr.Dataset(coords={name: coordinate})
+    try:
+        made = xr.decode_cf(given, mask_and_scale=is_packed, decode_timedelta=False)
+    except ValueError:
+        # Units such as "months since", of no fixed length.
+        return coordinate
+    return made.variables[name]

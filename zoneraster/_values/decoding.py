@@ -57,14 +57,27 @@ class Decoding:
         """Whether values differ from what is stored."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
-    def values(self, block: Block, label: str) -> Block:
-        """Values of stored pixels, C-contiguous."""
+    def plain(self, block: Block, label: str) -> Block:
+        """Stored pixels in the dtype `stored`, C-contiguous."""
         if self.turned is not None:
             block = block.view(self.turned.newbyteorder(block.dtype.byteorder))
         if block.dtype.kind == "u" and block.dtype.itemsize == 8:
             self._check_uint64(block, label)
         with np.errstate(over="ignore"):  # uint64 wraps, and only nodata does
-            plain = np.ascontiguousarray(block, dtype=self.stored)
+            return np.ascontiguousarray(block, dtype=self.stored)
+
+    def is_missing(self, plain: Block) -> npt.NDArray[np.bool_]:
+        """Which of the pixels that `plain` gives hold no value."""
+        missing = np.asarray(plain != plain)
+        if self.nodata is not None:
+            missing |= plain == self.nodata
+        for low, high in self.missing:
+            missing |= (plain >= low) & (plain <= high)
+        return missing
+
+    def values(self, block: Block, label: str) -> Block:
+        """Values of stored pixels, C-contiguous."""
+        plain = self.plain(block, label)
         missing = np.zeros(plain.shape, bool) if self.missing else None
         for low, high in self.missing:
             assert missing is not None

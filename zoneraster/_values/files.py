@@ -100,14 +100,17 @@ def _checked_file(location: Location, label: str) -> str:
         return f"gs://{rest}" if scheme == "gcs" else location.url
     path = Path(location.url)
     if path.is_dir():
-        raise ValuesError(f"{label} is a folder without Zarr metadata: give one file or Zarr")
+        raise ValuesError(
+            f"{label} is a folder without Zarr metadata and without raster files "
+            f"({', '.join(FILE_SUFFIXES)}): give one file, a Zarr, or the folder of the tiles"
+        )
     if not path.is_file():
         raise ValuesError(f"{label}: no such file: check the path")
     with path.open("rb") as head:
         if b"<VRTDataset" in head.read(4096):
             raise ValuesError(
-                f"{label} is a VRT, which leads to any other file: write it out, e.g. "
-                "gdal_translate mosaic.vrt mosaic.tif"
+                f"{label} is a VRT inside of another one, which may lead to any other file: write "
+                "it out, e.g. gdal_translate mosaic.vrt mosaic.tif"
             )
     return location.url
 

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
 
 from zoneraster._grid import Grid
-from zoneraster._values.arrays import open_array, open_dataset
+from zoneraster._values.arrays import is_bare_array, open_array, open_bare_array, open_dataset
+from zoneraster._values.datasets import (
+    DATASET_SUFFIXES,
+    DatasetPixels,
+    is_dataset_file,
+    open_dataset_file,
+)
 from zoneraster._values.files import FILE_SUFFIXES, FilePixels, open_file
 from zoneraster._values.grid_of import grid_of_file, grid_of_object
+from zoneraster._values.listing import files_within, is_pattern, matching, name_of
+from zoneraster._values.mosaic import MosaicPixels, joined
 from zoneraster._values.opened import OpenRaster, foreign_errors
 from zoneraster._values.raster import Raster, RasterLike, as_raster, label_of
 from zoneraster._values.resample import WarpedPixels
-from zoneraster._values.turned import TurnedPixels
-from zoneraster._values.zarrs import ZarrPixels, find_group, open_zarr
+from zoneraster._values.stac import files_of_items, files_of_items_file, is_items, is_items_file
+from zoneraster._values.vrt import open_vrt, text_of_vrt
+from zoneraster._values.zarrs import (
+    ZARR_NODES,
+    ZarrPixels,
+    find_group,
+    is_zarr_store,
+    open_zarr,
+    open_zarr_store,
+)
 from zoneraster.blobs import Location
 from zoneraster.errors import GridError, StoreError, ValuesError, warn
 
@@ -24,7 +42,7 @@ def open_rasters(values: RasterLike | Mapping[str, RasterLike]) -> list[OpenRast
 
     Parameters
     ----------
-    values : path, URL, DataArray, Dataset or Raster; or a mapping of names to these
+    values : path, URL, DataArray, Dataset, tiles, array or Raster; or a mapping of names to these
         A Dataset or Zarr group gives one raster for each variable with rows and columns, unless
         the `Raster` chooses one. In a mapping a single raster has the name of its key, several have
         ``{key}_{variable}``.
@@ -119,9 +137,22 @@ def grid_like(obj: object) -> Grid:
 def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:
     """What two rasters have in common that read the same pixels, whatever they are called."""
     how = (asked.band, asked.nodata, str(asked.crs), asked.dims, asked.raw, asked.version)
-    if isinstance(opened.pixels, ZarrPixels | FilePixels):
-        return replace(opened.pixels, opening=""), *how
+    place = _pixels_key(opened)
+    if place is not None:
+        return place, *how
     return id(asked.source), asked.variable or opened.name, *how
+
+
+def _pixels_key(opened: OpenRaster) -> object:
+    """What stands for the pixels of a raster that is read from a place; None for others."""
+    pixels = opened.pixels
+    if isinstance(pixels, MosaicPixels):
+        keys = [_pixels_key(tile.raster) for tile in pixels.tiles]
+        where = [(tile.row, tile.col, tile.shown) for tile in pixels.tiles]
+        return None if None in keys else (opened.grid.shape, *zip(keys, where, strict=True))
+    if isinstance(pixels, ZarrPixels | FilePixels | DatasetPixels):
+        return replace(pixels, opening="")
+    return None
 
 
 def place_of(opened: OpenRaster) -> str | None:
@@ -130,11 +161,32 @@ def place_of(opened: OpenRaster) -> str | None:
     if isinstance(pixels, WarpedPixels):
         source = place_of(pixels.opened)
         return None if source is None else f"{source} {pixels.method}"
-    if isinstance(pixels, TurnedPixels):
-        return place_of(replace(opened, pixels=pixels.pixels))
+    if isinstance(pixels, MosaicPixels):
+        places = [place_of(tile.raster) for tile in pixels.tiles]
+        known = [place for place in places if place is not None]
+        return "\n".join(known) if len(known) == len(places) else None
     if isinstance(pixels, ZarrPixels):
         return f"{pixels.location} {pixels.location.options_hash} {pixels.variable} {pixels.axes}"
+    if isinstance(pixels, DatasetPixels):
+        return f"{pixels.path} {pixels.variable} {pixels.axes}"
     return f"{pixels.path} {pixels.bands}" if isinstance(pixels, FilePixels) else None
+
+
+def is_raster_place(place: str | os.PathLike[str]) -> bool:
+    """Whether a path or URL is that of rasters, by its name and what lies there, and no store."""
+    try:
+        location = Location.of(place)
+    except StoreError:
+        return False
+    suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
+    if is_pattern(location):
+        return True
+    if location.is_local and Path(location.url).is_dir():
+        blobs = location.blobs()
+        if any(blobs.has(name) for name in ZARR_NODES):
+            return False
+        return any(path.suffix.lower() in FILE_SUFFIXES for path in Path(location.url).iterdir())
+    return suffix in (*FILE_SUFFIXES, *DATASET_SUFFIXES, ".vrt")
 
 
 def _keyed(key: str, rasters: list[OpenRaster]) -> list[OpenRaster]:
@@ -167,16 +219,63 @@ def _opened(asked: Raster) -> list[OpenRaster]:
     import xarray as xr  # noqa: PLC0415
 
     label, source = _label(asked), asked.source
+    if asked.transform is not None and not is_bare_array(source):
+        raise ValuesError(
+            f"{label}: transform= is for NumPy and dask arrays; a {type(source).__name__} has its "
+            "own places: leave it out"
+        )
+    has_place = isinstance(source, str | os.PathLike | Location | list | tuple)
+    if asked.storage_options and not has_place:
+        raise ValuesError(f"{label}: storage_options= are for what is opened from a URL")
+    tiles = _tiles_of(source, asked, label)
+    if tiles is not None:
+        return _open_tiles(*tiles, label)
     if isinstance(source, str | os.PathLike | Location):
         return _open_place(source, asked, label)
     if isinstance(source, xr.DataArray):
         return [open_array(source, asked, label)]
     if isinstance(source, xr.Dataset):
         return open_dataset(source, asked, label)
+    if is_zarr_store(source):
+        return open_zarr_store(source, asked, label)
+    if is_bare_array(source):
+        return [open_bare_array(source, asked, label)]
     raise ValuesError(
         f"cannot read values from a {type(source).__name__}: give the path or URL of a Zarr or "
-        "GeoTIFF, an xarray DataArray or a Dataset"
+        "GeoTIFF, an xarray DataArray or a Dataset, a list of tiles, or an array with transform= "
+        "and crs="
     )
+
+
+# Sources of tiles, how they are read, and what they are called together.
+_Tiles: TypeAlias = tuple[Sequence[Any], Raster, str]
+
+
+def _tiles_of(source: Any, asked: Raster, label: str) -> _Tiles | None:
+    """Tiles of a list, or of STAC items, of which the asked variable is the asset; else None."""
+    is_list = isinstance(source, list | tuple)
+    items = source if is_list else [source]
+    if items and all(map(is_items, items)):
+        found = [files_of_items(one, asked.variable, label) for one in items]
+        return _tiles_of_items([place for places in found for place in places], asked)
+    if not is_list:
+        return None
+    places = [str(one) for one in source if isinstance(one, str | os.PathLike | Location)]
+    return source, asked, name_of(places) if places else "value"
+
+
+def _tiles_at(location: Location, asked: Raster, label: str) -> _Tiles | None:
+    """Tiles that a pattern or a file of STAC items names; None for other places."""
+    if is_pattern(location):
+        found = matching(location, label)
+        return [location.beside(place) for place in found], asked, name_of(found)
+    if is_items_file(location):
+        return _tiles_of_items(files_of_items_file(location, asked.variable, label), asked)
+    return None
+
+
+def _tiles_of_items(places: list[str], asked: Raster) -> _Tiles:
+    return places, replace(asked, variable=None), asked.variable or name_of(places)
 
 
 def _open_place(
@@ -186,10 +285,59 @@ def _open_place(
     if not isinstance(place, Location) and os.fspath(place).startswith("/vsi"):
         raise ValuesError(f"{label}: GDAL's virtual paths are not followed: give a plain one")
     try:
-        location = Location.of(place)
+        location = Location.of(place, asked.storage_options)
     except StoreError as err:
         raise ValuesError(f"{label}: {err}") from err
+    tiles = _tiles_at(location, asked, label)
+    if tiles is not None:
+        return _open_tiles(*tiles, label)
+    text = text_of_vrt(location)
+    if text is not None:
+        return [open_vrt(text, location, asked, label)]
+    if is_dataset_file(location):
+        return open_dataset_file(asked, location, label)
     group = find_group(location, label, FILE_SUFFIXES)
-    if group is None:
-        return [open_file(asked, location, label)]
-    return open_zarr(group, asked, label)
+    if group is not None:
+        return open_zarr(group, asked, label)
+    found = _files_at(location, label)
+    if found:
+        return _open_tiles([location.beside(one) for one in found], asked, name_of(found), label)
+    return [open_file(asked, location, label)]
+
+
+def _files_at(location: Location, label: str) -> list[str]:
+    """Raster files of a folder; none where it is none, or cannot be listed."""
+    suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
+    if location.is_local:
+        return files_within(location, FILE_SUFFIXES, label)
+    if suffix in FILE_SUFFIXES or location.url.startswith(("http://", "https://")):
+        return []
+    return files_within(location, FILE_SUFFIXES, label)
+
+
+def _open_tiles(sources: Sequence[Any], asked: Raster, name: str, label: str) -> list[OpenRaster]:
+    """One raster of tiles; one for each variable where they have several."""
+    if not sources:
+        raise ValuesError("a list without tiles: give one path at least")
+    of_variables: list[list[OpenRaster]] = []
+    for source in sources:
+        if isinstance(source, Raster):
+            raise ValuesError(
+                f"{label}: say of all tiles together how they are read, zr.Raster([path, ...], "
+                "band=1), not of each"
+            )
+        of_variables.append(_opened(replace(asked, source=source)))
+    first = of_variables[0]
+    names = [opened.name for opened in first]
+    for opened in of_variables:
+        if len(opened) != len(first) or (len(first) > 1 and [one.name for one in opened] != names):
+            said = " and ".join(", ".join(one.name for one in some) for some in (first, opened))
+            raise ValuesError(
+                f"{label}: tiles have other variables ({said}): choose one, Raster(..., variable=)"
+            )
+    if len(first) == 1:
+        return [joined([opened[0] for opened in of_variables], name, label)]
+    return [
+        joined(list(tiles), tiles[0].name, f"{label} variable {tiles[0].name!r}")
+        for tiles in zip(*of_variables, strict=True)
+    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -139,6 +139,8 @@ class OpenRaster:
         What the user calls the content by.
     remarks : tuple of str
         What was assumed or ignored when it was opened.
+    told : mapping
+        What else the audit has to say of how it was opened: JSON, hence Any.
     """
 
     name: str
@@ -153,6 +155,7 @@ class OpenRaster:
     is_flipped: bool = False
     version: str | None = None
     remarks: tuple[str, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dtype(self) -> DType:
@@ -217,7 +220,12 @@ class OpenRaster:
             found["valid_range"] = [None if v is None else float(v) for v in (said.low, said.high)]
         if said.fill is not None:
             found["fill_value"] = said.fill
-        return found
+        return {**found, **self.told}
+
+    def plain(self, lanes: Lanes, window: Window) -> Block:
+        """Pixels of a window as they are stored, the northern row first, in `decoding.stored`."""
+        block = self._read(lanes, window)
+        return self.decoding.plain(block[..., ::-1, :] if self.is_flipped else block, self.label)
 
     def _read(self, lanes: Lanes, window: Window) -> Block:
         """Stored pixels of a window."""

@@ -6,12 +6,13 @@ Pure records. Nothing is opened here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ForwardRef, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from zoneraster._values.numbers import Number, plain_number
 from zoneraster.arrays import Later
@@ -26,8 +27,10 @@ else:
     xr = Later("xarray")
     XarrayLike = ForwardRef("xr.DataArray | xr.Dataset", module=__name__)
 
-# What can be opened as a raster.
-SourceLike: TypeAlias = str | os.PathLike[str] | Location | XarrayLike
+# What can be opened as a raster; several of them are its tiles. Any: those, and all dtypes.
+SourceLike: TypeAlias = (
+    str | os.PathLike[str] | Location | XarrayLike | Sequence[Any] | npt.NDArray[Any]
+)
 
 COMPARISONS = (">=", ">", "<=", "<", "==", "!=")
 
@@ -38,10 +41,13 @@ class Raster:
 
     Parameters
     ----------
-    source : path, URL, xarray.DataArray or xarray.Dataset
-        Zarr, GeoTIFF or COG; arrays in memory or backed by dask.
+    source : path, URL, xarray.DataArray, xarray.Dataset, array, or sequence of these
+        Zarr, GeoTIFF or COG, NetCDF, HDF5 or GRIB, arrays in memory or backed by dask. Tiles of one
+        raster as a list, a folder of raster files, a pattern such as "tiles/*.tif", a VRT whose
+        sources lie beside it, or STAC items. An array without places of its own needs `transform`
+        and `crs`.
     variable : str, optional
-        Which variable of a Zarr group or Dataset with several.
+        Which variable of a Zarr group or Dataset with several, or asset of STAC items.
     band : int, optional
         Which band, from 1, of a raster file with several.
     nodata : number or sequence of numbers, optional
@@ -52,6 +58,8 @@ class Raster:
         sense.
     crs : optional
         Reference system to take in place of the declared one.
+    transform : affine.Affine or six numbers, optional
+        Of a NumPy or dask array, (rows, cols) or (band, rows, cols): a, b, c, d, e, f.
     dims : (str, str), optional
         Dimensions of rows and columns of a Zarr, DataArray or Dataset, where it is not told by CF
         attributes or by names such as (y, x) and (lat, lon).
@@ -64,6 +72,8 @@ class Raster:
         Stands for the pixels in a checkpoint: give another one whenever they change. Without it a
         checkpoint goes by the state of files and objects, and reads what is backed by dask or
         opened lazily to see whether it changed.
+    storage_options : mapping, optional
+        For fsspec, of a Zarr at a URL; never shown.
 
     Notes
     -----
@@ -81,10 +91,12 @@ class Raster:
     nodata: float | Sequence[float] | None = field(default=None, kw_only=True)
     units: str | None = field(default=None, kw_only=True)
     crs: object = field(default=None, kw_only=True)
+    transform: Sequence[float] | None = field(default=None, kw_only=True)
     dims: tuple[str, str] | None = field(default=None, kw_only=True)
     raw: bool = field(default=False, kw_only=True)
     resample: str | None = field(default=None, kw_only=True)
     version: str | None = field(default=None, kw_only=True)
+    storage_options: Mapping[str, object] | None = field(default=None, kw_only=True, repr=False)
 
     # So that NumPy's numbers leave `0.3 <= raster` to the raster.
     __array_ufunc__ = None
@@ -147,8 +159,15 @@ def label_of(source: object) -> str:
     """Name of a source for people."""
     if isinstance(source, str | os.PathLike | Location):
         return str(source) if isinstance(source, Location) else os.fspath(source)
-    name = getattr(source, "name", None)
-    return f"{type(source).__name__} {name!r}" if name else type(source).__name__
+    if isinstance(source, list | tuple) and source:
+        return (
+            f"{label_of(source[0])} and {len(source) - 1} more"
+            if source[1:]
+            else label_of(source[0])
+        )
+    name = getattr(source, "name", None)  # of a Dataset it is a variable
+    is_named = isinstance(name, str) and bool(name)
+    return f"{type(source).__name__} {name!r}" if is_named else type(source).__name__
 
 
 def stem_of(path: str) -> str:

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import uuid
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoneraster._grid import Window, blocks_of
-from zoneraster._values.arrays import Axes, chosen_variables, raster_of
+from zoneraster._values.arrays import Axes, chosen_variables, open_dataset, raster_of, with_dates
 from zoneraster._values.chunks import ChunkLayout, parse_metadata
 from zoneraster._values.decoding import Block
 from zoneraster._values.opened import (
@@ -37,8 +37,9 @@ from zoneraster.blobs import (
     get_or_none,
     object_state,
 )
-from zoneraster.errors import ValuesError
+from zoneraster.errors import ValuesError, name_some
 from zoneraster.remote import FsspecBlobs
+from zoneraster.zipped import ZipBlobs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,14 +57,15 @@ class Group:
     Parameters
     ----------
     location : Location
-    is_consolidated : bool
-        The metadata of all arrays stand in one object.
+    root : str or None
+        Place of the group, this one or one above it, whose consolidated metadata tell of all of its
+        arrays; None where each array tells itself.
     variable : str or None
         The array inside of it that a path led to.
     """
 
     location: Location
-    is_consolidated: bool
+    root: str | None
     variable: str | None = None
 
 
@@ -85,7 +87,8 @@ def find_group(location: Location, label: str, other_suffixes: tuple[str, ...]) 
     """
     url = location.url.rstrip("/")
     suffix = PurePosixPath(url.partition("?")[0]).suffix.lower()
-    if suffix in other_suffixes or (location.is_local and not Path(url).is_dir()):
+    is_other = location.is_local and not (Path(url).is_dir() or location.is_zip)
+    if suffix in other_suffixes or is_other:
         return None
     found = _nodes(location)
     if not found and suffix != ".zarr":
@@ -93,7 +96,8 @@ def find_group(location: Location, label: str, other_suffixes: tuple[str, ...]) 
     if not found:
         raise ValuesError(f"{label} has no Zarr metadata ({', '.join(ZARR_NODES)}): check the path")
     if not _is_array(found):
-        return Group(location.beside(url), _is_consolidated(found))
+        group = location.beside(url)
+        return Group(group, _root_of(group, found))
     url, _, variable = url.rpartition("/")
     parent = location.beside(url)
     around = _nodes(parent)
@@ -102,7 +106,25 @@ def find_group(location: Location, label: str, other_suffixes: tuple[str, ...]) 
             f"{label} is a Zarr array without a group, so nothing says where it lies: write it "
             "with xarray, Dataset.to_zarr"
         )
-    return Group(parent, _is_consolidated(around), variable)
+    return Group(parent, _root_of(parent, around), variable)
+
+
+def _root_of(group: Location, nodes: Mapping[str, bytes]) -> str | None:
+    """The group, this one or one above it, whose consolidated metadata tell of all its arrays.
+
+    Above it is looked only where nothing can be listed, or only at a price.
+    """
+    if _is_consolidated(nodes):
+        return group.url
+    url = group.url
+    while not group.is_local and url.rpartition("/")[0].count("/") > 2:
+        url = url.rpartition("/")[0]
+        above = _nodes(group.beside(url))
+        if not above:
+            return None
+        if _is_consolidated(above):
+            return url
+    return None
 
 
 def _nodes(location: Location) -> dict[str, bytes]:
@@ -135,14 +157,16 @@ def open_zarr(group: Group, asked: Raster, label: str) -> list[OpenRaster]:
     opening = uuid.uuid4().hex
     asked = asked if group.variable is None else replace(asked, variable=group.variable)
     with foreign_errors(label, "cannot be opened as Zarr", "check that xarray.open_zarr opens it"):
-        dataset = _open_group(group.location, group.is_consolidated, opening)
+        dataset = _open_group(group.location, group.root, opening)
+    if not dataset.data_vars:
+        raise ValuesError(_nothing_in(group, label))
     # Sorted, as the group may have been found by listing a folder.
     names = sorted(chosen_variables(dataset, asked, label))
     is_only = len(names) == 1 and asked.variable is None
 
     def opened_as(name: str) -> OpenRaster:
         def pixels(_: xr.Variable, axes: Axes) -> ZarrPixels:
-            return ZarrPixels(group.location, name, group.is_consolidated, opening, axes)
+            return ZarrPixels(group.location, name, group.root, opening, axes)
 
         named = label if is_only or group.variable else f"{label}/{name}"
         return raster_of(dataset, name, asked, named, pixels)
@@ -151,15 +175,78 @@ def open_zarr(group: Group, asked: Raster, label: str) -> list[OpenRaster]:
     return [replace(opened[0], name=stem_of(group.location.url))] if is_only else opened
 
 
-@functools.lru_cache(maxsize=64)
-def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.Dataset:
-    """Open a Zarr group: data stay as stored, times among the coordinates become dates."""
+def _nothing_in(group: Group, label: str) -> str:
+    """What to say of a group without arrays: which groups it has, or that it cannot be listed."""
+    if group.root is None and group.location.url.startswith(("http://", "https://")):
+        return (
+            f"{label}: a web server lists no files, and the metadata of this group are not "
+            "consolidated: run zarr.consolidate_metadata on it, or give the path of an array in it"
+        )
+    url, inner, options = _address(group.location, group.root)
+    try:
+        found = _stored(url, inner, group.root is not None, options).zarr_group
+        members = sorted(name for name, _ in found.members(max_depth=None))
+    except Exception:  # noqa: BLE001 - of whatever lists it, for a message
+        members = []
+    groups = sorted({name.rpartition("/")[0] for name in members} - {""})
+    leaves = [name for name in groups if any(m.rpartition("/")[0] == name for m in members)]
+    if not leaves:
+        return f"{label} is a Zarr group that tells of no arrays and no groups: check the path"
+    return (
+        f"{label} has no arrays, and groups ({name_some(leaves)}): give the path of one, "
+        f"{label}/{leaves[-1]}"
+    )
+
+
+def open_zarr_store(store: Any, asked: Raster, label: str) -> list[OpenRaster]:
+    """The rasters of a store of zarr, such as a ZipStore; errors as `open_zarr`."""
+    dataset = _as_stored(_stored(store, None, None, None), label)
+    if not dataset.data_vars:
+        raise ValuesError(f"{label} holds no arrays at its root: open the group with xarray")
+    return open_dataset(dataset, asked, label)
+
+
+def is_zarr_store(source: object) -> bool:
+    """A store of zarr or of what builds on it, such as icechunk."""
+    return any(
+        kind.__name__ == "Store" and kind.__module__.startswith("zarr.")
+        for kind in type(source).__mro__
+    )
+
+
+def _address(location: Location, root: str | None) -> tuple[str, str | None, dict[str, Any] | None]:
+    """URL, group below it and options by which xarray opens a group."""
+    url = location.url if root is None else root
+    inner = location.url[len(url) :].strip("/") or None
+    if location.is_zip:
+        blobs = location.blobs()
+        assert isinstance(blobs, ZipBlobs)
+        return f"zip://{blobs.folder}::{url}", inner, None
+    return url, inner, dict(location.options) or None
+
+
+def _stored(
+    store: Any, group: str | None, consolidated: bool | None, options: dict[str, Any] | None
+) -> Any:
+    """What xarray opens of a Zarr group."""
     import xarray as xr  # noqa: PLC0415 - slow, and not needed for raster files
 
-    stored = xr.backends.ZarrStore.open_group(
-        location.url, mode="r", consolidated=is_consolidated,
-        storage_options=dict(location.options) or None,
-    )  # fmt: skip
+    return xr.backends.ZarrStore.open_group(
+        store, group=group, mode="r", consolidated=consolidated, storage_options=options
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _open_group(location: Location, root: str | None, opening: str) -> xr.Dataset:
+    """Open a Zarr group as it is stored."""
+    url, inner, options = _address(location, root)
+    return _as_stored(_stored(url, inner, root is not None, options), location)
+
+
+def _as_stored(stored: Any, location: object) -> xr.Dataset:
+    """A Zarr group: data stay as stored, times among the coordinates become dates."""
+    import xarray as xr  # noqa: PLC0415
+
     # Coordinates are decoded as soon as the dataset is made.
     for name, variable in stored.load()[0].items():
         sides = variable.encoding.get("chunks") or ()
@@ -172,23 +259,7 @@ def _open_group(location: Location, is_consolidated: bool, opening: str) -> xr.D
         for name, one in opened.data_vars.items():
             if "fill_value" not in one.encoding:
                 one.encoding["fill_value"] = stored.zarr_group[name].fill_value
-    # Data may be "days since" too, as alerts are: these are numbers to reduce.
-    decoded = {name: _decoded(name, one.variable) for name, one in opened.coords.items()}
-    return opened.assign_coords(decoded)
-
-
-def _decoded(name: Hashable, coordinate: xr.Variable) -> xr.Variable:
-    """A coordinate, unpacked, as a date where it is one; numbers where xarray makes none of it."""
-    import xarray as xr  # noqa: PLC0415
-
-    is_packed = not {"scale_factor", "add_offset", "_Unsigned"}.isdisjoint(coordinate.attrs)
-    given = xr.Dataset(coords={name: coordinate})
-    try:
-        made = xr.decode_cf(given, mask_and_scale=is_packed, decode_timedelta=False)
-    except ValueError:
-        # Units such as "months since", of no fixed length.
-        return coordinate
-    return made.variables[name]
+    return with_dates(opened)
 
 
 # ---- pixels ------------------------------------------------------------------------------------
@@ -200,12 +271,12 @@ class ZarrPixels:
 
     location: Location
     variable: str
-    is_consolidated: bool
+    root: str | None
     opening: str  # names one call of open_zarr: what is written anew later is opened anew
     axes: Axes
 
     def _opened(self) -> xr.Variable:
-        dataset = _open_group(self.location, self.is_consolidated, self.opening)
+        dataset = _open_group(self.location, self.root, self.opening)
         return dataset.variables[self.variable]
 
     def read(self, lanes: Lanes, window: Window) -> Block:
@@ -273,6 +344,8 @@ class ZarrPixels:
         if isinstance(blobs, LocalBlobs):
             folder = blobs.root / self.variable
             states = [repr(file_state(folder / key)) for key in keys]
+        elif isinstance(blobs, ZipBlobs):
+            states = [repr(file_state(Path(blobs.path)))]
         else:
             listing = _listing(self.location, self.variable, self.opening)
             found = [listing.get(key, "") for key in keys]

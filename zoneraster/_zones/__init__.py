@@ -8,8 +8,10 @@ reference system, `rings` to its pixels; `read` is the walk through all of them.
 arrays all the way; shapely objects are made to check, repair and rescue zones, and are not kept.
 """
 
+from zoneraster._zones.columns import LAYER as LAYER
 from zoneraster._zones.columns import given_name as given_name
 from zoneraster._zones.columns import stored_name as stored_name
+from zoneraster._zones.columns import tells_layers as tells_layers
 from zoneraster._zones.keys import Kept as Kept
 from zoneraster._zones.keys import whole_numbers as whole_numbers
 from zoneraster._zones.paths import READABLE as READABLE

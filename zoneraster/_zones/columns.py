@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,12 @@ from zoneraster.errors import NAMED, name_some, number_of
 
 # Of the zone table of a store, its pixel counts among them.
 OUR_COLUMNS = ("zone_id", "claimed", "owned", "contested", "area_m2")
-_OURS = re.compile(rf"({'|'.join((*OUR_COLUMNS, 'geometry'))})(_input)*")
+# Of that of a store with layers, before the first of them: in which one a zone is.
+LAYER = "layer"
+_OURS = {
+    with_layers: re.compile(rf"({'|'.join((*OUR_COLUMNS, 'geometry', *more))})(_input)*")
+    for with_layers, more in ((False, ()), (True, (LAYER,)))
+}
 # What text is taken for that is neither UTF-8 nor what its file says.
 FALLBACK = "cp1252"
 
@@ -94,21 +100,35 @@ def _reason(err: Exception) -> str:
 # ---- names that are ours -------------------------------------------------------------------------
 
 
-def stored_name(name: str) -> str:
+def tells_layers(names: Sequence[str]) -> bool:
+    """Whether columns are those of the zone table of a store with layers.
+
+    In that of others nothing stands before the zone id, and a column `layer` is the user's.
+    """
+    return (LAYER, "zone_id") in itertools.pairwise(names)
+
+
+def stored_name(name: str, *, with_layers: bool = False) -> str:
     """Name of a user's column in the stored zone table.
 
     What such a name comes from is renamed too, when the zones of a store go into another one: no
     two names become one.
+
+    Parameters
+    ----------
+    name : str
+    with_layers : bool
+        It is the table of a store with layers, see `tells_layers`.
 
     Examples
     --------
     >>> stored_name("claimed"), stored_name("claimed_input"), stored_name("name")
     ('claimed_input', 'claimed_input_input', 'name')
     """
-    return f"{name}_input" if _OURS.fullmatch(name) else name
+    return f"{name}_input" if _OURS[with_layers].fullmatch(name) else name
 
 
-def given_name(stored: str) -> str:
+def given_name(stored: str, *, with_layers: bool = False) -> str:
     """Inverse of `stored_name`: what the user calls a column of the stored zone table.
 
     Examples
@@ -117,7 +137,7 @@ def given_name(stored: str) -> str:
     ('claimed', 'claimed', 'name')
     """
     name = stored.removesuffix("_input")
-    return name if _OURS.fullmatch(name) else stored
+    return name if _OURS[with_layers].fullmatch(name) else stored
 
 
 def of_a_store(found: Source) -> Source:
@@ -133,13 +153,15 @@ def of_a_store(found: Source) -> Source:
     ]
     if not all(is_number):
         return found
-    given = [given_name(name) for name in table.column_names]
-    own = [name for name in OUR_COLUMNS if given.count(name) == 1]
-    table = table.select([
-        stored for stored, name in zip(table.column_names, given, strict=True)
-        if stored != name or stored in own or stored not in OUR_COLUMNS
-    ])  # fmt: skip
-    table = table.rename_columns([given_name(name) for name in table.column_names])
+    with_layers = tells_layers(table.column_names)
+    ours = (LAYER, *OUR_COLUMNS) if with_layers else OUR_COLUMNS
+    given = [given_name(name, with_layers=with_layers) for name in table.column_names]
+    own = [name for name in ours if given.count(name) == 1]
+    kept = [
+        (stored, name) for stored, name in zip(table.column_names, given, strict=True)
+        if stored != name or stored in own or stored not in ours
+    ]  # fmt: skip
+    table = table.select([stored for stored, _ in kept]).rename_columns([name for _, name in kept])
     return replace(found, table=table, own=tuple(own))
 
 
