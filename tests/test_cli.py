@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -242,6 +245,65 @@ def test_an_interrupt_exits_soon_and_prints_the_command_to_go_on(
     assert 0 < status.batches_done < status.batches
     report = zr.build(zones, store, key="fid", chunks=250)
     assert report.kept >= status.chunks_done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_statistics_stop_as_builds_do_and_go_on(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    zones, store, kept = tmp_path / "zones.parquet", tmp_path / "zones.zarr", tmp_path / "kept"
+    sample_zones(400).to_parquet(zones)
+    grid = ["--resolution", "1/400", "--bounds", "0", "0", "10", "10", "--chunks", "50"]
+    assert zoneraster("build", zones, store, "--key", "fid", *grid).exit_code == 0
+    whole = zr.zonal_stats(store)
+    stats = ["stats", store, "--workers", "1", "--checkpoint", kept]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoneraster.cli", *map(str, stats)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (kept.is_dir() and len(list(kept.rglob("*.parquet"))) > 1) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert f"of the pixels; what is done is safe in {kept}" in said
+    assert f"go on with: zoneraster stats {store} --workers 1 --checkpoint {kept}" in said
+    assert "Traceback" not in said
+    assert zr.zonal_stats(store, checkpoint=kept).equals(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["build", "stats"])
+def test_ctrl_c_while_planning_prints_the_line_that_goes_on(tmp_path: Path, verb: str) -> None:
+    zones, store = tmp_path / "zones.parquet", tmp_path / "zones.zarr"
+    shapes = sample_zones(20).geometry
+    many = geopandas.GeoDataFrame(geometry=[shapes.iloc[i % 20] for i in range(200_000)], crs=4326)
+    many.to_parquet(zones)
+    like = tmp_path / "like.zarr"
+    grid = zr.Grid.from_bounds((0, 0, 10, 10), "1/400")
+    zr.build(sample_zones(2), like, grid=grid)
+    words = [str(zones), *([str(store), "--like", str(like)] if verb == "build" else [str(like)])]
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "zoneraster.cli", verb, *words]
+    process = subprocess.Popen(command, stderr=theirs, stdout=theirs)
+    os.close(theirs)
+    said = ""
+    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while data := terminal.read(1 << 16):
+            # A terminal is told what happens.
+            if "reading" in data.decode() and "reading" not in said:
+                process.send_signal(signal.SIGINT)
+            said += data.decode()
+    assert process.wait(timeout=60) == 130, said
+    stage = "while planning; the store is as it was"
+    if verb == "stats":
+        stage = "while zones and rasters were opened; nothing was counted yet"
+    assert f"zoneraster: stopped {stage}" in said
+    assert f"go on with: zoneraster {verb} {zones}" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

@@ -151,7 +151,9 @@ def test_the_store_may_be_given_by_name_or_by_place(tmp_path: Path) -> None:
 
 
 def test_the_tree_of_errors_in_the_docstring_is_that_of_the_classes() -> None:
-    drawn = dict(re.findall(r"(\w+(?:Error|Interrupted|Warning)) +(\w+)? ", errors.__doc__ or ""))
+    drawn = dict(
+        re.findall(r"(\w+(?:Error|Interrupted|Warning|Option)) +(\w+)? ", errors.__doc__ or "")
+    )
     classes = {
         name: value
         for name, value in vars(errors).items()

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import zoneraster as zr
 from tests.samples import sample_zones
-from zoneraster import cli, demo
+from zoneraster import cli
 from zoneraster.words import condition_of, grid_of, keys_of, measures_of
 
 
@@ -102,20 +102,6 @@ def test_options_that_a_grid_has_no_use_for_are_refused() -> None:
         grid_of(None, None, "EPSG:32632", None, False)
 
 
-def test_a_missing_extra_is_one_line_and_exit_code_2(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def without_matplotlib(*_: object, **__: object) -> None:
-        raise ImportError("drawing needs matplotlib: pip install 'zoneraster[plot]'")
-
-    monkeypatch.setattr(demo, "run_demo", without_matplotlib)
-    result = CliRunner().invoke(cli.main, ["demo", str(tmp_path)])
-    assert result.exit_code == 2
-    assert result.output == (
-        "zoneraster: drawing needs matplotlib: pip install 'zoneraster[plot]'\n"
-    )
-
-
 @pytest.mark.slow
 def test_area_beside_values_is_shown_or_said_to_change_nothing(tmp_path: Path) -> None:
     grid = zr.Grid.from_bounds((0, 0, 10, 10), "1/2")
@@ -133,4 +119,5 @@ def test_area_beside_values_is_shown_or_said_to_change_nothing(tmp_path: Path) -
     assert table.iloc[:, 3].to_numpy() * 1e4 == pytest.approx(in_m2.iloc[:, 0].to_numpy())
     given = ["stats", str(tmp_path / "s.zarr"), str(path), "--stats", "mean", "--area", "ha"]
     result = CliRunner().invoke(cli.main, given)
-    assert "! area='ha' changes nothing: none of mean is an area" in result.stderr
+    assert result.exit_code == 2
+    assert "zoneraster: --area ha changes nothing: none of mean is an area" in result.stderr

@@ -24,7 +24,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 
 import fsspec
 
-from zoneraster.errors import NOT_THERE, StoreError, cure_of, place_error
+from zoneraster.errors import NOT_THERE, StoreError, cure_of, place_error, without
 from zoneraster.remote import FsspecBlobs
 from zoneraster.zipped import ZipBlobs, zip_blobs
 
@@ -36,6 +36,11 @@ _TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.partial$")
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
 # A client may hold credentials that expire; after so many seconds a new one finds those of today.
 _CLIENT_SECONDS = 60.0
+# What fsspec reaches places by.
+_CLIENTS = {
+    "s3": "s3fs", "http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs",
+    "abfs": "adlfs", "abfss": "adlfs",
+}  # fmt: skip
 _LOCAL_SCHEMES = ("file", "local")
 # Others that name bytes elsewhere (reference://), or chains of them, could read files nobody meant
 # to open.
@@ -381,9 +386,9 @@ def _client(location: Location, process: int, period: int) -> FsspecBlobs:
             location.url, **{**dict(location.options), "skip_instance_cache": True}
         )
     except ImportError as err:
-        extra = {"s3": "s3", "http": "http", "https": "http"}.get(location.url.partition("://")[0])
-        cure = f": pip install 'zoneraster[{extra}]'" if extra else ""
-        raise ImportError(f"cannot reach {location} ({err}){cure}") from err
+        raise without_client(location.url) or ImportError(
+            f"cannot reach {location}: {err}"
+        ) from err
     return FsspecBlobs(fs, root, location.url)
 
 
@@ -414,6 +419,13 @@ def _text_of_option(value: object) -> str:
         return f"{type(value).__qualname__} {pickle.dumps(value).hex()}"
     except (pickle.PicklingError, TypeError, AttributeError):
         return uuid.uuid4().hex
+
+
+def without_client(url: str) -> ImportError | None:
+    """The error where the package that reaches a URL is not installed; None for other schemes."""
+    package = _CLIENTS.get(url.partition("://")[0])
+    place = url.partition("?")[0].rpartition("@")[2]
+    return None if package is None else without(package, f"reaching {place}")
 
 
 # What names a store, and the fsspec options of its place.

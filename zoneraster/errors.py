@@ -18,17 +18,19 @@ Each class is also the builtin that a caller would expect::
     ├── WorkerDiedError           RuntimeError  a process that ran tasks was killed
     └── BuildInterrupted          RuntimeError  stopped by the user, finished batches are safe
     ZonerasterWarning             UserWarning   the result is right, but may surprise
+    └── IdleOption                              an option that changes nothing
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import re
 import socket
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 # How many names a message lists before it says how many more there are.
@@ -103,7 +105,13 @@ class ZonerasterWarning(UserWarning):
     """The result is right, but may surprise."""
 
 
-def warn(*texts: str, told: Iterable[str] = ()) -> None:
+class IdleOption(ZonerasterWarning):
+    """An option changes nothing: a warning in Python, an error where whoever asked reads none."""
+
+
+def warn(
+    *texts: str, told: Iterable[str] = (), kind: type[ZonerasterWarning] = ZonerasterWarning
+) -> None:
     """Say each text as a `ZonerasterWarning` at the line of the user's that called us.
 
     Parameters
@@ -111,6 +119,7 @@ def warn(*texts: str, told: Iterable[str] = ()) -> None:
     *texts : str
     told : iterable of str
         Texts that the same call has said already, and that are not said again.
+    kind : type of ZonerasterWarning
     """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
@@ -118,7 +127,26 @@ def warn(*texts: str, told: Iterable[str] = ()) -> None:
     known = set(told)
     for text in texts:
         if text not in known:
-            warnings.warn(text, ZonerasterWarning, stacklevel=level)
+            warnings.warn(text, kind, stacklevel=level)
+
+
+@contextlib.contextmanager
+def stopping(what: str) -> Iterator[None]:
+    """A door for Ctrl-C: inside, the user stops what has no tasks.
+
+    Parameters
+    ----------
+    what : str
+        When it was, and what is left then: "while planning; the store is as it was".
+
+    Raises
+    ------
+    BuildInterrupted
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise BuildInterrupted(f"stopped {what}") from None
 
 
 @contextlib.contextmanager
@@ -134,7 +162,7 @@ def told_as(error: type[ZonerasterError], what: str, cure: str) -> Iterator[None
     """
     try:
         yield
-    except ZonerasterError:
+    except (ZonerasterError, ImportError):
         raise
     except Exception as err:
         said = " ".join(str(err).split())[:300]
@@ -186,8 +214,8 @@ def cure_of(err: BaseException) -> str | None:
             number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         ),
         "choose a place that can be written to": number == errno.EROFS,
-        "give credentials in the environment or in storage_options (--storage-option), there "
-        "anon=True for what is open to all": "Credentials" in name or status == 401,
+        "give credentials in the environment or in storage_options=; for what is open to all "
+        "storage_options={'anon': True}": "Credentials" in name or status == 401,
         "check that you, or the credentials in use, have the right to do that": (
             isinstance(err, PermissionError) or status == 403
         ),
@@ -199,6 +227,54 @@ def cure_of(err: BaseException) -> str | None:
         ),
     }
     return next((cure for cure, helps in cures.items() if helps), None)
+
+
+# What else is there when a package is.
+_EXTRAS = {
+    "rasterio": "raster", "matplotlib": "plot", "s3fs": "s3", "aiohttp": "http",
+    "distributed": "distributed",
+}  # fmt: skip
+
+
+def without(package: str, what: str) -> ImportError:
+    """The error where a package is not installed, which the extras of zoneraster bring.
+
+    The package itself is asked for: that works in a clone, and wherever zoneraster came from.
+
+    Parameters
+    ----------
+    package : str
+    what : str
+        What needs it: "reading 'cover.tif'".
+    """
+    extra = f" (the extra {_EXTRAS[package]!r} of zoneraster)" if package in _EXTRAS else ""
+    return ImportError(f"{what} needs {package}, which is not there: pip install {package}{extra}")
+
+
+def nearest(
+    name: str,
+    names: Iterable[str],
+    *,
+    all_of_them: bool = False,
+    alias: Mapping[str, str] | None = None,
+) -> str:
+    """How a message goes on about a name that is not there: the likely one, and which there are.
+
+    Parameters
+    ----------
+    name : str
+    names : iterable of str
+        Those that there are.
+    all_of_them : bool
+        All of these are listed, not the first ones.
+    alias : mapping of str to str, optional
+        What is called otherwise elsewhere.
+    """
+    names = [*names]
+    known = (alias or {}).get(name.lower())
+    close = [known] if known else difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    there = (", ".join(names) if all_of_them else name_some(names)) or "none"
+    return f"did you mean {close[0]!r}? There are {there}" if close else f"there are {there}"
 
 
 def number_of(n: int, noun: str) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from zoneraster.errors import OptionError, WorkerDiedError
+from zoneraster.errors import IdleOption, OptionError, WorkerDiedError, warn
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,7 +40,9 @@ ExecutorLike: TypeAlias = int | str | Mapper | None
 DIED = "a worker process was killed, often for want of memory: use fewer workers, or smaller chunks"
 
 # Called with the name of a phase, what is done of it and its total.
-Progress: TypeAlias = Callable[[str, int, int], None]
+Tick: TypeAlias = Callable[[str, int, int], None]
+# Who is told of progress: True stands for bars, where somebody looks.
+Progress: TypeAlias = Tick | bool
 
 
 def cpu_count() -> int:
@@ -128,6 +130,12 @@ def check_executor(executor: ExecutorLike, workers: int | None) -> None:
     n = executor if isinstance(executor, int) else workers
     if n is not None and n < 1:
         raise OptionError(f"workers must be 1 or more, not {n}")
+    if executor == "serial" and n is not None and n > 1:
+        warn(
+            f"workers={n} changes nothing with executor='serial', which is one: leave one of them "
+            "out",
+            kind=IdleOption,
+        )
 
 
 def _is_dask(executor: object) -> bool:

@@ -39,6 +39,7 @@ from zoneraster.errors import (
     number_of,
     told_as,
     warn,
+    without,
 )
 from zoneraster.executors import cpu_count
 from zoneraster.painting import Painting, painting_of, rows_of_zones
@@ -252,7 +253,7 @@ def plot(
 
 def _need_matplotlib() -> None:
     if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("drawing needs matplotlib: pip install 'zoneraster[plot]'")
+        raise without("matplotlib", "drawing")
 
 
 def _height_of(grid: Grid, window: Window, width: int) -> int:

@@ -1,4 +1,4 @@
-"""What the command line shows and writes: progress, texts for people, JSON, files of tables."""
+"""What the command line shows and writes: texts for people, JSON, files of tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from zoneraster._grid import Grid
 from zoneraster._stats import (
@@ -29,7 +26,7 @@ from zoneraster._stats import (
     write_zarr,
 )
 from zoneraster.blobs import PRIVATE
-from zoneraster.errors import ZonerasterError, ZonerasterWarning, number_of, told_as
+from zoneraster.errors import IdleOption, ZonerasterError, ZonerasterWarning, number_of, told_as
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +38,15 @@ BANG = "  ! "
 
 
 @contextmanager
-def warnings_as_lines(worded: Callable[[str], str] = str) -> Iterator[None]:
+def warnings_as_lines(said: Callable[[object], str] = str) -> Iterator[None]:
     """Our warnings become lines on stderr, ``  ! text``, at once and however often they come.
+
+    An option that changes nothing is an error here: nobody reads that line in a script.
 
     Parameters
     ----------
-    worded : callable
-        Says what a warning advises in other words.
+    said : callable
+        The text of a warning in the words of the command line.
     """
     with warnings.catch_warnings():
         shown = warnings.showwarning
@@ -61,7 +60,7 @@ def warnings_as_lines(worded: Callable[[str], str] = str) -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, ZonerasterWarning):
-                sys.stderr.write(f"{BANG}{worded(str(message))}\n")
+                sys.stderr.write(f"{BANG}{said(message)}\n")
                 sys.stderr.flush()
             else:
                 shown(message, category, filename, lineno, file, line)
@@ -69,51 +68,13 @@ def warnings_as_lines(worded: Callable[[str], str] = str) -> Iterator[None]:
         warnings.showwarning = show
         if not sys.warnoptions:
             warnings.simplefilter("always", ZonerasterWarning)
+        warnings.simplefilter("error", IdleOption)
         yield
 
 
 def without_warnings(text: str) -> str:
     """The text of a report without its warnings, which stderr has shown already."""
     return "\n".join(line for line in text.split("\n") if not line.startswith(BANG))
-
-
-@contextmanager
-def progress_bars(
-    *, quiet: bool, pixels: int = 0
-) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar per phase on a terminal's stderr; nothing when `quiet` or not a terminal.
-
-    With the pixels of the grid it also shows a rate: work is weighted by crossings, so the rate is
-    that of an average part of the canvas.
-    """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    with Progress(
-        TextColumn("{task.description:<5}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>5.1f}%"),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
-        console=console,
-    ) as bars:
-        known: dict[str, Any] = {}  # Any: rich's TaskID and a float
-        started: dict[str, float] = {}
-
-        def tick(phase: str, done: int, total: int) -> None:
-            if phase not in known:
-                known[phase] = bars.add_task(phase, total=total, rate="")
-                started[phase] = time.perf_counter()
-            seconds = time.perf_counter() - started[phase]
-            rate = ""
-            if phase == "burn" and pixels and total and seconds > 0:
-                rate = f"{pixels * done / total / seconds / 1e9:.2f} Gpx/s"
-            bars.update(known[phase], completed=done, total=total, rate=rate)
-
-        yield tick
 
 
 def info_text(said: dict[str, Any]) -> str:  # Any: JSON

@@ -49,6 +49,13 @@ def storage_options(
     return options or None
 
 
+def check_storage(options: dict[str, Any] | None, *places: str | None) -> None:
+    """Refuse options of a place elsewhere where all places are on this machine."""
+    if options and not any("://" in place for place in places if place):
+        named = " ".join(f"--storage-option {name}=..." for name in options)
+        raise click.UsageError(f"{named} changes nothing for files of this machine: leave it out")
+
+
 def words_of(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str] | None:
     """Names with commas between them."""
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
@@ -95,6 +102,7 @@ def grid_of(
     crs: str | None,
     like: str | None,
     global_30m: bool,
+    snap: bool = False,
 ) -> Grid | None:
     """The grid that the options name; None when they name none (then the store has one)."""
     named = [
@@ -106,6 +114,10 @@ def grid_of(
     ]  # fmt: skip
     if len(named) > 1:
         raise click.UsageError(f"{' and '.join(named)} exclude each other")
+    if snap and bounds is None:
+        raise click.UsageError(
+            "--snap changes nothing without --bounds: give them, or leave it out"
+        )
     for text, given in (("--bounds", bounds), ("--crs", crs)):
         if given and resolution is None:
             because = f", and {named[0]} has its own" if named else ""
@@ -117,7 +129,8 @@ def grid_of(
     if resolution is None:
         return None
     crs = crs or "EPSG:4326"
-    return Grid.from_bounds(bounds or _globe(crs), resolution, crs)
+    make = Grid.covering if snap else Grid.from_bounds
+    return make(bounds or _globe(crs), resolution, crs)
 
 
 def _globe(crs: str) -> tuple[float, float, float, float]:

@@ -615,5 +615,71 @@ def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     built(tmp_path, progress=lambda *tick: said.append(tick))
     assert said[:2] == [("read", 0, 1), ("read", 1, 1)]
     assert [t for t in said if t[0] == "plan"][-1][1:] == (said[2][2], said[2][2])
-    assert said[-1][0] == "burn"
-    assert said[-1][1] == said[-1][2] > 0
+    burned = [t for t in said if t[0] == "burn"][-1]
+    assert burned[1] == burned[2] > 0
+    assert said[-2:] == [("finish", 0, 1), ("finish", 1, 1)]
+
+
+def test_the_report_of_an_update_names_new_gone_and_changed_zones(tmp_path: Path) -> None:
+    zones = sample_zones(8)
+    _, first = built(tmp_path, zones)
+    assert (first.new, first.gone, first.changed) == ((), (), ())
+    stored = (tmp_path / "zones.zarr/.zoneraster/report.json").read_bytes()
+    changed = zones.drop(index=[2, 5]).reset_index(drop=True)
+    changed.loc[changed.fid == 7, "geometry"] = shapely.box(1, 1, 3, 3)
+    changed.loc[changed.fid == 14, "name"] = "another name"
+    more = sample_zones(1, seed=9).assign(fid=[70])
+    changed = geopandas.pd.concat([changed, more], ignore_index=True)
+    _, report = built(tmp_path, changed)
+    assert (report.new, report.gone, report.changed) == ((70,), (21, 42), (7,))
+    assert "  new                         1 zone: 70\n" in str(report)
+    assert "  gone                        2 zones: 21, 42\n" in str(report)
+    assert "  changed                     1 zone: 7\n" in str(report)
+    assert report.to_dict()["gone"] == (21, 42)
+    _, again = built(tmp_path, changed)
+    assert (again.new, again.gone, again.changed) == ((), (), ())
+    _, back = built(tmp_path, zones)
+    assert (back.new, back.gone, back.changed) == ((21, 42), (70,), (7,))
+    # What is stored is about the store alone.
+    assert (tmp_path / "zones.zarr/.zoneraster/report.json").read_bytes() == stored
+
+
+def test_an_update_that_was_stopped_is_told_against_the_last_finished_build(
+    tmp_path: Path,
+) -> None:
+    zones, store = sample_zones(8), tmp_path / "zones.zarr"
+    built(tmp_path, zones)
+    zr.plan(zones.iloc[1:], store, key="fid")
+    zr.plan(zones.iloc[:6], store, key="fid")
+    zr.run(store)
+    assert zr.finish(store).gone == (49, 56)
+
+
+def test_ctrl_c_while_planning_says_that_the_store_is_as_it_was(tmp_path: Path) -> None:
+    built(tmp_path, sample_zones(8))
+    before = tree(tmp_path / "zones.zarr")
+
+    def stop(phase: str, _done: int, _total: int) -> None:
+        if phase == "plan":
+            raise KeyboardInterrupt
+
+    with pytest.raises(
+        zr.BuildInterrupted, match=r"^stopped while planning; the store is as it was"
+    ):
+        zr.build(sample_zones(7), tmp_path / "zones.zarr", key="fid", progress=stop)
+    assert tree(tmp_path / "zones.zarr") == before
+
+
+def test_a_raster_or_its_path_stands_for_its_grid(tmp_path: Path) -> None:
+    grid = zr.Grid.from_bounds((0, 0, 10, 10), 0.25)
+    zr.build(sample_zones(3), tmp_path / "a.zarr", grid=grid, key="fid")
+    zone = zr.open(tmp_path / "a.zarr").zone
+    zone.drop_encoding().rio.to_raster(tmp_path / "like.tif")
+    for name, like in (
+        ("b", tmp_path / "like.tif"), ("c", str(tmp_path / "a.zarr")), ("d", zone),
+        ("e", zr.Raster(tmp_path / "like.tif", crs="EPSG:4326")),
+    ):  # fmt: skip
+        zr.build(sample_zones(3), tmp_path / name, grid=like, key="fid")
+        # Fingerprints hold the text of the reference system, chunks do not.
+        assert tree(tmp_path / name, what="zone/c") == tree(tmp_path / "a.zarr", what="zone/c")
+        assert zr.grid_like(tmp_path / name) == grid

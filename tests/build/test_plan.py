@@ -134,7 +134,7 @@ def test_a_file_is_no_place_for_a_store(tmp_path: Path) -> None:
 
 
 def test_a_grid_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(zr.GridError, match="grid is a ndarray, not a Grid"):
+    with pytest.raises(zr.GridError, match="cannot tell the grid of a ndarray: give a Grid"):
         zr.build(pair([1, 2, 3]), tmp_path / "new", grid=np.zeros((2, 2)), key="k")
 
 

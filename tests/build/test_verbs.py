@@ -133,12 +133,12 @@ def test_a_plan_of_a_frame_is_found_again_and_one_of_a_changed_frame_is_not(
     tmp_path: Path,
 ) -> None:
     zones, store = sample_zones(), tmp_path / "zones.zarr"
-    assert phases_of(zones, store) == ["read", "plan", "burn"]
-    assert phases_of(zones.copy(), store) == ["burn"]
+    assert phases_of(zones, store) == ["read", "plan", "burn", "finish"]
+    assert phases_of(zones.copy(), store) == ["burn", "finish"]
     zones.loc[3, "name"] = "another"
-    assert phases_of(zones, store) == ["read", "plan", "burn"]
+    assert phases_of(zones, store) == ["read", "plan", "burn", "finish"]
     assert zr.zones(store)["name"][3] == "another"
-    assert phases_of(zones.iloc[:30], store) == ["read", "plan", "burn"]
+    assert phases_of(zones.iloc[:30], store) == ["read", "plan", "burn", "finish"]
 
 
 @pytest.mark.slow

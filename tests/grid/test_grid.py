@@ -378,19 +378,20 @@ def test_too_many_pixels_are_refused():
 def test_bounds_of_broken_pixels_are_refused_with_what_would_do():
     message = (
         "bounds (0.0, 0.0, 1.0, 1.0) hold 3.33333333333 rows x 3.33333333333 columns of 0.3, "
-        "not a whole number: take bounds (0.0, 0.1, 0.9, 1.0) or resolution 1/3"
+        "not a whole number: Grid.covering(...) takes bounds (0.0, 0.0, 1.2, 1.2) around them; or "
+        "take resolution 1/3"
     )
     with pytest.raises(GridError, match=re.escape(message)):
         Grid.from_bounds((0, 0, 1, 1), 0.3)
 
 
 def test_a_shortened_third_is_answered_with_the_fraction():
-    with pytest.raises(GridError, match=r"43,200\.000172\d* columns .* or resolution 1/120$"):
+    with pytest.raises(GridError, match=r"43,200\.000172\d* columns .* or take resolution 1/120$"):
         Grid.from_bounds((-180, -90, 180, 90), 0.0083333333)
 
 
 def test_sides_that_would_do_are_named_apart_when_they_differ():
-    with pytest.raises(GridError, match=r"columns of 0.3, .* or resolution \(1/3, 0.375\)$"):
+    with pytest.raises(GridError, match=r"columns of 0.3, .* or take resolution \(1/3, 0.375\)$"):
         Grid.from_bounds((0, 0, 1, 0.75), 0.3)
 
 
@@ -406,12 +407,47 @@ def test_what_the_message_names_does_work(west, south, width, height, resolution
     try:
         Grid.from_bounds(bounds, resolution)
     except GridError as err:
-        said = re.search(r"take bounds \((.*)\) or resolution \(?([^()]*)\)?$", str(err))
+        said = re.search(
+            r"takes bounds \((.*)\) around them; or take resolution \(?([^()]*)\)?$", str(err)
+        )
         assert said
         fitting = tuple(map(float, said[1].split(", ")))
         sides = said[2].split(", ")
         assert Grid.from_bounds(fitting, resolution).bounds == pytest.approx(fitting)
+        assert Grid.covering(bounds, resolution).bounds == fitting
+        assert fitting[0] <= west
+        assert fitting[1] <= south
+        assert fitting[2] >= bounds[2]
+        assert fitting[3] >= bounds[3]
         assert Grid.from_bounds(bounds, (sides[0], sides[-1])).bounds == pytest.approx(bounds)
+
+
+STEPS = st.sampled_from(["0.3", "0.07", "1/3600", "30", "0.00025"])
+EDGES = st.decimals(-170, 170, places=7)
+
+
+@given(EDGES, EDGES, st.decimals("0.01", 5, places=7), STEPS)
+def test_a_covering_grid_lies_on_whole_steps_and_is_as_small_as_may_be(west, south, side, step):
+    box = [Fraction(str(n)) for n in (west, south, west + side, south + side)]
+    grid, exact = Grid.covering(list(map(str, box)), step), Fraction(step)
+    (left, top), (rows, cols) = grid.origin, grid.shape
+    edges = (left, top - rows * exact, left + cols * exact, top)
+    beyond = [(a - b) * sign for a, b, sign in zip(edges, box, (-1, -1, 1, 1), strict=True)]
+    assert all((edge / exact).denominator == 1 for edge in edges)
+    # An edge within a millionth of a pixel of a whole step is that step.
+    assert all(-exact / 10**6 <= part < exact for part in beyond)
+    assert grid.resolution == (exact, exact)
+
+
+def test_a_covering_grid_of_bounds_on_whole_steps_is_that_of_the_bounds():
+    bounds = (-180, -90, 180, 90)
+    assert Grid.covering(bounds, "1/3600") == Grid.from_bounds(bounds, "1/3600")
+    noisy = (5.000000000001, 45, 11, 48.00000000001)
+    assert Grid.covering(noisy, 0.00025).bounds == (5, 45, 11, 48)
+    utm = Grid.covering((300_005, 5_000_017, 300_050, 5_000_090), (30, 10), "EPSG:32632")
+    assert utm.bounds == (299_990 + 10, 5_000_010, 300_060, 5_000_090)
+    with pytest.raises(GridError, match="are empty"):
+        Grid.covering((1, 0, 1, 1), 0.5)
 
 
 def test_grid_errors_are_value_errors_of_the_package():

@@ -69,7 +69,7 @@ def test_a_relation_is_found_in_whole_pixels(grid: Grid, expected: Relation, fin
 
 
 def test_grids_that_do_not_fit_are_refused() -> None:
-    cure = "give resample='nearest', 'average' or another method, 'sum' for totals per pixel"
+    cure = "give resample='nearest', resample='average' or another method, resample='sum' for "
     with pytest.raises(AlignmentError, match=f"tcd: its pixels are 1.5 times as wide.*{cure}"):
         relation(grid_of(1.5), STORE, label="tcd")
     with pytest.raises(

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from zoneraster._grid.grid import Grid
-from zoneraster._values.grid_of import grid_like
-from zoneraster._values.open import open_raster
+from zoneraster._values.open import grid_like, open_raster
 from zoneraster._values.raster import Raster
 from zoneraster.errors import GridError, ValuesError, ZonerasterWarning
 

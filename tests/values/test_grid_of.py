@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from tests.grid.samples import small_grid
 from zoneraster._grid.grid import Grid
-from zoneraster._values.grid_of import grid_like
+from zoneraster._values.open import grid_like
 from zoneraster.errors import GridError, ZonerasterWarning
 
 
@@ -168,7 +168,9 @@ def test_an_array_without_a_grid_is_refused(change, message):
 
 @pytest.mark.parametrize("obj", [np.zeros((2, 2)), None, 7])
 def test_what_is_no_raster_is_refused(obj):
-    with pytest.raises(GridError, match=r"cannot tell the grid of a .*: give an xarray DataArray"):
+    with pytest.raises(
+        GridError, match=r"cannot tell the grid of a .*: give a Grid, an xarray DataArray"
+    ):
         grid_like(obj)
 
 
@@ -201,8 +203,12 @@ def test_the_grid_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("module", "obj", "message"),
     [
-        ("rasterio", "a.tif", r"the grid of 'a.tif' needs rasterio: pip install 'zoneraster\[ra"),
-        ("xarray", 7, "grid_like needs xarray: pip install xarray"),
+        (
+            "rasterio",
+            "a.tif",
+            r"the grid of 'a.tif' needs rasterio, which is not there: pip install ra",
+        ),
+        ("xarray", 7, "grid_like needs xarray, which is not there: pip install xarray"),
     ],
 )
 def test_a_missing_package_is_named_with_the_pip_line(monkeypatch, module, obj, message):

@@ -66,7 +66,7 @@ BAD_WKB = {
 def test_a_row_that_cannot_be_burned_is_named(tmp_path: Path, name: str) -> None:
     wkb, reason = BAD_WKB[name]
     path = write_wkb(tmp_path / "z.parquet", [SQUARES[0].wkb, wkb], gid=["a", "b"])
-    with says("z.parquet: cannot burn 1 of 2 rows: row 1 (key 'b'): ", reason, "--on-invalid skip"):
+    with says("z.parquet: cannot burn 1 of 2 rows: row 1 (key 'b'): ", reason, "on_invalid='skip'"):
         read_zones(path, GRID, key="gid")
     zones = read_zones(path, GRID, key="gid", on_invalid="skip")
     assert [(one.row, one.key) for one in zones.skipped] == [(1, "b")]

@@ -181,9 +181,9 @@ def test_only_the_first_rows_are_listed() -> None:
 
 
 def test_a_missing_key_column_lists_the_columns() -> None:
-    with says("no single key column 'id'; columns: gid, name"):
+    with says("no single key column 'id': did you mean 'gid'? There are gid, name"):
         read_zones(frame(gid=[1, 2, 3], name=["a", "b", "c"]), GRID, key="id")
-    with says("no single key column 'id'; columns: none"):
+    with says("no single key column 'id': there are none"):
         read_zones(gpd.GeoDataFrame(geometry=SQUARES, crs=4326), GRID, key="id")
 
 

@@ -129,7 +129,7 @@ def test_of_several_files_in_a_zip_the_layer_says_which(tmp_path: Path) -> None:
         members[f"{name}.gpkg"] = write(frame(gid=gid), tmp_path / f"{name}.gpkg").read_bytes()
     path = packed(tmp_path / "zones.zip", members)
     assert keys(path, layer="west") == [4, 5, 6]
-    with says("zones.zip holds 2 files of zones: choose one with layer= (--layer): east, west"):
+    with says("zones.zip holds 2 files of zones: choose one with layer=: east, west"):
         keys(path)
     with says("holds no file of zones", "it has: a.txt"):
         keys(packed(tmp_path / "none.zip", {"a.txt": b""}))
@@ -338,7 +338,7 @@ def test_geojson_without_a_crs_may_be_assumed_to_have_another_with_a_warning(
     path.write_text(json.dumps(said))
     (note,) = read_zones(path, UTM, assume_crs=32633).notes
     assert "declares no CRS, which stands for WGS 84" in note
-    assert "taken for WGS 84 / UTM zone 33N, as assume_crs says" in note
+    assert "taken for WGS 84 / UTM zone 33N, as assume_crs= says" in note
 
 
 # ---- Parquet's own types -------------------------------------------------------------------------

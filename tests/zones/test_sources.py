@@ -98,7 +98,7 @@ def test_a_layer_is_chosen_by_name(tmp_path: Path) -> None:
     frame().to_file(path, layer="districts")
     frame(SQUARES[:1]).to_file(path, layer="parks")
     assert read_zones(path, GRID, key="gid", layer="parks").row.size == 1
-    with says("zones.gpkg has several layers", "layer= (--layer)", "'districts', 'parks'"):
+    with says("zones.gpkg has several layers", "layer=:", "'districts', 'parks'"):
         read_zones(path, GRID)
     with says("zones.gpkg has no layer 'lakes'", "'districts', 'parks'"):
         read_zones(path, GRID, layer="lakes")
@@ -277,7 +277,7 @@ def test_the_default_crs_of_geoparquet_is_crs84(tmp_path: Path) -> None:
 
 def test_a_missing_crs_is_asked_for(tmp_path: Path) -> None:
     path = write(frame(crs=None), tmp_path / "zones.parquet")
-    with says("zones.parquet declares no CRS", "assume_crs= (--assume-crs)"):
+    with says("zones.parquet declares no CRS", "assume_crs="):
         read_zones(path, GRID)
     assert read_zones(path, GRID, assume_crs=4326).row.size == 3
     with says("GeoDataFrame declares no CRS"):

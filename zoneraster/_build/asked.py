@@ -6,14 +6,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from zoneraster._grid import Chunking, Grid
 from zoneraster._store import Spec, has_plan, load_spec
-from zoneraster._zones import OnInvalid
+from zoneraster._values import RasterLike, grid_like
+from zoneraster._zones import OnInvalid, is_polygons
 from zoneraster.blobs import PRIVATE, Location
-from zoneraster.errors import CorruptStoreError, GridError, StoreError, told_as
+from zoneraster.errors import CorruptStoreError, StoreError, told_as
 
+# A grid, or the raster that has it.
+GridLike: TypeAlias = Grid | RasterLike
 # Options that a store remembers, and what they are in a new one.
 _REMEMBERED: dict[str, Any] = {
     "overlap": "last", "priority": None, "all_touched": False, "min_pixels": 0,
@@ -28,7 +31,7 @@ class PlanOptions:
     Parameters
     ----------
     grid : Grid or None
-        None takes the grid of an existing store.
+        None takes the grid of an existing store; a raster, or its path, stands for its grid.
     key : str or None
     overlap : {"last", "first", "error", "sets", "layers"} or None
     priority : str or None
@@ -45,7 +48,7 @@ class PlanOptions:
     layer : str or None
     """
 
-    grid: Grid | None = None
+    grid: Any = None  # a Grid, once this is made; None
     key: str | None = None
     overlap: str | None = None
     priority: str | None = None
@@ -57,6 +60,11 @@ class PlanOptions:
     product: str | None = None
     assume_crs: object = None
     layer: str | None = None
+
+    def __post_init__(self) -> None:
+        """Look up the grid of a raster."""
+        if self.grid is not None and not isinstance(self.grid, Grid):
+            object.__setattr__(self, "grid", grid_like(self.grid))
 
 
 def refuse_foreign(location: Location) -> None:
@@ -75,7 +83,8 @@ def refuse_foreign(location: Location) -> None:
                 "object store, and publish that"
             )
         if location.is_local and Path(location.url).is_file():
-            raise StoreError(f"{location} is a file: a store needs an empty or new folder")
+            cure = ": zones come first, then the store" if is_polygons(location.url) else ""
+            raise StoreError(f"{location} is a file: a store needs an empty or new folder{cure}")
         if has_plan(blobs):
             return
         for key, _ in blobs.list(""):
@@ -98,11 +107,8 @@ def asked_spec(options: PlanOptions, old: Spec | None) -> Spec:
     """The spec asked for, its dtype not yet known."""
     grid = options.grid if options.grid is not None or old is None else old.grid
     if grid is None:
-        raise StoreError("a new store needs a grid: give grid=, e.g. Grid.from_bounds(...)")
-    if not isinstance(grid, Grid):
-        raise GridError(
-            f"grid is a {type(grid).__name__}, not a Grid: give Grid.from_bounds(...), or "
-            "grid_like(...) of a raster"
+        raise StoreError(
+            "a new store needs a grid: give grid=, the path of a raster, or Grid.from_bounds(...)"
         )
     given = {name: getattr(options, name) for name in _REMEMBERED}
     before = {name: getattr(old, name) for name in _REMEMBERED} if old else _REMEMBERED

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._grid import Grid, columns_around, crs_name, is_in_degrees
+from zoneraster._grid import Grid, columns_around, crs_name, likely_reason
 from zoneraster._zones import Rings, Zones
 from zoneraster.arrays import Bools, Floats, Ints
 from zoneraster.errors import ZonesError
 
-Box = tuple[float, float, float, float]
 SIDES = ("west", "north", "east", "south")
 
 
@@ -65,22 +64,9 @@ def refuse_apart(zones: Zones, grid: Grid) -> None:
     low, high = zones.ragged.xy.min(axis=0), zones.ragged.xy.max(axis=0)
     box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
     places = (", ".join(f"{edge:.10g}" for edge in one) for one in (box, grid.bounds))
+    is_brought = bool(zones.operation)
     raise ZonesError(
         f"no zone meets the grid: the zones lie in ({next(places)}) and the grid in "
         f"({next(places)}), west, south, east and north of {crs_name(grid.crs)}: "
-        f"{_reason(box, grid, is_brought=bool(zones.operation))}"
+        f"{likely_reason(box, grid.bounds, grid.crs, what='the zones', is_brought=is_brought)}"
     )
-
-
-def _reason(zones: Box, grid: Grid, *, is_brought: bool) -> str:
-    """Why zones may lie beside a grid."""
-    west, south, east, north = zones
-    if _meet((south, west, north, east), grid.bounds):
-        return "x and y of the zones seem to be swapped; they are read as east and north"
-    if not is_in_degrees(grid.crs) and not is_brought and _meet(zones, (-540, -90, 540, 90)):
-        return "the zones seem to be in degrees: do they declare the CRS that they have?"
-    return "are these the zones of another place, or is the CRS of one of both another?"
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

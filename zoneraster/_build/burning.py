@@ -16,7 +16,7 @@ from zoneraster.errors import (
     OptionError,
     WorkerDiedError,
 )
-from zoneraster.executors import ExecutorLike, Progress, check_executor, run_tasks
+from zoneraster.executors import ExecutorLike, Tick, check_executor, run_tasks
 from zoneraster.lock import read_token
 
 
@@ -47,7 +47,7 @@ class RunOptions:
     workers: int | None = None
     part: tuple[int, int] | None = None
     check: bool | None = None
-    progress: Progress | None = None
+    progress: Tick | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, before anything is planned."""

@@ -16,6 +16,7 @@ from zoneraster._store import (
     REPORT_KEY,
     SETS_KEY,
     Spec,
+    changes_of_zones,
     close_zone_table,
     expected_receipts,
     found_receipts,
@@ -58,6 +59,7 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
         # Before the zone table, which says that all is there.
         ctx.blobs.put(SETS_KEY, ctx.sets.public_bytes(sums), synced=True)
         ctx.blobs.sync([SETS_KEY])
+    changes = changes_of_zones(ctx.blobs, ctx.spec)
     summary = load_summary(location, ctx.blobs)
     # Of a pixel that is in several layers all but one owner count once too often.
     beyond = together - summary.shared
@@ -65,6 +67,9 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     report = _report(ctx.spec, summary, keys, counts, chunks, nbytes)
     report = replace(
         report,
+        new=changes.new,
+        gone=changes.gone,
+        changed=changes.changed,
         n_sets=n_sets,
         together=together,
         burned=done.burned,
@@ -74,7 +79,7 @@ def finish_store(location: Location, done: RunSummary) -> BuildReport:
     )
     # What is stored describes the store alone: equal stores have equal reports.
     said = {**report.to_dict(), "plan": ctx.spec.plan}
-    left_out = ["store", "burned", "kept", "deleted", "seconds"]
+    left_out = ["store", "burned", "kept", "deleted", "seconds", "new", "gone", "changed"]
     left_out += [] if report.n_layers else ["n_layers", "deepest"]
     for name in left_out:
         del said[name]

@@ -26,7 +26,7 @@ from zoneraster._store import (
 )
 from zoneraster._zones import read_zones
 from zoneraster.blobs import Location
-from zoneraster.executors import Progress
+from zoneraster.executors import Tick
 
 
 def plan_once(
@@ -35,7 +35,7 @@ def plan_once(
     options: PlanOptions,
     *,
     with_geometry: bool = False,
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> tuple[Spec, PlanSummary]:
     """Plan zones in an empty place that the caller clears away; the spec as it is read from there.
 

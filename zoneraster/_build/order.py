@@ -11,7 +11,7 @@ import pyarrow as pa
 from zoneraster._store import Spec, asked_column
 from zoneraster._zones import Zones
 from zoneraster.arrays import Ints
-from zoneraster.errors import ZonesError
+from zoneraster.errors import ZonesError, nearest
 
 
 def paint_ranks(zones: Zones, spec: Spec) -> npt.NDArray[np.int64]:
@@ -64,11 +64,14 @@ def _ranks(
     if name is not None:
         if stored(name) not in table.column_names:
             raise ZonesError(
-                f"no priority column {name!r}: the zones have " + ", ".join(table.column_names)
+                f"the zones have no priority column {name!r}: {nearest(name, table.column_names)}"
             )
         values = table[stored(name)]
         if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-            raise ZonesError(f"priority column {name!r} is {values.type}, not numeric")
+            raise ZonesError(
+                f"priority column {name!r} is {values.type}, not numeric: choose or make one of "
+                "numbers"
+            )
         empty = np.flatnonzero(values.is_null(nan_is_null=True).to_numpy())
         if empty.size:
             raise ZonesError(

@@ -87,14 +87,15 @@ from zoneraster._zones import (
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location
 from zoneraster.errors import CorruptStoreError, warn
-from zoneraster.executors import Progress
+from zoneraster.executors import Tick
 from zoneraster.lock import renew_token
 
-Tick: TypeAlias = Callable[[int, int], None]
+# What is done of a phase, and its total.
+_Done: TypeAlias = Callable[[int, int], None]
 
 
 def plan_store(
-    source: object, location: Location, options: PlanOptions, *, progress: Progress | None = None
+    source: object, location: Location, options: PlanOptions, *, progress: Tick | None = None
 ) -> PlanSummary:
     """Plan a store, or find that it holds this very plan already.
 
@@ -390,10 +391,10 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
 class _Passes:
     """Progress of planning that sweeps the grid several times."""
 
-    def __init__(self, progress: Progress | None, n: int) -> None:
+    def __init__(self, progress: Tick | None, n: int) -> None:
         self._progress, self._n, self._begun = progress, n, 0
 
-    def tick(self) -> Tick | None:
+    def tick(self) -> _Done | None:
         """What the next sweep calls with (done, total) of its own."""
         progress, before = self._progress, self._begun
         self._begun += 1
@@ -405,7 +406,7 @@ class _Passes:
 # ---- what is written -----------------------------------------------------------------------------
 
 
-def _write_plan(prepared: Prepared, location: Location, progress: Progress | None) -> PlanSummary:
+def _write_plan(prepared: Prepared, location: Location, progress: Tick | None) -> PlanSummary:
     """Write every object of a plan; the spec, which names it, comes last.
 
     What can fail does so before anything is put: the manifest appears when its writer is left.

@@ -262,6 +262,9 @@ class BuildReport:
     warnings : tuple of str
     operation : str
         How zones were brought to the reference system of the grid, see `PlanSummary`.
+    new, gone, changed : tuple of keys
+        Zones that an update has brought, has taken away, and whose polygons are others than those
+        of the last finished build.
     n_sets, together : int
         With ``overlap="sets"``, sets of zones that share pixels, and these pixels.
     n_layers, deepest : int
@@ -286,6 +289,9 @@ class BuildReport:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     operation: str = ""
+    new: tuple[Any, ...] = ()
+    gone: tuple[Any, ...] = ()
+    changed: tuple[Any, ...] = ()
     n_sets: int = 0
     together: int = 0
     n_layers: int = 0
@@ -305,6 +311,12 @@ class BuildReport:
             f"  owned      {self.owned:>18,} pixels",
             f"  contested  {self.contested:>18,} pixels in {len(self.contested_zones):,} zones",
             f"  time       {self.seconds:>18,.1f} s",
+        ]
+        named = {"new": self.new, "gone": self.gone, "changed": self.changed}
+        lines[1:1] = [
+            f"  {what:<10} {len(keys):>18,} zone{'s' * (len(keys) != 1)}: {name_some(keys)}"
+            for what, keys in named.items()
+            if keys
         ]
         if self.n_sets:
             lines.insert(-1, f"  together   {self.together:>18,} pixels of {self.n_sets:,} sets")
@@ -427,7 +439,7 @@ class VerifyReport:
             if keys:
                 lines.append(f"  {kind:<12} {len(keys):>8,}  {name_some(keys)}")
         if not self.ok:
-            how = "" if Location.of(self.store).is_local else " and check=True (--check)"
+            how = "" if Location.of(self.store).is_local else " and check=True"
             lines.append(
                 f"  run the build again with the same zones{how}: it repairs exactly these"
             )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
 from zoneraster._build.ask import status
-from zoneraster._build.asked import PlanOptions, refuse_foreign
+from zoneraster._build.asked import GridLike, PlanOptions, refuse_foreign
 from zoneraster._build.burning import RunOptions, run_batches
 from zoneraster._build.closing import finish_store
 from zoneraster._build.plan import find_plan, plan_store
 from zoneraster._build.results import BuildReport, PlanSummary, RunSummary
-from zoneraster._grid import Grid
 from zoneraster._store import FOLDERS, require_spec
 from zoneraster._zones import OnInvalid, source_digest
+from zoneraster.bars import shown
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import StoreBusyError, warn
-from zoneraster.executors import ExecutorLike, Progress
+from zoneraster.errors import StoreBusyError, stopping, warn
+from zoneraster.executors import ExecutorLike, Progress, Tick
 from zoneraster.lock import PLANNING, lock, lock_planning
 
 
@@ -25,7 +25,7 @@ def make_plan(
     zones: object,
     store: StoreLike,
     *,
-    grid: Grid | None = None,
+    grid: GridLike | None = None,
     key: str | None = None,
     overlap: str | None = None,
     priority: str | None = None,
@@ -52,8 +52,8 @@ def make_plan(
         As for `build`.
     storage_options : mapping, optional
         For fsspec.
-    progress : callable, optional
-        Called with ("read", done, 1), then with ("plan", done, total).
+    progress : bool or callable, optional
+        As for `build`.
 
     Returns
     -------
@@ -70,8 +70,8 @@ def make_plan(
         product=product, assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
     refuse_foreign(location)
-    with lock(location), lock_planning(location):
-        planned = plan_store(zones, location, options, progress=progress)
+    with shown(progress) as tick, lock(location), lock_planning(location), _stopping():
+        planned = plan_store(zones, location, options, progress=tick)
     warn(*planned.warnings())
     return planned
 
@@ -100,8 +100,8 @@ def run(
         Compare the bytes of chunks that have a receipt with it, and repair what disagrees. By
         default on local disk only.
     storage_options : mapping, optional
-    progress : callable, optional
-        Called with ("burn", work done, work), in crossings.
+    progress : bool or callable, optional
+        As for `build`; work is counted in crossings.
 
     Returns
     -------
@@ -120,16 +120,21 @@ def run(
         planned the store anew since.
     """
     location = Location.of(store, storage_options)
-    options = RunOptions(
-        executor=executor, workers=workers, part=part, check=check, progress=progress
-    )
+    options = RunOptions(executor=executor, workers=workers, part=part, check=check)
     require_spec(location, location.blobs())
-    with lock(location, shared=part is not None, wait=part is not None):
-        return run_batches(location, options)
+    with (
+        shown(progress) as tick,
+        lock(location, shared=part is not None, wait=part is not None),
+    ):
+        return run_batches(location, replace(options, progress=tick))
 
 
 def finish(
-    store: StoreLike, *, done: RunSummary | None = None, storage_options: Options = None
+    store: StoreLike,
+    *,
+    done: RunSummary | None = None,
+    storage_options: Options = None,
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Close a build: delete what no plan knows, add up the counts, write the zone table.
 
@@ -139,6 +144,8 @@ def finish(
     done : RunSummary, optional
         What the run before did, for the report.
     storage_options : mapping, optional
+    progress : bool or callable, optional
+        As for `build`.
 
     Returns
     -------
@@ -153,8 +160,8 @@ def finish(
     """
     location = Location.of(store, storage_options)
     require_spec(location, location.blobs())
-    with lock(location):
-        report = finish_store(location, done or RunSummary())
+    with shown(progress) as tick, lock(location):
+        report = _finished(location, done or RunSummary(), tick)
     warn(*report.warnings)
     return report
 
@@ -163,7 +170,7 @@ def build(
     zones: object,
     store: StoreLike,
     *,
-    grid: Grid | None = None,
+    grid: GridLike | None = None,
     key: str | None = None,
     overlap: str | None = None,
     priority: str | None = None,
@@ -190,8 +197,8 @@ def build(
         TopoJSON, Esri JSON.
     store : path or URL
         A new or empty place, or a store to resume or update.
-    grid : Grid, optional
-        Needed for a new store.
+    grid : Grid, path of a raster, DataArray or Raster, optional
+        Needed for a new store; a raster stands for its grid, see `grid_like`.
     key : str, optional
         Column that names the zones, or what the ids of features are called ("fid", "id" of
         GeoJSON). By default the index of a frame, and the rows of a file, counted from 0.
@@ -230,8 +237,9 @@ def build(
         See `run`.
     storage_options : mapping, optional
         For fsspec.
-    progress : callable, optional
-        Called with (phase, done, total).
+    progress : bool or callable, optional
+        True shows a bar with rate and time left, in a notebook or on a terminal. A callable is
+        called with (phase, done, total); phases are "read", "plan", "burn", "finish".
 
     Returns
     -------
@@ -257,17 +265,17 @@ def build(
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
         product=product, assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
-    how = RunOptions(executor=executor, workers=workers, check=check, progress=progress)
+    how = RunOptions(executor=executor, workers=workers, check=check)
     started = time.perf_counter()
     refuse_foreign(location)
-    with lock(location):
+    with shown(progress) as tick, lock(location):
         location.blobs().sweep(folders=FOLDERS)
-        with lock_planning(location):
-            told = plan_store(zones, location, options, progress=progress).warnings()
+        with lock_planning(location), _stopping():
+            told = plan_store(zones, location, options, progress=tick).warnings()
         warn(*told)  # before the hours that burning may take
         planned = time.perf_counter() - started
-        done = run_batches(location, how)
-        report = finish_store(location, replace(done, seconds=done.seconds + planned))
+        done = run_batches(location, replace(how, progress=tick))
+        report = _finished(location, replace(done, seconds=done.seconds + planned), tick)
     warn(*report.warnings, told=told)
     return report
 
@@ -277,7 +285,7 @@ def build_part(
     store: StoreLike,
     part: tuple[int, int],
     *,
-    grid: Grid | None = None,
+    grid: GridLike | None = None,
     key: str | None = None,
     overlap: str | None = None,
     priority: str | None = None,
@@ -328,24 +336,42 @@ def build_part(
         min_pixels=min_pixels, chunks=chunks, on_invalid=on_invalid, integrity=integrity,
         product=product, assume_crs=assume_crs, layer=layer,
     )  # fmt: skip
-    how = RunOptions(executor=executor, workers=workers, part=part, check=check, progress=progress)
-    planned = _plan_once(zones, location, options, progress)
-    warn(*planned.warnings())
-    with lock(location, shared=True, wait=True):
-        if require_spec(location, location.blobs()).plan != planned.plan:
-            raise StoreBusyError(
-                f"{location} was planned with other zones before part {part[0]} of {part[1]} "
-                "began: give all parts the same zones, and run them again"
-            )
-        done = run_batches(location, how)
-    report = _finish_or_leave(location, done)
+    how = RunOptions(executor=executor, workers=workers, part=part, check=check)
+    with shown(progress) as tick:
+        with _stopping():
+            planned = _plan_once(zones, location, options, tick)
+        warn(*planned.warnings())
+        with lock(location, shared=True, wait=True):
+            if require_spec(location, location.blobs()).plan != planned.plan:
+                raise StoreBusyError(
+                    f"{location} was planned with other zones before part {part[0]} of {part[1]} "
+                    "began: give all parts the same zones, and run them again"
+                )
+            done = run_batches(location, replace(how, progress=tick))
+        report = _finish_or_leave(location, done, tick)
     if isinstance(report, BuildReport):
         warn(*report.warnings, told=planned.warnings())
     return report
 
 
+def _stopping() -> AbstractContextManager[None]:
+    """Ctrl-C while there is no plan yet."""
+    return stopping("while planning; the store is as it was")
+
+
+def _finished(location: Location, done: RunSummary, tick: Tick | None) -> BuildReport:
+    """The end of a build, with its phase."""
+    if tick is not None:
+        tick("finish", 0, 1)
+    with stopping("while finishing; all chunks are done"):
+        report = finish_store(location, done)
+    if tick is not None:
+        tick("finish", 1, 1)
+    return report
+
+
 def _plan_once(
-    zones: object, location: Location, options: PlanOptions, progress: Progress | None
+    zones: object, location: Location, options: PlanOptions, progress: Tick | None
 ) -> PlanSummary:
     """Plan as the first of the parts, while the others wait, or take the plan of the first."""
     content = source_digest(zones)
@@ -366,7 +392,9 @@ def _plan_once(
             return plan_store(zones, location, options, progress=progress)
 
 
-def _finish_or_leave(location: Location, done: RunSummary) -> BuildReport | RunSummary:
+def _finish_or_leave(
+    location: Location, done: RunSummary, tick: Tick | None
+) -> BuildReport | RunSummary:
     """Finish what is complete, or leave that to the parts that still hold the lock.
 
     Each part comes here after its run, so the last one meets nobody.
@@ -374,7 +402,7 @@ def _finish_or_leave(location: Location, done: RunSummary) -> BuildReport | RunS
     try:
         with lock(location):
             if not status(location).missing:
-                return finish_store(location, done)
+                return _finished(location, done, tick)
     except StoreBusyError:
         pass
     return done

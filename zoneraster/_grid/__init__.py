@@ -2,10 +2,12 @@
 
 A `Grid` is a reference system, a north-up lattice and a shape; `crs` compares reference systems;
 `fractions` tells which number a float stands for; a `Window` is rows and columns; a `Chunking` cuts
-a grid into chunks and batches; `areas` has the true area of the pixels of a row.
+a grid into chunks and batches; `areas` has the true area of the pixels of a row; `apart` says why
+places do not meet.
 """
 
 from zoneraster._grid import grid as grid
+from zoneraster._grid.apart import likely_reason as likely_reason
 from zoneraster._grid.areas import row_areas as row_areas
 from zoneraster._grid.chunking import BATCH_SIDES as BATCH_SIDES
 from zoneraster._grid.chunking import MIN_BATCHES as MIN_BATCHES

@@ -139,27 +139,44 @@ class Grid:
         >>> Grid.from_bounds((-180, -90, 180, 90), "1/3600").shape
         (648000, 1296000)
         """
-        pair: Sequence[Number] = (
-            resolution if isinstance(resolution, (tuple, list)) else (resolution, resolution)
-        )
-        if len(pair) != 2 or len(bounds) != 4:
-            raise GridError(
-                "expected bounds (west, south, east, north) and resolution as one number or a pair "
-                f"(x, y), not {bounds!r} and {resolution!r}"
-            )
-        step_x, step_y = (checked_step(exact_step(side), side) for side in pair)
-        west, east = (exact_origin(edge, step_x) for edge in bounds[0::2])
-        south, north = (exact_origin(edge, step_y) for edge in bounds[1::2])
-        if west >= east or south >= north:
-            raise GridError(
-                f"bounds {tuple(bounds)!r} are empty: give west < east and south < north "
-                "(a grid over the antimeridian has east > 180)"
-            )
+        (west, south, east, north), (step_x, step_y) = _box_and_steps(bounds, resolution)
         exact_shape = ((north - south) / step_y, (east - west) / step_x)
         rows, cols = (round(side) for side in exact_shape)
         if max(abs(exact_shape[0] - rows), abs(exact_shape[1] - cols)) > SNAP_PIXELS:
             raise GridError(_not_whole((west, south, east, north), (step_x, step_y)))
         return cls(crs, (step_x, 0, west, 0, -step_y, north), (rows, cols))
+
+    @classmethod
+    def covering(
+        cls,
+        bounds: Sequence[Number],
+        step: Number | tuple[Number, Number],
+        crs: object = "EPSG:4326",
+    ) -> Grid:
+        """Make the smallest grid that covers bounds and whose edges lie on whole steps.
+
+        Parameters
+        ----------
+        bounds : (west, south, east, north), in units of the CRS
+        step : number, text like "1/3600", or a pair (x, y) of these
+            Side of a pixel in units of the CRS. All edges are multiples of it, so that grids of one
+            step lie on one lattice.
+        crs : anything that `pyproj.CRS.from_user_input` takes
+
+        Raises
+        ------
+        GridError
+            As for `Grid`, and for bounds that are empty.
+
+        Examples
+        --------
+        >>> Grid.covering((5.03, 45.1, 5.97, 45.98), 0.25).bounds
+        (5.0, 45.0, 6.0, 46.0)
+        """
+        box, steps = _box_and_steps(bounds, step)
+        west, south, east, north = _whole_steps_around(box, steps)
+        shape = (int((north - south) / steps[1]), int((east - west) / steps[0]))
+        return cls(crs, (steps[0], 0, west, 0, -steps[1], north), shape)
 
     @property
     def height(self) -> int:
@@ -368,17 +385,51 @@ def _lattice(
     return lattice
 
 
+def _box_and_steps(
+    bounds: Sequence[Number], resolution: Number | tuple[Number, Number]
+) -> tuple[tuple[Fraction, ...], tuple[Fraction, Fraction]]:
+    """Bounds and steps as people mean them; edges next to whole steps are these."""
+    pair: Sequence[Number] = (
+        resolution if isinstance(resolution, (tuple, list)) else (resolution, resolution)
+    )
+    if len(pair) != 2 or len(bounds) != 4:
+        raise GridError(
+            "expected bounds (west, south, east, north) and resolution as one number or a pair "
+            f"(x, y), not {bounds!r} and {resolution!r}"
+        )
+    step_x, step_y = (checked_step(exact_step(side), side) for side in pair)
+    west, east = (exact_origin(edge, step_x) for edge in bounds[0::2])
+    south, north = (exact_origin(edge, step_y) for edge in bounds[1::2])
+    if west >= east or south >= north:
+        raise GridError(
+            f"bounds {tuple(bounds)!r} are empty: give west < east and south < north "
+            "(a grid over the antimeridian has east > 180)"
+        )
+    return (west, south, east, north), (step_x, step_y)
+
+
+def _whole_steps_around(
+    bounds: tuple[Fraction, ...], steps: tuple[Fraction, Fraction]
+) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+    """The least bounds around others whose edges are multiples of the steps."""
+    (west, south, east, north), (step_x, step_y) = bounds, steps
+    return (
+        math.floor(west / step_x) * step_x, math.floor(south / step_y) * step_y,
+        math.ceil(east / step_x) * step_x, math.ceil(north / step_y) * step_y,
+    )  # fmt: skip
+
+
 def _not_whole(bounds: tuple[Fraction, ...], steps: tuple[Fraction, Fraction]) -> str:
-    """Say which bounds and which resolution would do; the north-west corner stays."""
+    """Say which bounds, around all of these, and which resolution would do."""
     west, south, east, north = bounds
     cols, rows = (east - west) / steps[0], (north - south) / steps[1]
     whole_cols, whole_rows = max(round(cols), 1), max(round(rows), 1)
-    fitting = (west, north - whole_rows * steps[1], west + whole_cols * steps[0], north)
+    around = _whole_steps_around(bounds, steps)
     sides = ((east - west) / whole_cols, (north - south) / whole_rows)
     return (
         f"bounds {tuple(map(float, bounds))} hold {counted(rows)} rows x {counted(cols)} columns "
-        f"of {_pair(steps)}, not a whole number: take bounds {tuple(map(float, fitting))} or "
-        f"resolution {_pair(sides)}"
+        f"of {_pair(steps)}, not a whole number: Grid.covering(...) takes bounds "
+        f"{tuple(map(float, around))} around them; or take resolution {_pair(sides)}"
     )
 
 

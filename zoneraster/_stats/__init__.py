@@ -11,6 +11,7 @@ elsewhere. `cells` gives the zones themselves, as rows for other engines.
 
 from zoneraster._stats.call import zonal_stats as zonal_stats
 from zoneraster._stats.cells import cells as cells
+from zoneraster._stats.families import STATISTICS as STATISTICS
 from zoneraster._stats.families import Stat as Stat
 from zoneraster._stats.keys import Key as Key
 from zoneraster._stats.keys import labels as labels

@@ -29,7 +29,7 @@ from zoneraster._stats.keys import Key, as_key
 from zoneraster._stats.loop import Loop
 from zoneraster._stats.planes import ZoneSource
 from zoneraster._stats.request import Layout, Measure, Request, Tasks
-from zoneraster._stats.select import Select, nearest, selected_ids
+from zoneraster._stats.select import Select, selected_ids
 from zoneraster._stats.table import make_table, with_polygons
 from zoneraster._stats.tiles import Tiling
 from zoneraster._store import PixelRule, asked_column, key_name
@@ -45,8 +45,16 @@ from zoneraster._values import (
 )
 from zoneraster._zones import OnInvalid
 from zoneraster.arrays import Later
+from zoneraster.bars import shown
 from zoneraster.blobs import Location, Options, StoreLike
-from zoneraster.errors import OptionError, ValuesError, warn
+from zoneraster.errors import (
+    IdleOption,
+    OptionError,
+    ValuesError,
+    nearest,
+    stopping,
+    warn,
+)
 from zoneraster.executors import ExecutorLike, Progress, check_executor
 
 if TYPE_CHECKING:
@@ -149,8 +157,9 @@ def zonal_stats(
         See `zoneraster.executors.run_tasks`.
     storage_options : mapping, optional
         For fsspec, of the store and the checkpoint.
-    progress : callable, optional
-        Called with ("stats", pixels done, pixels), and with polygons as for `build` before.
+    progress : bool or callable, optional
+        As for `build`: True shows a bar. The phase that counts is "stats", in pixels; polygons are
+        read and planned before.
 
     Returns
     -------
@@ -189,16 +198,26 @@ def zonal_stats(
         if area is not None and "area" not in stats:
             stats = (*stats, "area")
     wanted = parse_stats(stats, has_values=values is not None, has_weights=weights is not None)
+    if not exact and not wanted.has_quantiles:
+        warn(
+            f"exact=False changes nothing: none of {', '.join(wanted.names)} is a quantile; leave "
+            "it out",
+            kind=IdleOption,
+        )
     unit = _area_unit(area, wanted)
     names = _Names.of(roll_up, attributes, geometry=geometry)
     _check_options(zones, pixels, resample, by)
     measures = [] if values is None else open_measures(values)
     asked = _Asked(measures, by or {}, where, weights, resample, wanted, unit, names)
     reading = Reading(key=key, on_invalid=on_invalid, assume_crs=assume_crs, layer=layer)
-    with opened_zones(
-        store, asked.lattices(), reading, options=storage_options, executor=executor,
-        with_geometry=geometry or hasattr(select, "geom_type"), progress=progress,
-    ) as source:  # fmt: skip
+    with (
+        shown(progress) as tick,
+        stopping("while zones and rasters were opened; nothing was counted yet"),
+        opened_zones(
+            store, asked.lattices(), reading, options=storage_options, executor=executor,
+            with_geometry=geometry or hasattr(select, "geom_type"), progress=tick,
+        ) as source,
+    ):  # fmt: skip
         source = source if pixels is None else source.ruled(pixels)
         if select is not None:
             source = source.selecting(selected_ids(select, source, *source.table()))
@@ -212,12 +231,17 @@ def zonal_stats(
         if checkpoint is not None:
             owner = owner_of(source.place, rasters.rasters, layout.roll_up)
             partials = Checkpoint.open(Location.of(checkpoint, storage_options), owner)
-        loop = Loop(partials, executor, workers, progress)
+        loop = Loop(partials, executor, workers, tick)
         groups = Groups.of(layout, table, key, source.shift)
-        # Not kept by a name here, so that what was counted can be let go while the table is made.
-        made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
-        made.attrs["audit"] |= source.remarkable
-        return with_polygons(made, source.polygons(), table, key) if geometry else made
+        with stopping(f"while the table was made; {loop.safe()}"):
+            # Not kept by a name, so that what was counted can be let go while the table is made.
+            made = make_table(*loop.count(request, tasks, groups), layout, request.families, table)
+            made.attrs["audit"] |= source.remarkable
+            if geometry:
+                made = with_polygons(made, source.polygons(), table, key)
+        if tick is not None:
+            tick("finish", 1, 1)
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -286,7 +310,8 @@ def _area_unit(area: str | None, wanted: Wanted) -> str:
     if not any(kind_of(name).startswith("area") for name in wanted.names):
         warn(
             f"area={area!r} changes nothing: none of {', '.join(wanted.names)} is an area; ask for "
-            "'area' (of pixels with a value) or 'pixel_area' (of all)"
+            "'area' (of pixels with a value) or 'pixel_area' (of all), or leave it out",
+            kind=IdleOption,
         )
     return area
 
@@ -305,9 +330,15 @@ class _Names(NamedTuple):
         rolled = (roll_up,) if isinstance(roll_up, str) else tuple(roll_up or ())
         shown = (attributes,) if isinstance(attributes, str) else tuple(attributes)
         if rolled and shown:
-            raise ValuesError("roll_up= has rows for groups of zones, which have no attributes=")
+            raise ValuesError(
+                "roll_up= has rows for groups of zones, which have no attributes=: leave out one "
+                "of them"
+            )
         if rolled and geometry:
-            raise ValuesError("roll_up= has rows for groups of zones, which have no geometry=")
+            raise ValuesError(
+                "roll_up= has rows for groups of zones, which have no geometry=: leave out one of "
+                "them"
+            )
         return cls(rolled, shown)
 
     def known(self, table: Any) -> tuple[str, ...]:  # Any: an Arrow table
@@ -354,7 +385,8 @@ def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:
     if not {*WEIGHTED} & {*wanted.names}:
         warn(
             f"weights= changes nothing: none of {', '.join(wanted.names)} is weighted; ask for "
-            f"{', '.join(WEIGHTED[:2])} or the like"
+            f"{', '.join(WEIGHTED[:2])} or the like, or leave it out",
+            kind=IdleOption,
         )
     opened, placement = rasters.rasters[rasters.weights], rasters.placements[rasters.weights]
     method = method_of(opened)

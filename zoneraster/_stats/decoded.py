@@ -59,13 +59,9 @@ class ArrayRuns:
         if raster.dtype.kind not in "iu":
             raise StoreError(
                 f"zones of {label} are {raster.dtype}: they must be integers, e.g. "
-                "zone.fillna(0).astype('uint32')"
+                "zone.fillna(0).astype('uint32'); or are zones and values swapped? Zones come first"
             )
-        if len(raster.dims) > 1:
-            raise StoreError(
-                f"zones of {label} have dimensions {(*raster.dims, 'y', 'x')}: "
-                "(y, x) or (layer, y, x) is needed"
-            )
+        _check_dims(raster)
         self.grid, self.chunks = raster.grid, chunks
         self._n_layers = raster.coords[0].size if raster.dims else 1
         if places is None:
@@ -78,6 +74,7 @@ class ArrayRuns:
     def of_store(cls, location: Location, selected: bytes = b"") -> ArrayRuns:
         """Runs of the array `zone` of a Zarr group, of which chunks may be missing."""
         raster, remark = _open_array(location)
+        _check_dims(raster)
         shape, places = _stored_chunks(location, raster)
         depth, rows, cols = shape or (1, *raster.chunks[-2:])
         found = cls(raster, (rows, cols), places, depth=depth, selected=selected)
@@ -170,6 +167,15 @@ def _is_no_zone(raster: OpenRaster, stored: object) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return decoding.values(pixel, raster.label).item() in (0, raster.nodata)
+
+
+def _check_dims(raster: OpenRaster) -> None:
+    """Refuse more dimensions than layers."""
+    if len(raster.dims) > 1:
+        raise StoreError(
+            f"zones of {raster.label} have dimensions {(*raster.dims, 'y', 'x')}: "
+            "(y, x) or (layer, y, x) is needed"
+        )
 
 
 def _stored_chunks(

@@ -31,11 +31,11 @@ from zoneraster._values import (
     open_raster,
     place_of,
 )
-from zoneraster._zones import READABLE, VECTOR_SUFFIXES, OnInvalid
+from zoneraster._zones import READABLE, OnInvalid, is_polygons
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, Options
 from zoneraster.errors import OptionError, StoreError, ValuesError, warn
-from zoneraster.executors import ExecutorLike, Progress
+from zoneraster.executors import ExecutorLike, Tick
 
 if TYPE_CHECKING:
     import geopandas
@@ -68,11 +68,11 @@ class Reading:
 
     def refuse(self, what: str) -> None:
         """Raise where something is asked for that only polygons have."""
-        asked = [one.name for one in fields(self) if getattr(self, one.name) is not None]
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        asked = [f"{name}={value!r}" for name, value in values.items() if value is not None]
         if asked:
             raise OptionError(
-                f"{', '.join(f'{name}=' for name in asked)} say how polygons are read, and {what}: "
-                "leave them out"
+                f"{', '.join(asked)} would say how polygons are read, and {what}: leave it out"
             )
 
 
@@ -85,7 +85,7 @@ def opened_zones(
     options: Options = None,
     executor: ExecutorLike = None,
     with_geometry: bool = False,
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> Iterator[ZoneSource]:
     """The zones of a call; what was planned for it is cleared away at the end.
 
@@ -140,15 +140,12 @@ def check_given(zones: object, values: object) -> None:
     if not _is_polygons(values):
         _is_store(zones)
         return
-    is_swapped = _as_labels(zones) is not None or _is_zarr(zones)
-    raise OptionError(
-        f"values are polygons ({label_of(values)})"
-        + (
-            ", and zones a raster: zones come first, then values"
-            if is_swapped
-            else ": give a raster, zones come first"
+    said = f"{label_of(values)} holds polygons, which are no values"
+    if _as_labels(zones) is not None:
+        raise OptionError(
+            f"{said}, and {label_of(zones)} is a raster: zones come first, then values: swap them"
         )
-    )
+    raise OptionError(f"{said}: give a raster to reduce in the zones of {label_of(zones)}")
 
 
 # ---- what it is ----------------------------------------------------------------------------------
@@ -163,10 +160,10 @@ def _suffix(given: Any) -> str:  # Any: a path
     return PurePosixPath(str(text).partition("?")[0].rstrip("/")).suffix.lower()
 
 
-def _is_polygons(given: object) -> bool:
+def _is_polygons(given: Any) -> bool:  # Any: whatever was given
     """A frame with geometries, or the path of a file of them."""
     if _is_path(given):
-        return _suffix(given) in VECTOR_SUFFIXES
+        return is_polygons(given.url if isinstance(given, Location) else os.fspath(given))
     return hasattr(given, "geometry") or hasattr(given, "geom_type")
 
 
@@ -175,15 +172,11 @@ def _as_labels(given: Any) -> Raster | None:  # Any: whatever was given
     if isinstance(given, Raster):
         return given
     if _is_path(given):
-        is_raster = _suffix(given) not in VECTOR_SUFFIXES and is_raster_place(given)
+        is_raster = not _is_polygons(given) and is_raster_place(given)
         return Raster(given) if is_raster else None
     if isinstance(given, list | tuple):
         return Raster(given)
     return Raster(given) if hasattr(given, "dims") and hasattr(given, "coords") else None
-
-
-def _is_zarr(given: object) -> bool:
-    return _is_path(given) and _suffix(given) == ".zarr"
 
 
 def _is_store(given: Any) -> bool:  # Any: whatever was given
@@ -195,7 +188,7 @@ def _is_store(given: Any) -> bool:  # Any: whatever was given
     if _suffix(given) == ".zip" and "://" not in os.fspath(given):
         location = Location.of(given)
         return location.is_zip and any(location.blobs().has(name) for name in ZARR_NODES)
-    if _suffix(given) in VECTOR_SUFFIXES:
+    if _is_polygons(given):
         return False
     if "://" in os.fspath(given):
         return True
@@ -207,7 +200,10 @@ def _is_store(given: Any) -> bool:  # Any: whatever was given
 
 def _refuse_absent(path: Path) -> NoReturn:
     if path.suffix == ".zarr":
-        raise StoreError(f"no zone store at {path}: build it first")
+        raise StoreError(
+            f"no zone store at {path}: build it first, or give polygons or a raster of labels in "
+            "its place"
+        )
     raise StoreError(
         f"there is nothing at {path}: give a store, a file of polygons ({READABLE}) or a raster of "
         "labels"
@@ -245,8 +241,8 @@ def _lattice_of(rasters: Sequence[OpenRaster], zones: object) -> Grid:
     """
     if not rasters:
         raise ValuesError(
-            f"{label_of(zones)} has no pixels of its own: give values=, or by=, or build a store "
-            "on a grid of your choice"
+            f"{label_of(zones)} has no pixels of its own: give values=, or by=, or build a "
+            "store on a grid of your choice"
         )
     grids = [raster.grid for raster in rasters]
     alike = [grid for grid in grids if same_crs(grid.crs, grids[0].crs)]

@@ -127,6 +127,13 @@ class Groups:
         shown = dict.fromkeys(self.owners.attributes, shown_ids)
         return replace(self, owners=Owners(named, shown), zone=ids, owner=np.arange(ids.size))
 
+    def name_of(self, zone: int) -> str:
+        """How messages call a zone: by its key; by its id where rows are no single zones."""
+        if self.merges_zones or not self.zone.size:
+            return f"{zone} (id)" if self.merges_zones else f"{zone - self.shift}"
+        key = next(iter(self.owners.columns.values()))[self.owner_of(np.array([zone]))[0]]
+        return repr(key.item() if isinstance(key, np.generic) else key)
+
     def owner_of(self, zone: Ints) -> Ints:
         """Owner of each zone id.
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from zoneraster._grid import Grid, Window
+from zoneraster._grid import Grid, Window, crs_name, likely_reason
 from zoneraster._stats.keys import Key, as_key
 from zoneraster._values import (
     AlignedRaster,
@@ -244,6 +244,7 @@ def _check_overlap(opened: OpenRaster, placement: Placement, grid: Grid, fine: i
     whole = Window(0, grid.height * fine, 0, grid.width * fine)
     if placement.extent.intersect(whole) is None:
         raise ValuesError(
-            f"{opened.label} covers {opened.grid.bounds}, the store {grid.bounds}: "
-            "they do not meet; check coordinates and reference system"
+            f"{opened.label} covers {opened.grid.bounds}, the store {grid.bounds}, west, south, "
+            f"east and north of {crs_name(grid.crs)}: they do not meet: "
+            + likely_reason(opened.grid.bounds, grid.bounds, grid.crs, what="the pixels")
         )

@@ -29,6 +29,8 @@ EXCLUDED_CODE = NODATA_CODE + 3
 UNKNOWN_CODE = EXCLUDED_CODE + 1
 # Of pixels that a condition leaves in.
 INCLUDED_CODE = 0
+# Labels that are not listed and refused, each by a code of its own below all others.
+_REFUSED, _LARGEST = NODATA_CODE - 2**61, 2**60
 _BUCKETS = ("nodata", "unlisted")
 
 
@@ -88,6 +90,8 @@ class Key:
                 place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
                 found = ascending[place] == values
                 codes[found] = number[place][found]
+            if self.unlisted == "error":
+                codes = _with_refused(codes, values, missing)
         codes[missing] = NODATA_CODE
         return codes
 
@@ -126,6 +130,19 @@ class Key:
             raise ValuesError(f"key {self.raster} holds labels beyond 2**61: list them instead")
         return values.astype(np.int64)
 
+    def refused(self, codes: Ints) -> dict[int, str]:
+        """What stands in the way, by the positions of codes that this key refuses."""
+        found: dict[int, str] = {}
+        if self.nodata == "error":
+            at = np.flatnonzero(codes == NODATA_CODE)
+            found |= dict.fromkeys(at.tolist(), "no value")
+        if self.unlisted == "error":
+            for place in np.flatnonzero((codes == UNLISTED_CODE) | (codes < NODATA_CODE)).tolist():
+                label = int(codes[place]) - _REFUSED
+                is_known = codes[place] < NODATA_CODE
+                found[place] = f"the label {label}" if is_known else "a label"
+        return found
+
     def name_of(self, code: int) -> Any:  # Any: a number or the user's name
         """What a code is called in the result."""
         if code == NODATA_CODE:
@@ -135,6 +152,15 @@ class Key:
         if self.listed is None:
             return code
         return self.names[code] if self.names else self.listed[code]
+
+
+def _with_refused(codes: Ints, values: npt.NDArray[Any], missing: Bools) -> Ints:
+    """Codes that tell labels apart which are not listed, where these are whole numbers."""
+    with np.errstate(invalid="ignore"):
+        is_whole = ~missing & (values == np.floor(values)) & (np.abs(values) < _LARGEST)
+    at = is_whole & (codes == UNLISTED_CODE)
+    codes[at] = _REFUSED + values[at].astype(np.int64)
+    return codes
 
 
 def labels(

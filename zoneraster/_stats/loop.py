@@ -15,10 +15,10 @@ from zoneraster._stats.families import Family
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.partial import Partial, blank, fold
 from zoneraster._stats.request import Request, StatsTask, Tasks
-from zoneraster._stats.task import are_whole, run_task
+from zoneraster._stats.task import LabelError, are_whole, run_task
 from zoneraster.arrays import Bools, Ints
-from zoneraster.errors import BuildInterrupted, WorkerDiedError
-from zoneraster.executors import ExecutorLike, Progress, run_tasks
+from zoneraster.errors import BuildInterrupted, ValuesError, WorkerDiedError
+from zoneraster.executors import ExecutorLike, Tick, run_tasks
 
 # Partials that wait to be merged are merged when they are as large as this.
 _FOLD_BYTES = 2**23
@@ -35,7 +35,7 @@ class Loop:
     checkpoint: Checkpoint | None
     executor: ExecutorLike
     workers: int | None
-    progress: Progress | None
+    progress: Tick | None
 
     def count(self, request: Request, tasks: Tasks, groups: Groups) -> tuple[Partial, Groups]:
         """Count in as many passes over the values as the families need.
@@ -54,21 +54,22 @@ class Loop:
             What was counted, not yet merged into the rows of the table; and those rows, with the
             zones that were met where no table names them.
         """
-        partial, zones_of = self._pass(request, tasks, dict.fromkeys(tasks.parts, request))
+        partial, zones_of = self._pass(request, tasks, dict.fromkeys(tasks.parts, request), groups)
         groups = groups.knowing(partial.index[:, 1])
         again = _again(request.families, partial, groups)
         while any(family is not None for own in again for family in own):
             families = tuple(tuple(f for f in own if f is not None) for own in again)
             finer_request = replace(request, families=families, with_area=False)
-            finer, _ = self._pass(finer_request, tasks, _requests(finer_request, zones_of))
+            finer, _ = self._pass(finer_request, tasks, _requests(finer_request, zones_of), groups)
             partial = _refined(partial, again, finer)
             again = _again(again, partial, groups)
         if self.checkpoint is not None:
             self.checkpoint.sweep()
+        self._tick(0, 1, phase="finish")
         return partial, groups
 
     def _pass(
-        self, request: Request, tasks: Tasks, requests: Mapping[int, Request]
+        self, request: Request, tasks: Tasks, requests: Mapping[int, Request], groups: Groups
     ) -> tuple[Partial, ZonesOf]:
         """Run tasks, each with its own request, and merge their partials in the order of tasks.
 
@@ -81,18 +82,18 @@ class Loop:
         merger = _Merger(request, sorted(requests))
         work = {number: n for number, n in tasks.work.items() if number in requests}
         total, done = sum(work.values()), 0
-        self._tick(done, total)
         queue: Iterable[StatsTask] = tasks.of(requests)
         function: Callable[[StatsTask], tuple[int, Partial]] = run_task
-        if self.checkpoint is not None:
-            queue, kept = self.checkpoint.split(queue)
-            kept_in = self.checkpoint
-            function = functools.partial(run_and_keep, kept_in.location, kept_in.owner)
-            for number, partial in kept.items():
-                merger.add(number, partial)
-                done += work[number]
-            self._tick(done, total)
         try:
+            self._tick(done, total)
+            if self.checkpoint is not None:
+                queue, kept = self.checkpoint.split(queue)
+                kept_in = self.checkpoint
+                function = functools.partial(run_and_keep, kept_in.location, kept_in.owner)
+                for number, partial in kept.items():
+                    merger.add(number, partial)
+                    done += work[number]
+                self._tick(done, total)
             with closing(
                 run_tasks(function, queue, executor=self.executor, workers=self.workers)
             ) as results:
@@ -104,18 +105,23 @@ class Loop:
             raise BuildInterrupted(f"stopped after {self._so_far(done, total)}") from None
         except WorkerDiedError as err:
             raise WorkerDiedError(f"{err}; stopped after {self._so_far(done, total)}") from err
+        except LabelError as err:
+            raise ValuesError(err.of(groups.name_of(err.zone))) from err
         return merger.result(), merger.zones_of
 
     def _so_far(self, done: int, total: int) -> str:
         """How far a pass came that did not end, and what of it is safe."""
-        safe = "give checkpoint= to keep what is done"
-        if self.checkpoint is not None:
-            safe = f"what is done is safe in {self.checkpoint.location}"
-        return (f"{done / total:.0%}" if total else "all") + f" of the pixels; {safe}"
+        return (f"{done / total:.0%}" if total else "all") + f" of the pixels; {self.safe()}"
 
-    def _tick(self, done: int, total: int) -> None:
+    def safe(self) -> str:
+        """What of the work is safe, wherever it ends."""
+        if self.checkpoint is None:
+            return "give checkpoint= to keep what is done"
+        return f"what is done is safe in {self.checkpoint.location}"
+
+    def _tick(self, done: int, total: int, phase: str = "stats") -> None:
         if self.progress is not None:
-            self.progress("stats", done, total)
+            self.progress(phase, done, total)
 
 
 def _again(families: Narrowed, partial: Partial, groups: Groups) -> Narrowed:

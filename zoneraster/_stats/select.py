@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from zoneraster._stats.planes import ZoneSource
 from zoneraster._store import asked_column
 from zoneraster.arrays import Bools, Ints
-from zoneraster.errors import ZonesError, name_some
+from zoneraster.errors import ZonesError, name_some, nearest
 
 # Keys; values of columns, all of which must hold; or a shapely geometry that zones must meet. Any:
 # keys and values are the user's.
@@ -59,13 +58,6 @@ def selected_ids(select: Select, source: ZoneSource, table: pa.Table, key: str) 
     if not keep.any():
         raise ZonesError(f"no zone has all of select={select!r}")
     return np.unique(ids[keep])
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """How a message goes on about a name that is not there: which there are, and the likely one."""
-    names = [*names]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there are {name_some(names)}"
 
 
 def _several(values: Any) -> list[Any]:  # Any: one of the user's values, or several

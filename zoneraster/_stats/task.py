@@ -23,7 +23,7 @@ from zoneraster._stats.bands import EVERYWHERE, Cutter
 from zoneraster._stats.blocks import Blocks
 from zoneraster._stats.cut import count_pixels
 from zoneraster._stats.families import Band, Leaves, Place, Values, sorted_rows
-from zoneraster._stats.keys import NODATA_CODE, UNLISTED_CODE, Key
+from zoneraster._stats.keys import Key
 from zoneraster._stats.partial import Partial
 from zoneraster._stats.planes import ZoneSource
 from zoneraster._stats.request import Request, StatsTask
@@ -31,7 +31,7 @@ from zoneraster._stats.slots import Slots
 from zoneraster._stats.tiles import Cell, cells_of
 from zoneraster._values import Lanes
 from zoneraster.arrays import Bools, Floats, Ints, Numbers
-from zoneraster.errors import ClosureError, ValuesError
+from zoneraster.errors import ClosureError, ValuesError, number_of
 
 # Runs that may wait for the values of their cell: 8 bytes each.
 _WAITING_RUNS = 2**21
@@ -345,17 +345,43 @@ def _padded(values: Numbers, size: int) -> Numbers:
     return out
 
 
+class LabelError(ValuesError):
+    """A pixel of a zone has a label, or no value, that its key refuses.
+
+    Parameters
+    ----------
+    raster, what : str
+        Of the key, and what it has there.
+    zone : int
+        Its id; who knows its key says so, see `of`.
+    others : int
+        Zones with such pixels beside it.
+    """
+
+    def __init__(self, raster: str, what: str, zone: int, others: int) -> None:
+        super().__init__(raster, what, zone, others)
+        self.zone = zone
+
+    def __str__(self) -> str:
+        return self.of(f"{self.zone} (id)")
+
+    def of(self, zone: str) -> str:
+        """The message with the zone as the user calls it."""
+        raster, what, _, others = self.args
+        more = f" and {number_of(others, 'other zone')}" if others else ""
+        if what == "no value":
+            cure = "give pixels without a value a name, e.g. nodata=-1"
+        else:
+            what += ", which is not listed,"
+            cure = "list it, or give what is not listed a name, e.g. unlisted=-2"
+        return f"key {raster} has {what} in zone {zone}{more}: {cure}"
+
+
 def _refuse_buckets(groups: Ints, keys: tuple[tuple[int, Key], ...]) -> None:
     """Raise for pixels without a label where the key refuses them."""
     for k, (_, key) in enumerate(keys, start=1):
-        for code, name, what in (
-            (NODATA_CODE, key.nodata, "no value"),
-            (UNLISTED_CODE, key.unlisted, "a label that is not listed"),
-        ):
-            bad = np.flatnonzero(groups[:, k] == code)
-            if name == "error" and bad.size:
-                raise ValuesError(
-                    f"key {key.raster} has {what} in zone {groups[bad[0], 0]} (id) and "
-                    f"{bad.size - 1:,} other groups: give these pixels a name, e.g. nodata=-1 or "
-                    "unlisted=-2"
-                )
+        refused = key.refused(groups[:, k])
+        if refused:
+            first, what = min(refused.items())
+            others = np.unique(groups[[*refused], 0]).size - 1
+            raise LabelError(str(key.raster), what, int(groups[first, 0]), others)

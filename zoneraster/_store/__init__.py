@@ -72,6 +72,7 @@ from zoneraster._store.zone_table import PLANNED_KEY as PLANNED_KEY
 from zoneraster._store.zone_table import TOGETHER_MARK as TOGETHER_MARK
 from zoneraster._store.zone_table import ZONES_KEY as ZONES_KEY
 from zoneraster._store.zone_table import asked_column as asked_column
+from zoneraster._store.zone_table import changes_of_zones as changes_of_zones
 from zoneraster._store.zone_table import close_zone_table as close_zone_table
 from zoneraster._store.zone_table import counts_agree as counts_agree
 from zoneraster._store.zone_table import find_zone_table as find_zone_table

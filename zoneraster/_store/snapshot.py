@@ -279,7 +279,7 @@ def mending(location: Location) -> str:
 
     Elsewhere than on local disk a build believes receipts, unless it is told to compare.
     """
-    how = "" if location.is_local else " with check=True (--check)"
+    how = "" if location.is_local else " with check=True"
     return f"run zoneraster verify, and build again{how}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyproj import CRS
 from zoneraster._burn import BURN_RULE
 from zoneraster._grid import Chunking, Grid
 from zoneraster._store.zarr_meta import PRODUCTS
+from zoneraster._zones import is_polygons
 from zoneraster.blobs import PRIVATE, Blobs, Location
 from zoneraster.errors import (
     CorruptStoreError,
@@ -22,6 +24,7 @@ from zoneraster.errors import (
     StoreError,
     StoreMismatchError,
     ZonerasterError,
+    name_some,
     told_as,
 )
 from zoneraster.lock import PLANNING, holder_of
@@ -260,6 +263,12 @@ class Spec:
                     f"{where} has format version {version!r:.100}, this zoneraster reads "
                     f"{FORMAT_VERSION}: update zoneraster"
                 )
+            unknown = said.keys() - {f.name for f in fields(cls)}
+            if unknown:
+                raise StoreError(
+                    f"{where} has {name_some(sorted(unknown))}, which this zoneraster does not "
+                    "know: update zoneraster"
+                )
             said["chunks"] = tuple(said["chunks"])
             said.setdefault("rule", 1)
             try:
@@ -286,7 +295,9 @@ def load_spec(location: Location, blobs: Blobs) -> Spec | None:
         try:
             data = blobs.get(SPEC_KEY)
         except NotADirectoryError:
-            raise StoreError(f"{location} is a file, not the folder of a store") from None
+            raise StoreError(
+                f"{location} is a file, not the folder of a store: {_store_from(location.url)}"
+            ) from None
         except FileNotFoundError:
             if has_plan(blobs):
                 raise CorruptStoreError(
@@ -295,6 +306,15 @@ def load_spec(location: Location, blobs: Blobs) -> Spec | None:
                 ) from None
             return None
     return Spec.from_json(data, where=where)
+
+
+def _store_from(file: str) -> str:
+    """What helps whoever gives a file where a store is wanted."""
+    if is_polygons(file):
+        return "it holds polygons, build a store of them first"
+    if PurePosixPath(file).suffix.lower() in (".zip", ".tar", ".gz", ".7z"):
+        return "where a store is packed in it, unpack it and give the folder"
+    return "check the path, or build a store first"
 
 
 def has_plan(blobs: Blobs) -> bool:

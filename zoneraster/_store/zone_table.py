@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,67 @@ def close_zone_table(
     blobs.delete(PLANNED_KEY)
     keys = table[key_column(spec, table)].filter(pa.array(ids > 0)).to_pylist()
     return keys, {name: values[ids > 0] for name, values in counts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Zones that an update has brought, taken away, and given another shape.
+
+    Parameters
+    ----------
+    new, gone, changed : tuple of the user's keys
+    """
+
+    new: tuple[Any, ...] = ()
+    gone: tuple[Any, ...] = ()
+    changed: tuple[Any, ...] = ()
+
+
+def changes_of_zones(blobs: Blobs, spec: Spec) -> Changes:
+    """What the planned zone table changes in the public one, that of the last finished build.
+
+    A key keeps its id, so zones are known by that, and a zone whose polygon is another one has
+    changed. Nothing is told where either is not there: of a new store, and of a plan that is
+    finished.
+
+    Raises
+    ------
+    CorruptStoreError
+        For a planned table that cannot be read. A public one that cannot is none.
+    """
+    key, planned = find_zone_table(blobs, spec)
+    before = get_or_none(blobs, ZONES_KEY)
+    if key != PLANNED_KEY or planned is None or before is None:
+        return Changes()
+    new = _keys_and_shapes(spec, planned)
+    try:
+        old = _keys_and_shapes(spec, before)
+    except (pa.ArrowException, KeyError, OSError):
+        return Changes()
+    ids = new["zone_id"].to_numpy(), old["zone_id"].to_numpy()
+    both, at_new, at_old = np.intersect1d(*ids, return_indices=True)
+    shapes = new["geometry"].take(pa.array(at_new)), old["geometry"].take(pa.array(at_old))
+    is_same = pc.fill_null(pc.equal(*shapes), False).to_numpy()
+    return Changes(
+        new=_keys_at(new, np.flatnonzero(~np.isin(ids[0], both))),
+        gone=_keys_at(old, np.flatnonzero(~np.isin(ids[1], both))),
+        changed=_keys_at(new, np.sort(at_new[~is_same])),
+    )
+
+
+def _keys_and_shapes(spec: Spec, data: bytes) -> pa.Table:
+    """Columns key, zone_id and geometry of the zones that have an id."""
+    schema = pq.read_schema(pa.BufferReader(data))
+    key = key_column(spec, schema.empty_table())
+    table = pq.read_table(pa.BufferReader(data), columns=list({key, "zone_id", "geometry"}))
+    # Offsets of 64 bits: the rows that are compared are one array.
+    shapes = table["geometry"].cast(pa.large_binary())
+    named = pa.table({"key": table[key], "zone_id": table["zone_id"], "geometry": shapes})
+    return named.filter(pc.greater(named["zone_id"], 0))
+
+
+def _keys_at(table: pa.Table, rows: Ints) -> tuple[Any, ...]:
+    return tuple(table["key"].take(pa.array(rows)).to_pylist())
 
 
 def sum_counts(receipts: Sequence[pa.Table]) -> tuple[dict[str, Numbers], int, int]:

@@ -18,10 +18,10 @@ from zoneraster._values.align import place as place
 from zoneraster._values.attributes import NODATA_NAMES as NODATA_NAMES
 from zoneraster._values.attributes import is_improbable as is_improbable
 from zoneraster._values.decoding import Block as Block
-from zoneraster._values.grid_of import grid_like as grid_like
 from zoneraster._values.numbers import as_precise as as_precise
 from zoneraster._values.numbers import least_whole as least_whole
 from zoneraster._values.numbers import plain_number as plain_number
+from zoneraster._values.open import grid_like as grid_like
 from zoneraster._values.open import is_raster_place as is_raster_place
 from zoneraster._values.open import open_raster as open_raster
 from zoneraster._values.open import open_rasters as open_rasters

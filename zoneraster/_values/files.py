@@ -26,7 +26,7 @@ from zoneraster._values.opened import (
 )
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster.blobs import URL_SCHEMES, Location, file_state, object_state
-from zoneraster.errors import GridError, ValuesError
+from zoneraster.errors import GridError, ValuesError, without
 
 FILE_SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".asc", ".hgt", ".png")
 # Others read what a file tells them to (VRT, WMS, GTI) or need another tool to choose a variable.
@@ -257,9 +257,7 @@ def _open_file(path: str, stamp: object, process: int, thread: int) -> Any:  # A
     try:
         import rasterio  # noqa: PLC0415 - optional
     except ImportError as err:
-        raise ImportError(
-            f"reading {path!r} needs rasterio: pip install 'zoneraster[raster]'"
-        ) from err
+        raise without("rasterio", f"reading {path!r}") from err
     # Elsewhere each attempt is a request, so the suffix chooses; here the content does.
     suffix = PurePosixPath(path.partition("?")[0]).suffix.lower()
     drivers = (SUFFIX_DRIVERS.get(suffix, "GTiff"),) if "://" in path else DRIVERS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +23,7 @@ from zoneraster._values.axes import (
     centres_of,
     spatial_dims,
 )
-from zoneraster.errors import GridError, warn
+from zoneraster.errors import GridError, warn, without
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,44 +52,18 @@ _PLACE_NAMES = (
 )
 
 
-def grid_like(obj: object) -> Grid:
-    """Return the grid of a raster.
-
-    Parameters
-    ----------
-    obj : xarray.DataArray, xarray.Dataset, or path of a raster
-        An xarray object needs a CRS: in its CF grid mapping (``crs_wkt``, ``spatial_ref`` or CF
-        parameters), in ``proj:wkt2``, ``proj:code``, ``proj:projjson``, ``crs`` or GDAL's ``_CRS``;
-        without any, latitudes and longitudes are EPSG:4326. Rows and columns are told by CF
-        attributes or by names. The lattice comes from ``GeoTransform`` or ``spatial:transform``
-        where these fit the 1-D coordinates, else from the coordinates: in their units, as centres
-        or edges by their bounds, and where they were rounded the simplest lattice that has them
-        within their last digit and 1/1000 pixel.
-
-    Returns
-    -------
-    Grid
-
-    Raises
-    ------
-    GridError
-        For an object without CRS or lattice, for coordinates that are uneven, south-up or run
-        westward, and for a path that rasterio cannot open.
-    ImportError
-        For a path when rasterio is not installed.
-    """
-    if isinstance(obj, (str, os.PathLike)):
-        return _grid_of_raster(os.fspath(obj))
+def grid_of_object(obj: object) -> Grid:
+    """Return the grid of an xarray object, see `grid_like`."""
     try:
         import xarray as xr  # noqa: PLC0415
     except ImportError as err:
-        raise ImportError("grid_like needs xarray: pip install xarray") from err
+        raise without("xarray", "grid_like") from err
     if isinstance(obj, xr.DataArray):
         obj = obj.to_dataset(name="zoneraster:raster")
     if not isinstance(obj, xr.Dataset):
         raise GridError(
-            f"cannot tell the grid of a {type(obj).__name__}: give an xarray DataArray or Dataset, "
-            "or the path of a raster"
+            f"cannot tell the grid of a {type(obj).__name__}: give a Grid, an xarray DataArray or "
+            "Dataset, or the path of a raster"
         )
     found = locate(obj)
     if found.is_flipped:
@@ -104,18 +77,17 @@ def grid_like(obj: object) -> Grid:
     return found.grid
 
 
-def _grid_of_raster(path: str) -> Grid:
+def grid_of_file(path: str) -> Grid:
+    """Return the grid of a file that rasterio opens, see `grid_like`."""
     try:
         rasterio = importlib.import_module("rasterio")
     except ImportError as err:
-        raise ImportError(
-            f"reading the grid of {path!r} needs rasterio: pip install 'zoneraster[raster]'"
-        ) from err
+        raise without("rasterio", f"reading the grid of {path!r}") from err
     try:
         with rasterio.open(path) as raster:
             crs, transform, shape = raster.crs, raster.transform, raster.shape
     except rasterio.errors.RasterioIOError as err:
-        raise GridError(f"cannot open raster {path!r}: {err}") from err
+        raise GridError(f"cannot open raster {path!r}: {err}: check the path") from err
     if crs is None:
         raise GridError(
             f"raster {path!r} has no CRS: write one, e.g. rio edit-info --crs EPSG:4326"

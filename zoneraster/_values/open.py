@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
+from zoneraster._grid import Grid
 from zoneraster._values.arrays import is_bare_array, open_array, open_bare_array, open_dataset
 from zoneraster._values.datasets import (
     DATASET_SUFFIXES,
@@ -17,6 +18,7 @@ from zoneraster._values.datasets import (
     open_dataset_file,
 )
 from zoneraster._values.files import FILE_SUFFIXES, FilePixels, open_file
+from zoneraster._values.grid_of import grid_of_file, grid_of_object
 from zoneraster._values.listing import files_within, is_pattern, matching, name_of
 from zoneraster._values.mosaic import MosaicPixels, joined
 from zoneraster._values.opened import OpenRaster, foreign_errors
@@ -33,7 +35,7 @@ from zoneraster._values.zarrs import (
     open_zarr_store,
 )
 from zoneraster.blobs import Location
-from zoneraster.errors import StoreError, ValuesError, warn
+from zoneraster.errors import GridError, StoreError, ValuesError, warn
 
 _REQUESTS = 16  # headers of tiles that are read at once over a network
 
@@ -89,6 +91,50 @@ def open_raster(source: RasterLike) -> OpenRaster:
             f"Raster(..., variable={rasters[0].name!r})"
         )
     return rasters[0]
+
+
+def grid_like(obj: object) -> Grid:
+    """Return the grid of a raster.
+
+    Parameters
+    ----------
+    obj : xarray.DataArray, xarray.Dataset, Raster, or path of a raster
+        A Zarr, or a file that rasterio opens. An xarray object needs a CRS: in its CF grid mapping
+        (``crs_wkt``, ``spatial_ref`` or CF parameters), in ``proj:wkt2``, ``proj:code``,
+        ``proj:projjson``, ``crs`` or GDAL's ``_CRS``; without any, latitudes and longitudes are
+        EPSG:4326. Rows and columns are told by CF attributes or by names. The lattice comes from
+        ``GeoTransform`` or ``spatial:transform`` where these fit the 1-D coordinates, else from the
+        coordinates: in their units, as centres or edges by their bounds, and where they were
+        rounded the simplest lattice that has them within their last digit and 1/1000 pixel.
+
+    Returns
+    -------
+    Grid
+
+    Raises
+    ------
+    GridError
+        For an object without CRS or lattice, for coordinates that are uneven, south-up or run
+        westward, for a path that rasterio cannot open, and for a Zarr with several grids.
+    ImportError
+        For the path of a file when rasterio is not installed.
+    """
+    if isinstance(obj, Raster):
+        return open_raster(obj).grid
+    if not isinstance(obj, str | os.PathLike):
+        return grid_of_object(obj)
+    asked = Raster(obj)
+    label = _label(asked)
+    group = find_group(Location.of(obj), label, FILE_SUFFIXES)
+    if group is None:
+        return grid_of_file(os.fspath(obj))
+    found = {opened.grid: opened.name for opened in open_zarr(group, asked, label)}
+    if len(found) > 1:
+        raise GridError(
+            f"{label} has several grids, of {', '.join(found.values())}: give the DataArray that "
+            "is meant"
+        )
+    return next(iter(found))
 
 
 def source_key(asked: Raster, opened: OpenRaster) -> tuple[object, ...]:

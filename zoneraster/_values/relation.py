@@ -48,7 +48,8 @@ def relation(raster: Grid, store: Grid, *, label: str) -> Relation:
         When neither the ratio nor its inverse is a whole number, or the corner is off the lattice.
     """
     cure = (
-        "give resample='nearest', 'average' or another method, 'sum' for totals per pixel, "
+        "give resample='nearest', resample='average' or another method, resample='sum' for totals "
+        "per pixel, "
         "or build the store on a grid like it"
     )
     try:

@@ -23,7 +23,7 @@ from zoneraster._grid import Grid, Window, block_window, blocks_under, hull
 from zoneraster._values.decoding import Block, Decoding, DType, with_nodata
 from zoneraster._values.opened import Lanes, OpenRaster, digest_of
 from zoneraster._values.warp import Tile, tile_of, tile_side, warped
-from zoneraster.errors import AlignmentError, ValuesError
+from zoneraster.errors import AlignmentError, ValuesError, without
 
 METHODS = (
     "nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode", "max", "min",
@@ -80,9 +80,7 @@ def resampled(opened: OpenRaster, grid: Grid, method: str) -> OpenRaster:
     try:
         import rasterio.vrt  # noqa: F401, PLC0415 - optional
     except ImportError as err:
-        raise ImportError(
-            f"resampling {opened.label} needs rasterio: pip install 'zoneraster[raster]'"
-        ) from err
+        raise without("rasterio", f"resampling {opened.label}") from err
     dtype, fill = opened.dtype, opened.nodata
     if method not in PICKING and dtype.kind != "f":
         dtype = np.dtype(np.float64)

@@ -15,7 +15,7 @@ from zoneraster._zones.columns import tells_layers as tells_layers
 from zoneraster._zones.keys import Kept as Kept
 from zoneraster._zones.keys import whole_numbers as whole_numbers
 from zoneraster._zones.paths import READABLE as READABLE
-from zoneraster._zones.paths import VECTOR_SUFFIXES as VECTOR_SUFFIXES
+from zoneraster._zones.paths import is_polygons as is_polygons
 from zoneraster._zones.paths import source_digest as source_digest
 from zoneraster._zones.read import OnInvalid as OnInvalid
 from zoneraster._zones.read import Zones as Zones

@@ -59,7 +59,7 @@ MAX_LONGITUDE = 540 + OVERSHOOT
 ROWS_AT_ONCE = 4_096
 
 
-SKIP_CURE = "on_invalid='skip' (--on-invalid skip) leaves these rows out and lists them"
+SKIP_CURE = "on_invalid='skip' leaves these rows out and lists them"
 
 
 @dataclass(frozen=True, slots=True)

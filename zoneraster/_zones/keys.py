@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zoneraster._zones.sources import Source
-from zoneraster.errors import NAMED, ZonesError, name_some
+from zoneraster.errors import NAMED, ZonesError, name_some, nearest
 
 # What the number of a row is called, see `_free_name`.
 _NUMBERS = re.compile(r"row|index|row_\d+")
@@ -80,8 +80,9 @@ def with_key(found: Source, key: str | None, kept: Kept | None = None) -> Keyed:
     if table.column_names.count(key) != 1:
         ids = found.feature_ids.get(key) if key not in table.column_names else None
         if ids is None:
-            names = ", ".join(table.column_names) or "none"
-            raise ZonesError(f"{label}: no single key column {key!r}; columns: {names}")
+            raise ZonesError(
+                f"{label}: no single key column {key!r}: {nearest(key, table.column_names)}"
+            )
         found = _with_column(found, key, ids)
         table = found.table
     column = _plain(table[key])
@@ -102,8 +103,8 @@ def _indexed(found: Source, first_row: int) -> Keyed:
     table, label, notes = found.table, found.label, []
     if "zone_id" in table.column_names and "zone_id" not in [name for name, _ in found.index]:
         notes.append(
-            f"{label} has a column zone_id, which names no zones without key='zone_id' "
-            "(--key zone_id): they go by the index of the frame or the row of the file"
+            f"{label} has a column zone_id, which names no zones without key='zone_id': "
+            "they go by the index of the frame or the row of the file"
         )
     name, column = None, None
     if found.index and not first_row:

@@ -7,6 +7,7 @@ the driver here, and GDAL gets the path of nothing else.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import os
 import sys
@@ -25,18 +26,20 @@ from zoneraster._zones.frames import frame_digest, from_frame
 from zoneraster._zones.geoparquet import from_parquet
 from zoneraster._zones.sources import Source
 from zoneraster._zones.vectors import from_json, from_ogr, from_shapefile
-from zoneraster.blobs import URL_SCHEMES
+from zoneraster.blobs import URL_SCHEMES, without_client
 from zoneraster.errors import ZonesError, cure_of, told_as
 
 SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
 READABLE = "GeoParquet, GeoPackage, Shapefile (also zipped), FlatGeobuf or GeoJSON"
+_RASTER = "a raster"
 # What people have instead, by the ends of names.
 _OTHERS = {
     ".kml": "KML", ".kmz": "KML", ".gml": "GML", ".gdb": "a file geodatabase", ".tab": "MapInfo",
     ".mif": "MapInfo", ".csv": "CSV", ".gpx": "GPX", ".dxf": "DXF", ".sqlite": "SQLite",
     ".xlsx": "Excel", ".gz": "compressed", ".tar": "an archive", ".7z": "an archive",
     ".dbf": "a part of a Shapefile", ".shx": "a part of a Shapefile", ".osm": "OpenStreetMap",
-    ".pbf": "OpenStreetMap", ".mbtiles": "tiles", ".pmtiles": "tiles", ".tif": "a raster",
+    ".pbf": "OpenStreetMap", ".mbtiles": "tiles", ".pmtiles": "tiles",
+    ".tif": _RASTER, ".tiff": _RASTER,
     ".feather": "Feather", ".arrow": "Arrow",
 }  # fmt: skip
 _ZIPPED = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons", ".json",
@@ -44,8 +47,15 @@ _ZIPPED = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojs
 # Ends of names that only files of zones have, some of which are to be converted first.
 VECTOR_SUFFIXES = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons",
                    ".topojson", ".kml", ".kmz", ".gml", ".gdb", ".tab", ".mif")  # fmt: skip
+# Where a store has the polygons that it was built of.
+ZONES_OF_STORE = "zones.parquet"
 # A zip that grows to more bytes and by more than this factor is not unpacked.
 _GROWN_BYTES, _GROWN = 1 << 30, 200
+
+
+def is_polygons(path: str) -> bool:
+    """The name of a path or URL is one that only files of polygons have."""
+    return PurePosixPath(path.partition("?")[0].rstrip("/")).suffix.lower() in VECTOR_SUFFIXES
 
 
 def open_source(source: object, layer: str | None, wanted: str | None = None) -> Source:
@@ -104,14 +114,28 @@ def _open_path(path: str, layer: str | None, wanted: str | None) -> Source:
     if path.startswith("/vsi"):
         raise ZonesError(f"{path}: paths of GDAL's are not followed; give the file's own path")
     if not Path(local).exists():
-        raise ZonesError(f"{label}: no such file")
+        raise ZonesError(f"{label}: no such file{_likely(Path(local))}: check the path")
     if Path(local).is_dir():
         if path.rstrip("/").lower().endswith(".gdb"):
             raise ZonesError(f"{label} is a file geodatabase, {_convert(path.rstrip('/'))}")
+        if (Path(local) / ZONES_OF_STORE).is_file():
+            raise ZonesError(
+                f"{label} is a zone store, not polygons: those that it was built of are in "
+                f"{path.rstrip('/')}/{ZONES_OF_STORE}"
+            )
         raise ZonesError(f"{label} is a folder: give one file, or a dask-geopandas frame of many")
     if path.endswith("/"):
         raise ZonesError(f"{label} is a file and no folder: leave out the / at its end")
     return _open_local(local, label, layer, wanted)
+
+
+def _likely(path: Path) -> str:
+    """The name of a file beside a path that is not there, where one is much like it."""
+    with contextlib.suppress(OSError):
+        names = [one.name for one in path.parent.iterdir()]
+        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+        return f" (there is {path.with_name(close[0])})" if close else ""
+    return ""
 
 
 def _local_path(path: str) -> str | None:
@@ -159,6 +183,8 @@ def _from_url(url: str, layer: str | None) -> Source:
             return from_parquet(file, label)
     except ZonesError:
         raise
+    except ImportError as err:
+        raise without_client(url) or err from err
     except Exception as err:
         # Of a dead host fsspec says that there is no file, and why in its causes. What stands
         # behind the path or before the host may be secret.
@@ -205,7 +231,12 @@ def _open_local(path: str, label: str, layer: str | None, wanted: str | None) ->
         return from_json(label, str(Path(path).absolute()), layer, wanted)
     raise ZonesError(
         f"{label} is not {READABLE} (it begins with {head[:16]!r}){_named(suffix)}: "
-        f"{_convert(path)}; unpack archives; of a Shapefile give the .shp"
+        + (
+            f"give polygons, or make them, e.g. with gdal_polygonize.py {Path(path).name} "
+            f"{Path(path).stem}.gpkg"
+            if _OTHERS.get(suffix) == _RASTER
+            else f"{_convert(path)}; unpack archives; of a Shapefile give the .shp"
+        )
     )
 
 
@@ -252,7 +283,7 @@ def _from_zip(path: str, label: str, layer: str | None, wanted: str | None) -> S
         chosen = names if len(names) == 1 else [n for n in names if PurePosixPath(n).stem == layer]
         if len(chosen) != 1:
             wish = f"holds {len(names)} files of zones" if names else "holds no file of zones"
-            rest = ": choose one with layer= (--layer): " if names else f" ({READABLE}); it has: "
+            rest = ": choose one with layer=: " if names else f" ({READABLE}); it has: "
             listed = [PurePosixPath(name).stem for name in names] or [e.filename for e in entries]
             raise ZonesError(f"{label} {wish}{rest}{', '.join(listed[:20])}")
         stem = chosen[0].rpartition(".")[0]

@@ -114,18 +114,17 @@ def crs_of(found: Source, assume_crs: object) -> tuple[CRS, tuple[str, ...]]:
         if found.said_crs:
             said = f"a CRS that says nothing or that PROJ does not know ({found.said_crs!r})"
         raise ZonesError(
-            f"{found.label} declares {said}: say which it is with assume_crs= (--assume-crs), "
-            "e.g. 'EPSG:4326'"
+            f"{found.label} declares {said}: say which it is with assume_crs=, e.g. 'EPSG:4326'"
         )
     if assumed is None or same_crs(crs, assumed):
         return crs, ()
     if found.is_assumable:
         note = (
             f"{found.label} declares no CRS, which stands for {crs.name}: its coordinates are "
-            f"taken for {assumed.name}, as assume_crs says"
+            f"taken for {assumed.name}, as assume_crs= says"
         )
         return assumed, (note,)
     raise ZonesError(
         f"{found.label} declares the CRS {crs.name}, not {assumed.name}: leave out "
-        "assume_crs, or correct the CRS in the file"
+        "assume_crs=, or correct the CRS in the file"
     )

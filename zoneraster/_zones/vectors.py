@@ -68,7 +68,7 @@ def from_ogr(
             wish = (
                 "has several layers" if layer is None else f"has no layer {layer!r} of geometries"
             )
-            raise ZonesError(f"{label} {wish}: choose one with layer= (--layer): {layers}")
+            raise ZonesError(f"{label} {wish}: choose one with layer=: {layers}")
         if not layers:
             raise ZonesError(f"{label} has no layer with geometries: zones must be polygons")
         name = layer or layers[0]

@@ -17,6 +17,7 @@ from zoneraster._stats.families.custom import Stat as Stat
 from zoneraster._stats.families.menu import DEFAULT as DEFAULT
 from zoneraster._stats.families.menu import DEFAULT_WITH_WEIGHTS as DEFAULT_WITH_WEIGHTS
 from zoneraster._stats.families.menu import DEFAULT_WITHOUT_VALUES as DEFAULT_WITHOUT_VALUES
+from zoneraster._stats.families.menu import STATISTICS as STATISTICS
 from zoneraster._stats.families.menu import WEIGHTED as WEIGHTED
 from zoneraster._stats.families.menu import Wanted as Wanted
 from zoneraster._stats.families.menu import kind_of as kind_of

@@ -16,8 +16,19 @@ from zoneraster._stats.families.moments import Moments
 from zoneraster._stats.families.order import order_family, quantile_of
 from zoneraster._stats.families.parts import Parts
 from zoneraster._stats.families.weighted import Weighted, WeightedClasses
-from zoneraster.errors import ValuesError
+from zoneraster.errors import ValuesError, nearest
 
+# All names but those of quantiles, of which "median" is one.
+STATISTICS = (
+    *moments.STATISTICS, "median", *classes.STATISTICS, *weighted.STATISTICS,
+    weighted.FRACTIONS.name,
+)  # fmt: skip
+# What others call them.
+_ALIASES = {
+    "average": "mean", "avg": "mean", "total": "sum", "minimum": "min", "maximum": "max",
+    "stdev": "std", "stddev": "std", "variance": "var", "mode": "majority", "unique": "variety",
+    "frac": "fractions", "quantile": "q0.9", "percentile": "q0.9",
+}  # fmt: skip
 WEIGHTED = (*weighted.STATISTICS, weighted.FRACTIONS.name)
 DEFAULT = ("count", "sum", "mean")
 DEFAULT_WITHOUT_VALUES = ("pixels", "area")
@@ -37,6 +48,11 @@ class Wanted:
 
     names: tuple[str, ...]
     custom: tuple[Stat, ...] = ()
+
+    @property
+    def has_quantiles(self) -> bool:
+        """Quantiles were asked for, the median among them."""
+        return any(quantile_of(name) is not None for name in self.names)
 
     def families(
         self,
@@ -99,22 +115,21 @@ def parse_stats(
         For unknown names, names given twice, and those that need values where there are none.
     """
     given = [stats] if isinstance(stats, str | Stat) else list(stats)
-    known = (*moments.STATISTICS, *classes.STATISTICS, *WEIGHTED)
     names, custom = [], []
     for stat in given:
         if isinstance(stat, Stat):
             custom.append(stat)
             names.append(stat.name)
             continue
-        if stat not in known and quantile_of(stat) is None:
+        if stat not in STATISTICS and quantile_of(stat) is None:
+            close = nearest(str(stat), STATISTICS, all_of_them=True, alias=_ALIASES)
             raise ValuesError(
-                f"unknown statistic {stat!r}: choose from {', '.join(known)}, "
-                "median, quantiles like q0.25, or give a zr.Stat"
+                f"unknown statistic {stat!r}: {close}, quantiles like q0.25, or give a zr.Stat"
             )
         if not has_values and stat not in moments.OF_PIXELS:
             raise ValuesError(
-                f"statistic {stat!r} needs values, and values=None: give a raster, or ask only for "
-                f"{', '.join(moments.OF_PIXELS)}"
+                f"statistic {stat!r} needs values, and there are none: give a raster, values=..., "
+                f"or ask only for {', '.join(moments.OF_PIXELS)}"
             )
         if not has_weights and stat in WEIGHTED:
             raise ValuesError(f"statistic {stat!r} needs weights: give a raster, weights=...")
@@ -125,5 +140,8 @@ def parse_stats(
             f"statistics given twice: {', '.join(sorted(twice))}" if twice else "no statistics"
         )
     if custom and not has_values:
-        raise ValuesError(f"statistic {custom[0].name!r} needs values, and values=None")
+        raise ValuesError(
+            f"statistic {custom[0].name!r} needs values, and there are none: give a raster, "
+            "values=..."
+        )
     return Wanted(tuple(names), tuple(custom))
