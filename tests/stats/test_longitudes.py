@@ -128,5 +128,5 @@ def test_polygons_meet_a_raster_from_0_to_360(tmp_path: Path) -> None:
     expected = zr.zonal_stats(zones, here, **how)
     assert expected["count"].tolist() == [18 * 18, 9 * 14, 22 * 24]
     pd.testing.assert_frame_equal(zr.zonal_stats(zones, there, **how), expected)
-    with pytest.raises(zr.ZonesError, match=r"longitudes of 0\.\.360 and"):
-        zr.zonal_stats(zones[:1], there.sel(x=slice(185, 330)), **how)
+    part = zr.zonal_stats(zones[:1], there.sel(x=slice(185, 330)), **how)
+    pd.testing.assert_frame_equal(part, expected[:1])

@@ -138,7 +138,9 @@ def check_given(zones: object, values: object) -> None:
         For values that are polygons.
     """
     if not _is_polygons(values):
-        _is_store(zones)
+        # A pattern of tiles is no path that could be there.
+        if _as_labels(zones) is None or not any(mark in str(zones) for mark in "*?["):
+            _is_store(zones)
         return
     said = f"{label_of(values)} holds polygons, which are no values"
     if _as_labels(zones) is not None:
