@@ -286,8 +286,6 @@ def test_a_place_with_nothing_or_something_else_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no zones")
     with pytest.raises(zr.ZonesError, match="is not GeoParquet, GeoPackage"):
         zr.zonal_stats(tmp_path / "notes.txt", raster(VALUES))
-    with pytest.raises(zr.ZonesError, match="cannot read zones from a dict"):
-        zr.zonal_stats({"a": 1}, raster(VALUES))
 
 
 def test_polygons_need_pixels_and_a_store_has_been_read(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_a_row_group_of_the_manifest_is_read_once_by_any_number_of_threads(
     read: Counter[int] = Counter()
     records = Manifest.records
 
-    def counted(self: Manifest, row_group: int) -> Records:
+    def counted(self: Manifest, row_group: int, *, is_checked: bool = True) -> Records:
         read[row_group] += 1
-        return records(self, row_group)
+        return records(self, row_group, is_checked=is_checked)
 
     monkeypatch.setattr(Manifest, "records", counted)
     batches = zr.status(tmp_path / "z.zarr").batches
@@ -210,7 +210,16 @@ def test_ids_of_any_size_are_rows(tmp_path: Path, least: int) -> None:
     assert table["pixels"].to_dict() == {least + 1: 16, least + 2: 16}
 
 
-@pytest.mark.parametrize("zones", [xr.DataArray([[1]]), np.ones((2, 2)), 7, None])
-def test_what_is_no_path_is_refused_with_the_way_to_make_one(zones: object) -> None:
-    with pytest.raises(zr.StoreError, match=r"named by a path or URL.*to_zarr\(path\)"):
+@pytest.mark.parametrize(
+    ("zones", "text"),
+    [
+        (xr.DataArray([[1]]), "cannot tell rows from columns"),
+        (np.ones((2, 2)), r"zones from a ndarray: .*labels, zr.Raster\(array, transform="),
+        (7, "zones from a int: give a store, polygons"),
+        (None, "zones from a NoneType: give a store, polygons"),
+        ({"a": 1}, "zones from a dict: give a store, polygons"),
+    ],
+)
+def test_what_cannot_be_zones_is_refused_with_what_can(zones: object, text: str) -> None:
+    with pytest.raises(zr.ZonerasterError, match=text):
         zr.zonal_stats(zones, stats="pixels")

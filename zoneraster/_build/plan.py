@@ -266,9 +266,7 @@ class Prepared:
     layering: Layering | None = None
 
     def in_layers(self, progress: Tick | None) -> Prepared:
-        """The same with a layer for each zone, where the store has layers."""
-        if not self.spec.has_layers:
-            return self
+        """The same with a layer for each zone."""
         found = find_sets(self.source, progress=progress)
         layering = give_layers(found, self.ids.zone_id.astype(np.int64), self.known_layers)
         source = replace(self.source, layer=layering.layer, paint_rank=layering.paint_rank)
@@ -413,7 +411,8 @@ def _write_plan(prepared: Prepared, location: Location, progress: Tick | None) -
     """
     blobs = location.blobs()
     passes = _Passes(progress, 2 if prepared.spec.has_layers else 1)
-    prepared = prepared.in_layers(passes.tick())
+    if prepared.spec.has_layers:
+        prepared = prepared.in_layers(passes.tick())
     with blobs.writer(MANIFEST_KEY) as sink:
         index, found, contests = write_manifest(prepared.source, sink, progress=passes.tick())
         refuse_contests(contests, prepared.ids)

@@ -34,7 +34,7 @@ from zoneraster._values import (
 from zoneraster._zones import READABLE, OnInvalid, is_polygons
 from zoneraster.arrays import Ints
 from zoneraster.blobs import Location, Options
-from zoneraster.errors import OptionError, StoreError, ValuesError, warn
+from zoneraster.errors import OptionError, StoreError, ValuesError, ZonesError, warn
 from zoneraster.executors import ExecutorLike, Tick
 
 if TYPE_CHECKING:
@@ -132,18 +132,28 @@ def check_given(zones: object, values: object) -> None:
 
     Raises
     ------
+    ZonesError
+        For what cannot be zones.
     StoreError
         Where there is nothing at the path of the zones.
     OptionError
         For values that are polygons.
     """
+    labels = _as_labels(zones)
+    is_lazy = hasattr(zones, "compute") or hasattr(zones, "to_geopandas")
+    if not (_is_path(zones) or _is_polygons(zones) or is_lazy or labels):
+        cure = ", zr.Raster(array, transform=..., crs=...)" if hasattr(zones, "ndim") else ""
+        raise ZonesError(
+            f"cannot take zones from a {type(zones).__name__}: give a store, polygons (a file, "
+            f"GeoDataFrame or GeoSeries) or a raster of labels{cure}"
+        )
     if not _is_polygons(values):
         # A pattern of tiles is no path that could be there.
-        if _as_labels(zones) is None or not any(mark in str(zones) for mark in "*?["):
+        if labels is None or not any(mark in str(zones) for mark in "*?["):
             _is_store(zones)
         return
     said = f"{label_of(values)} holds polygons, which are no values"
-    if _as_labels(zones) is not None:
+    if labels is not None:
         raise OptionError(
             f"{said}, and {label_of(zones)} is a raster: zones come first, then values: swap them"
         )
