@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 import os
 from collections.abc import Sequence
@@ -252,8 +252,10 @@ def plot(
 
 
 def _need_matplotlib() -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise without("matplotlib", "drawing")
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError:
+        raise without("matplotlib", "drawing") from None
 
 
 def _height_of(grid: Grid, window: Window, width: int) -> int:

@@ -14,7 +14,7 @@ import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import rioxarray.raster_array
+import rioxarray  # noqa: F401 - gives arrays their `rio`
 import shapely
 import xarray as xr
 import zarr
@@ -675,7 +675,7 @@ def test_a_raster_or_its_path_stands_for_its_grid(tmp_path: Path) -> None:
     grid = zr.Grid.from_bounds((0, 0, 10, 10), 0.25)
     zr.build(sample_zones(3), tmp_path / "a.zarr", grid=grid, key="fid")
     zone = zr.open(tmp_path / "a.zarr").zone
-    rioxarray.raster_array.RasterArray(zone.drop_encoding()).to_raster(tmp_path / "like.tif")
+    zone.drop_encoding().rio.to_raster(tmp_path / "like.tif")
     for name, like in (
         ("b", tmp_path / "like.tif"), ("c", str(tmp_path / "a.zarr")), ("d", zone),
         ("e", zr.Raster(tmp_path / "like.tif", crs="EPSG:4326")),

@@ -265,7 +265,7 @@ class Prepared:
     notes: dict[str, Any]  # Any: tuples of the user's keys
     layering: Layering | None = None
 
-    def in_layers(self, progress: Tick | None) -> Prepared:
+    def in_layers(self, progress: _Done | None) -> Prepared:
         """The same with a layer for each zone."""
         found = find_sets(self.source, progress=progress)
         layering = give_layers(found, self.ids.zone_id.astype(np.int64), self.known_layers)
