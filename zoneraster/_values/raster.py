@@ -43,7 +43,7 @@ class Raster:
     ----------
     source : path, URL, xarray.DataArray, xarray.Dataset, array, or sequence of these
         Zarr, GeoTIFF or COG, NetCDF, HDF5 or GRIB, arrays in memory or backed by dask. Tiles of one
-        raster as a list, a folder of raster files, a pattern such as "tiles/*.tif", a VRT whose
+        raster as a list, a folder of raster files, a pattern such as ``tiles/*.tif``, a VRT whose
         sources lie beside it, or STAC items. An array without places of its own needs `transform`
         and `crs`.
     variable : str, optional
