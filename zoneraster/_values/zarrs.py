@@ -222,7 +222,9 @@ def _address(location: Location, root: str | None) -> tuple[str, str | None, dic
         blobs = location.blobs()
         assert isinstance(blobs, ZipBlobs)
         return f"zip://{blobs.folder}::{url}", inner, None
-    return url, inner, dict(location.options) or None
+    # zarr 3.4 knows this scheme itself, and then takes no options for it.
+    options = {} if url.startswith("memory:") else dict(location.options)
+    return url, inner, options or None
 
 
 def _stored(
