@@ -186,7 +186,7 @@ def zonal_stats(
     ...     np.arange(16.0).reshape(4, 4),
     ...     coords={"lat": [3.5, 2.5, 1.5, 0.5], "lon": [0.5, 1.5, 2.5, 3.5]}, dims=("lat", "lon"),
     ... )
-    >>> zr.zonal_stats(zones, height.rio.write_crs(4326))["mean"].tolist()
+    >>> zr.zonal_stats(zones, height)["mean"].tolist()
     [9.5]
     """
     check_executor(executor, workers)
