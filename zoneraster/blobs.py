@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, TypeAlias
 
 import fsspec
@@ -390,6 +390,11 @@ def _client(location: Location, process: int, period: int) -> FsspecBlobs:
             f"cannot reach {location}: {err}"
         ) from err
     return FsspecBlobs(fs, root, location.url)
+
+
+def suffix_of(place: str) -> str:
+    """Ending of the name of a path or URL, in lower case: ".tif", or "" where there is none."""
+    return PurePosixPath(place.partition("?")[0]).suffix.lower()
 
 
 def _text_of_place(store: object) -> str:

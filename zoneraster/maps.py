@@ -20,7 +20,6 @@ from zoneraster._grid import Chunking, Grid, Window, crs_name, is_in_degrees
 from zoneraster._stats import StoredZones, ZoneRuns
 from zoneraster._store import (
     BatchChunk,
-    asked_column,
     expected_receipts,
     found_receipts,
     is_done,
@@ -35,14 +34,13 @@ from zoneraster.cartography import CLASSES, LIGHT, borders, degrees, distinct_co
 from zoneraster.errors import (
     ValuesError,
     ZonerasterError,
-    ZonesError,
     number_of,
     told_as,
     warn,
     without,
 )
 from zoneraster.executors import cpu_count
-from zoneraster.painting import Painting, painting_of, rows_of_zones
+from zoneraster.painting import Painting, column_asked, painting_of, rows_of_zones
 from zoneraster.sheet import Extent, Sheet
 
 if TYPE_CHECKING:
@@ -430,12 +428,7 @@ def _texts_of(location: Location, names: str | bool) -> dict[int, str]:
     """What to write into zones, by their ids."""
     table, key = rows_of_zones(location)
     if isinstance(names, str):
-        column = asked_column(table.column_names, names)
-        if column is None:
-            raise ZonesError(
-                f"the zones of {location} have no column {names!r}, but "
-                + ", ".join(map(given_name, table.column_names))
-            )
+        column = column_asked(table, names, location)
     else:
         others = (one for one in _NAMES if one in table.column_names)
         is_text = pa.types.is_string(table[key].type) or pa.types.is_large_string(table[key].type)

@@ -94,6 +94,23 @@ def rows_of_zones(location: Location) -> tuple[pa.Table, str]:
     return table.filter(pc.greater(table["zone_id"], 0)), key
 
 
+def column_asked(table: pa.Table, name: str, location: Location) -> str:
+    """The column of a zone table that a name asks for.
+
+    Raises
+    ------
+    ZonesError
+        Where there is none.
+    """
+    column = asked_column(table.column_names, name)
+    if column is None:
+        raise ZonesError(
+            f"the zones of {location} have no column {name!r}, but "
+            + ", ".join(map(given_name, table.column_names))
+        )
+    return column
+
+
 def column_of(table: pa.Table, name: str, *, by: str) -> pd.Series[Any]:  # Any: whatever it holds
     """A stored column by another one."""
     values, index = (table[one].to_pandas().to_numpy() for one in (name, by))
@@ -137,12 +154,7 @@ def _series_of(
     values: Any, table: pa.Table, key: str, location: Location
 ) -> pd.Series[Any]:  # Any: as in `painting_of`
     if isinstance(values, str):
-        column = asked_column(table.column_names, values)
-        if column is None:
-            raise ZonesError(
-                f"the zones of {location} have no column {values!r}, but "
-                + ", ".join(map(given_name, table.column_names))
-            )
+        column = column_asked(table, values, location)
         return column_of(table, column, by=key).rename_axis(given_name(key))
     if not isinstance(values, pd.Series | Mapping):
         raise ValuesError(f"give a column, such as table['mean'], not {type(values).__name__}")

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ import pyarrow as pa
 from zoneraster._build import PlanOptions, plan_once
 from zoneraster._grid import Grid, Window, blocks_near, hull, same_crs
 from zoneraster._stats.decoded import ArrayRuns
-from zoneraster._stats.planes import ZoneRuns, ZoneSource, selected_rows
+from zoneraster._stats.planes import ZoneRuns, ZoneSource
 from zoneraster._stats.runs import StoredZones, find_zones, forget_opened
 from zoneraster._store import PixelRule
 from zoneraster._values import (
@@ -33,7 +33,7 @@ from zoneraster._values import (
 )
 from zoneraster._zones import READABLE, OnInvalid, is_polygons
 from zoneraster.arrays import Ints
-from zoneraster.blobs import Location, Options
+from zoneraster.blobs import Location, Options, suffix_of
 from zoneraster.errors import OptionError, StoreError, ValuesError, ZonesError, warn
 from zoneraster.executors import ExecutorLike, Tick
 
@@ -167,11 +167,6 @@ def _is_path(given: object) -> bool:
     return isinstance(given, str | os.PathLike | Location)
 
 
-def _suffix(given: Any) -> str:  # Any: a path
-    text = given.url if isinstance(given, Location) else os.fspath(given)
-    return PurePosixPath(str(text).partition("?")[0].rstrip("/")).suffix.lower()
-
-
 def _is_polygons(given: Any) -> bool:  # Any: whatever was given
     """A frame with geometries, or the path of a file of them."""
     if _is_path(given):
@@ -197,7 +192,7 @@ def _is_store(given: Any) -> bool:  # Any: whatever was given
         return True
     if not _is_path(given):
         return False
-    if _suffix(given) == ".zip" and "://" not in os.fspath(given):
+    if suffix_of(os.fspath(given)) == ".zip" and "://" not in os.fspath(given):
         location = Location.of(given)
         return location.is_zip and any(location.blobs().has(name) for name in ZARR_NODES)
     if _is_polygons(given):
@@ -238,9 +233,7 @@ def _passing_place(*, in_memory: bool) -> Iterator[Location]:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            blobs = location.blobs()
-            for key, _ in list(blobs.list("")):
-                blobs.delete(key)
+            location.blobs().clear("")
 
 
 def _lattice_of(rasters: Sequence[OpenRaster], zones: object) -> Grid:
@@ -335,8 +328,7 @@ class LabelZones:
 
     def table(self) -> tuple[pa.Table, str]:
         """No table: a column zone_id with the zones that are looked at, none where it is all."""
-        ids = np.frombuffer(self.selected, np.int64)
-        return selected_rows(pa.table({"zone_id": ids}), self.selected), "zone_id"
+        return pa.table({"zone_id": np.frombuffer(self.selected, np.int64)}), "zone_id"
 
     def polygons(self) -> geopandas.GeoSeries:
         """None are known."""

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoneraster._grid import Window
@@ -14,7 +14,7 @@ from zoneraster._values.arrays import Axes, chosen_variables, raster_of, with_da
 from zoneraster._values.decoding import Block
 from zoneraster._values.opened import Lanes, OpenRaster, check_chunk, digest_of, foreign_errors
 from zoneraster._values.raster import Raster, stem_of
-from zoneraster.blobs import Location, file_state
+from zoneraster.blobs import Location, file_state, suffix_of
 from zoneraster.errors import ValuesError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _ENGINES = {
 
 def is_dataset_file(location: Location) -> bool:
     """A NetCDF, HDF5 or GRIB file, by its ending."""
-    return _suffix(location) in DATASET_SUFFIXES
+    return suffix_of(location.url) in DATASET_SUFFIXES
 
 
 def open_dataset_file(asked: Raster, location: Location, label: str) -> list[OpenRaster]:
@@ -75,13 +75,9 @@ def open_dataset_file(asked: Raster, location: Location, label: str) -> list[Ope
     return [replace(opened[0], name=stem_of(location.url))] if is_only else opened
 
 
-def _suffix(location: Location) -> str:
-    return PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
-
-
 def _engine_of(location: Location, label: str) -> str:
     """The first engine for a file that is installed."""
-    engines = _ENGINES[_suffix(location)]
+    engines = _ENGINES[suffix_of(location.url)]
     for engine, module in engines:
         if importlib.util.find_spec(module) is not None:
             return engine

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from zoneraster._values.opened import (
     foreign_errors,
 )
 from zoneraster._values.raster import Raster, stem_of
-from zoneraster.blobs import URL_SCHEMES, Location, file_state, object_state
+from zoneraster.blobs import URL_SCHEMES, Location, file_state, object_state, suffix_of
 from zoneraster.errors import GridError, ValuesError, without
 
 FILE_SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".asc", ".hgt", ".png")
@@ -259,7 +259,7 @@ def _open_file(path: str, stamp: object, process: int, thread: int) -> Any:  # A
     except ImportError as err:
         raise without("rasterio", f"reading {path!r}") from err
     # Elsewhere each attempt is a request, so the suffix chooses; here the content does.
-    suffix = PurePosixPath(path.partition("?")[0]).suffix.lower()
+    suffix = suffix_of(path)
     drivers = (SUFFIX_DRIVERS.get(suffix, "GTiff"),) if "://" in path else DRIVERS
     refusals = []
     for driver in drivers:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from zoneraster._grid import Grid
@@ -34,7 +34,7 @@ from zoneraster._values.zarrs import (
     open_zarr,
     open_zarr_store,
 )
-from zoneraster.blobs import Location
+from zoneraster.blobs import Location, suffix_of
 from zoneraster.errors import GridError, StoreError, ValuesError, warn
 
 _REQUESTS = 16  # headers of tiles that are read at once over a network
@@ -181,7 +181,7 @@ def is_raster_place(place: str | os.PathLike[str]) -> bool:
         location = Location.of(place)
     except StoreError:
         return False
-    suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
+    suffix = suffix_of(location.url)
     if is_pattern(location):
         return True
     if location.is_local and Path(location.url).is_dir():
@@ -310,7 +310,7 @@ def _open_place(
 
 def _files_at(location: Location, label: str) -> list[str]:
     """Raster files of a folder; none where it is none, or cannot be listed."""
-    suffix = PurePosixPath(location.url.partition("?")[0].rstrip("/")).suffix.lower()
+    suffix = suffix_of(location.url)
     if location.is_local:
         return files_within(location, FILE_SUFFIXES, label)
     if suffix in FILE_SUFFIXES or location.url.startswith(("http://", "https://")):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from zoneraster.blobs import URL_SCHEMES, Location, get_or_none
+from zoneraster.blobs import URL_SCHEMES, Location, get_or_none, suffix_of
 from zoneraster.errors import ValuesError, name_some
 
 _SUFFIXES = (".json", ".geojson")
@@ -19,7 +19,7 @@ _RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".zarr", ".nc")
 
 def is_items_file(location: Location) -> bool:
     """A JSON file, by its ending."""
-    return PurePosixPath(location.url.partition("?")[0]).suffix.lower() in _SUFFIXES
+    return suffix_of(location.url) in _SUFFIXES
 
 
 def is_items(source: object) -> bool:
@@ -139,5 +139,5 @@ def _is_raster(asset: Mapping[str, Any]) -> bool:
     if roles & {"thumbnail", "overview", "metadata"}:
         return False
     kind = str(asset.get("type", "")).partition(";")[0].strip().lower()
-    suffix = PurePosixPath(str(asset.get("href", "")).partition("?")[0]).suffix.lower()
+    suffix = suffix_of(str(asset.get("href", "")))
     return kind in _RASTER_TYPES or (not kind and suffix in _RASTER_SUFFIXES)

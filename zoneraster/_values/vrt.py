@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -21,7 +21,7 @@ from zoneraster._values.mosaic import Tile, mosaic
 from zoneraster._values.opened import OpenRaster
 from zoneraster._values.raster import Raster, stem_of
 from zoneraster._values.relation import relation
-from zoneraster.blobs import Location, get_or_none
+from zoneraster.blobs import Location, get_or_none, suffix_of
 from zoneraster.errors import AlignmentError, GridError, ValuesError
 
 _MAX_BYTES = 2**26
@@ -87,7 +87,7 @@ def text_of_vrt(location: Location) -> str | None:
         For one that is too large, or not there.
     """
     if not location.is_local:
-        if PurePosixPath(location.url.partition("?")[0]).suffix.lower() != ".vrt":
+        if suffix_of(location.url) != ".vrt":
             return None
         folder, _, name = location.url.rpartition("/")
         data = get_or_none(location.beside(folder).blobs(), name)

@@ -12,7 +12,7 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from zoneraster.blobs import (
     file_state,
     get_or_none,
     object_state,
+    suffix_of,
 )
 from zoneraster.errors import ValuesError, name_some
 from zoneraster.remote import FsspecBlobs
@@ -86,7 +87,7 @@ def find_group(location: Location, label: str, other_suffixes: tuple[str, ...]) 
         For a ``.zarr`` without metadata, and for an array outside of a group.
     """
     url = location.url.rstrip("/")
-    suffix = PurePosixPath(url.partition("?")[0]).suffix.lower()
+    suffix = suffix_of(url)
     is_other = location.is_local and not (Path(url).is_dir() or location.is_zip)
     if suffix in other_suffixes or is_other:
         return None

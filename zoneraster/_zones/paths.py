@@ -26,7 +26,7 @@ from zoneraster._zones.frames import frame_digest, from_frame
 from zoneraster._zones.geoparquet import from_parquet
 from zoneraster._zones.sources import Source
 from zoneraster._zones.vectors import from_json, from_ogr, from_shapefile
-from zoneraster.blobs import URL_SCHEMES, without_client
+from zoneraster.blobs import URL_SCHEMES, suffix_of, without_client
 from zoneraster.errors import ZonesError, cure_of, told_as
 
 SHAPEFILE_MAGIC = b"\x00\x00\x27\x0a"
@@ -42,11 +42,11 @@ _OTHERS = {
     ".tif": _RASTER, ".tiff": _RASTER,
     ".feather": "Feather", ".arrow": "Arrow",
 }  # fmt: skip
-_ZIPPED = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons", ".json",
-           ".topojson")  # fmt: skip
-# Ends of names that only files of zones have, some of which are to be converted first.
-VECTOR_SUFFIXES = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons",
-                   ".topojson", ".kml", ".kmz", ".gml", ".gdb", ".tab", ".mif")  # fmt: skip
+_READ = (".shp", ".gpkg", ".fgb", ".parquet", ".geojson", ".geojsonl", ".geojsons", ".topojson")
+# Ends of names that only files of zones have, some of which are to be converted first, and of those
+# that are looked for in a zip.
+VECTOR_SUFFIXES = (*_READ, ".kml", ".kmz", ".gml", ".gdb", ".tab", ".mif")
+_ZIPPED = (*_READ, ".json")
 # Where a store has the polygons that it was built of.
 ZONES_OF_STORE = "zones.parquet"
 # A zip that grows to more bytes and by more than this factor is not unpacked.
@@ -55,7 +55,7 @@ _GROWN_BYTES, _GROWN = 1 << 30, 200
 
 def is_polygons(path: str) -> bool:
     """The name of a path or URL is one that only files of polygons have."""
-    return PurePosixPath(path.partition("?")[0].rstrip("/")).suffix.lower() in VECTOR_SUFFIXES
+    return suffix_of(path) in VECTOR_SUFFIXES
 
 
 def open_source(source: object, layer: str | None, wanted: str | None = None) -> Source:
