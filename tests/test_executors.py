@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures as cf
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -192,6 +193,23 @@ def test_a_pool_that_breaks_while_its_tasks_are_called_off_is_not_waited_for() -
 
     with pytest.raises(OSError, match="disk full"):
         list(run_tasks(int, [0, 1, 2], executor=Breaking(), workers=4))
+
+
+UNGUARDED = """
+    from zoneraster.executors import run_tasks
+
+    list(run_tasks(abs, range(4), executor="processes", workers=2))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_of_it_by_worker_and_parent(tmp_path: Path) -> None:
+    _, said = run_python(UNGUARDED, script=tmp_path / "unguarded.py").communicate()
+    errors = re.findall(r"^zoneraster[.]\S+: .*", said.decode(), re.MULTILINE)
+    assert "killed" not in said.decode()
+    assert "a worker process would start processes: a script that asks for" in errors[0]
+    assert errors[-1].startswith("zoneraster.errors.WorkerDiedError: no worker process came as far")
+    assert 'keeps its calls below `if __name__ == "__main__":`' in errors[-1]
 
 
 ORPHANS = """

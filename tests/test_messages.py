@@ -190,7 +190,7 @@ CASES = {
     ),
     # a raster that does not meet
     "zoneraster stats parks.zarr far.tif": (
-        "far.tif covers (100.0, 0.0, 110.0, 8.0), the store (0.0, 0.0, 10.0, 8.0), west, south, "
+        "far.tif covers (100.0, 0.0, 110.0, 8.0), the grid (0.0, 0.0, 10.0, 8.0), west, south, "
         "east and north of EPSG:4326: they do not meet: are these the pixels of another place, or "
         "is the CRS of one of both another?"
     ),
@@ -200,16 +200,16 @@ CASES = {
         "CRS of one of both another?"
     ),
     "zoneraster stats parks.zarr half.tif": (
-        "half.tif: its corner lies at row 0, column 0.5 of the store's grid, between the pixels "
+        "half.tif: its corner lies at row 0, column 0.5 of the grid, between the pixels "
         "(ratio 1): check for a shift by half a pixel, or give --resample nearest, --resample "
-        "average or another method, --resample sum for totals per pixel, or build the store on a "
+        "average or another method, --resample sum for totals per pixel, or build a store on a "
         "grid like it"
     ),
     "zoneraster stats parks.zarr metres.tif": (
         "metres.tif: the grids have different CRS, WGS 84 / UTM zone 32N (EPSG:32632) and WGS 84 "
         "(EPSG:4326): reproject one of them first, or, where a raster is in the other one all the "
         "same, say so, PATH[crs=...], or give --resample nearest, --resample "
-        "average or another method, --resample sum for totals per pixel, or build the store on a "
+        "average or another method, --resample sum for totals per pixel, or build a store on a "
         "grid like it"
     ),
     # a typo in a statistic

@@ -11,6 +11,7 @@ import concurrent.futures as cf
 import importlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.synchronize
 import os
 import signal
 import threading
@@ -38,6 +39,11 @@ class Mapper(Protocol):
 ExecutorLike: TypeAlias = int | str | Mapper | None
 
 DIED = "a worker process was killed, often for want of memory: use fewer workers, or smaller chunks"
+_GUARD = (
+    'a script that asks for processes keeps its calls below `if __name__ == "__main__":`, since '
+    "each of them imports it; without a script, on standard input, use threads"
+)
+NEVER_BEGAN = f"no worker process came as far as to begin, what stopped them stands above: {_GUARD}"
 
 # Called with the name of a phase, what is done of it and its total.
 Tick: TypeAlias = Callable[[str, int, int], None]
@@ -53,11 +59,12 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
-def _begin_worker() -> None:
+def _begin_worker(has_begun: multiprocessing.synchronize.Event) -> None:
     """Leave Ctrl-C to the parent, which stops issuing tasks, and end when the parent does.
 
     Workers hold each other's pipes open: none would notice by itself that nobody reads its results.
     """
+    has_begun.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -87,11 +94,16 @@ def _pool(
     if executor == "processes":
         # Never fork: neither threads nor object store clients survive it.
         context = multiprocessing.get_context("spawn")
-        pool = cf.ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+        has_begun = context.Event()
+        pool = cf.ProcessPoolExecutor(workers, context, _begin_worker, (has_begun,))
     else:
-        pool = cf.ThreadPoolExecutor(workers)
+        pool, has_begun = cf.ThreadPoolExecutor(workers), None
     try:
         yield pool
+    except cf.BrokenExecutor as err:
+        if has_begun is None or has_begun.is_set():
+            raise
+        raise WorkerDiedError(NEVER_BEGAN) from err
     finally:
         # Not by Future.cancel: a pool of processes that breaks over futures which others have
         # cancelled leaves the rest of them waiting for ever.
@@ -127,6 +139,9 @@ def check_executor(executor: ExecutorLike, workers: int | None) -> None:
             f"unknown executor {executor!r}: give None, 'threads', 'processes', 'serial', "
             "a dask.distributed Client, or an object with map()"
         )
+    # As Python itself tells that a process is still importing the script that it was started for.
+    if executor == "processes" and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise OptionError(f"a worker process would start processes: {_GUARD}")
     n = executor if isinstance(executor, int) else workers
     if n is not None and n < 1:
         raise OptionError(f"workers must be 1 or more, not {n}")

@@ -36,9 +36,9 @@ def test_the_audit_says_what_was_taken_for_granted(store: Path) -> None:
     table = zr.zonal_stats(store, packed)
     assert assumed(table)["value"] == {
         "nodata": [1, 9], "scale": 0.1, "offset": 2.0, "crs": "EPSG:32633",
-        "valid_range": [0, 8], "match": "the store's pixels",
+        "valid_range": [0, 8], "match": "the grid's pixels",
     }  # fmt: skip
-    line = "nodata 1, 9; scale 0.1, offset 2; valid 0.0 to 8.0; EPSG:32633; the store's pixels"
+    line = "nodata 1, 9; scale 0.1, offset 2; valid 0.0 to 8.0; EPSG:32633; the grid's pixels"
     assert f"taken for granted: {line}" in stats_text(table)
 
 
@@ -47,7 +47,7 @@ def test_the_audit_says_how_a_raster_was_matched(store: Path) -> None:
         said: str = assumed(zr.zonal_stats(store, values, **options))["value"]["match"]
         return said
 
-    assert match(moved(np.ones((2, 2)), ratio=2)) == "pixels 2 times as wide as the store's"
+    assert match(moved(np.ones((2, 2)), ratio=2)) == "pixels 2 times as wide as the grid's"
     assert match(moved(np.ones((6, 6)), ratio=0.5)) == "pixels 1/2 as wide"
     assert match(moved(np.ones((6, 6)), ratio=0.75), resample="mode") == "resampled by 'mode'"
 
@@ -61,7 +61,7 @@ def test_a_raster_that_ends_inside_zones_is_a_warning_with_their_number(store: P
     assert text.startswith(
         "value does not reach 3 pixels of 2 zones, all pixels of 1 of them; they"
     )
-    assert f"it covers (500000.0, 200.0, 500300.0, 300.0), the store {GRID.bounds}" in text
+    assert f"it covers (500000.0, 200.0, 500300.0, 300.0), the grid {GRID.bounds}" in text
     assert measures(table)["value"]["outside"] == 3
 
 

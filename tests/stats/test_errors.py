@@ -285,7 +285,7 @@ def test_measures_of_different_sizes_below_the_stores_are_refused(store: Path) -
     values = {"a": moved(np.ones((6, 6)), ratio=1 / 2), "b": moved(np.ones((9, 9)), ratio=1 / 3)}
     with pytest.raises(
         zr.ValuesError,
-        match=r"pixels of different sizes below the store's: .*\(1/2\) and .*\(1/3\)",
+        match=r"pixels of different sizes below the grid's: .*\(1/2\) and .*\(1/3\)",
     ):
         stats(store, values)
 
@@ -293,7 +293,7 @@ def test_measures_of_different_sizes_below_the_stores_are_refused(store: Path) -
 def test_values_that_lie_elsewhere_are_refused(store: Path) -> None:
     with pytest.raises(
         zr.ValuesError,
-        match=r"covers .*, the store .*, west, .*: they do not meet: are these the pixels of",
+        match=r"covers .*, the grid .*, west, .*: they do not meet: are these the pixels of",
     ):
         stats(store, moved(VALUES, rows=3))
 

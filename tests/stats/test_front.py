@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,40 @@ def test_the_finest_raster_is_the_lattice_and_each_counts_as_far_as_it_reaches()
     assert found["fine_count"].tolist() == [9, 0]
     assert found["coarse_count"].tolist() == [3, 24]
     assert found["coarse_sum"].tolist() == [6, 48]
+
+
+@pytest.mark.parametrize(
+    ("wests", "spans"),
+    [
+        ((0, -180), (360, 360)), ((-180, 0), (360, 360)), ((-10, 0), (30, 360)),
+        ((340, -180), (40, 360)), ((170, -190), (30, 30)), ((0,), (362,)), ((0, 0), (362, 362)),
+    ],
+)  # fmt: skip
+def test_longitudes_a_turn_apart_are_one_place(
+    wests: tuple[int, ...], spans: tuple[int, ...]
+) -> None:
+    """Each place counts once, in whichever of the rasters' longitudes it lies."""
+    values = {}
+    for number, (west, span) in enumerate(zip(wests, spans, strict=True)):
+        grid = zr.Grid.from_bounds((west, -80, west + span, 80), 2)
+        east = (grid.x_centres() + 180) % 360 - 180
+        values[f"v{number}"] = raster(np.broadcast_to(east, grid.shape), grid)
+    places = [(-10, -4, 14, 8), (172, 0, 180, 8), (-180, -4, -172, 8), (-60, 0, -40, 8)]
+    zones = geopandas.GeoDataFrame(geometry=[shapely.box(*box) for box in places], crs=4326)
+    x, y = np.meshgrid(np.arange(-179, 180, 2), np.arange(-79, 80, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zr.ZonerasterWarning)
+        found = zr.zonal_stats(zones, values, stats=["count", "min", "max"])
+    names = found.columns.str.replace("v0_", "") if len(values) > 1 else found.columns
+    found.columns = [name if "_" in name else f"v0_{name}" for name in names]
+    for number, (west, span) in enumerate(zip(wests, spans, strict=True)):
+        there = (x - west) % 360 < span
+        for row, box in enumerate(places):
+            met = x[shapely.contains_xy(shapely.box(*box), x, y) & there]
+            assert found[f"v{number}_count"][row] == met.size
+            if met.size:
+                assert found[f"v{number}_min"][row] == met.min()
+                assert found[f"v{number}_max"][row] == met.max()
 
 
 def test_zones_of_another_reference_system_are_brought_to_the_raster() -> None:

@@ -137,7 +137,7 @@ def test_a_placement_follows_from_the_relation() -> None:
 def test_a_raster_finer_than_the_lattice_is_refused() -> None:
     with pytest.raises(
         AlignmentError,
-        match=r"tcd: its pixels are 0.5 times as wide as the store's, finer than the values that "
+        match=r"tcd: its pixels are 0.5 times as wide as the grid's, finer than the values that "
         "they choose or group: give resample='nearest' for it, or values as fine, or leave it out",
     ):
         place(on_store(opened_on(grid_of(0.5))), 1, (3, 3))

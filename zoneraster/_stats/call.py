@@ -22,7 +22,7 @@ from zoneraster._stats.families import (
     parse_stats,
     rate_unit,
 )
-from zoneraster._stats.front import Reading, ZonesLike, check_given, opened_zones
+from zoneraster._stats.front import Reading, ZonesLike, given_zones, opened_zones
 from zoneraster._stats.groups import Groups
 from zoneraster._stats.inputs import Rasters, ValuesLike, gather_rasters, open_measures
 from zoneraster._stats.keys import Key, as_key
@@ -190,7 +190,7 @@ def zonal_stats(
     [9.5]
     """
     check_executor(executor, workers)
-    check_given(store, values)
+    given = given_zones(store, values)
     if stats is None:
         stats = DEFAULT if values is not None else DEFAULT_WITHOUT_VALUES
         if weights is not None:
@@ -214,14 +214,15 @@ def zonal_stats(
         shown(progress) as tick,
         stopping("while zones and rasters were opened; nothing was counted yet"),
         opened_zones(
-            store, asked.lattices(), reading, options=storage_options, executor=executor,
+            given, asked.lattices(), reading, options=storage_options, executor=executor,
             with_geometry=geometry or hasattr(select, "geom_type"), progress=tick,
         ) as source,
     ):  # fmt: skip
         source = source if pixels is None else source.ruled(pixels)
-        if select is not None:
-            source = source.selecting(selected_ids(select, source, *source.table()))
         table, key = source.table()
+        if select is not None:
+            source = source.selecting(selected_ids(select, source, table, key))
+            table = source.rows(table)
         if zones == "claimed" or source.owns_all:
             source = source.claimed(table, names.known(table))
         rasters = asked.gathered(source)
@@ -373,9 +374,9 @@ def _layout(
     )
 
 
-def _reach(raster: Grid, store: Grid) -> str:
-    """What a raster covers and what the store."""
-    return f"it covers {raster.bounds}, the store {store.bounds}"
+def _reach(raster: Grid, grid: Grid) -> str:
+    """What a raster covers and what the grid of the zones."""
+    return f"it covers {raster.bounds}, the grid {grid.bounds}"
 
 
 def _assumed_weights(rasters: Rasters, wanted: Wanted) -> dict[str, Any]:

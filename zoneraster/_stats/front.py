@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from zoneraster._build import PlanOptions, plan_once
-from zoneraster._grid import Grid, Window, blocks_near, hull, same_crs
+from zoneraster._grid import Grid, Window, blocks_near, hull, is_in_degrees, same_crs
 from zoneraster._stats.decoded import ArrayRuns
 from zoneraster._stats.planes import ZoneRuns, ZoneSource
 from zoneraster._stats.runs import StoredZones, find_zones, forget_opened
@@ -76,9 +76,27 @@ class Reading:
             )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What a call was given as zones, and what it was found to be: a store, labels or polygons.
+
+    Parameters
+    ----------
+    zones : path, URL, GeoDataFrame, lazy frame, DataArray or Raster
+    labels : Raster or None
+        Where it is a raster of labels.
+    is_store : bool
+        A store, or an array `zone`; neither of both are polygons.
+    """
+
+    zones: ZonesLike
+    labels: Raster | None
+    is_store: bool
+
+
 @contextmanager
 def opened_zones(
-    zones: ZonesLike,
+    given: Given,
     rasters: Sequence[OpenRaster],
     reading: Reading,
     *,
@@ -91,7 +109,7 @@ def opened_zones(
 
     Parameters
     ----------
-    zones : path, URL, GeoDataFrame, lazy frame, DataArray or Raster
+    given : Given
     rasters : sequence of OpenRaster
         Polygons are burned on the lattice of the finest of them.
     reading : Reading
@@ -103,11 +121,11 @@ def opened_zones(
         Polygons will be asked for.
     progress : callable, optional
     """
-    labels, given = _as_labels(zones), zones
-    if labels is not None:
-        reading.refuse(f"{label_of(labels.source)} is a raster")
-        yield LabelZones.of(labels)
-    elif _is_store(given):
+    zones = given.zones
+    if given.labels is not None:
+        reading.refuse(f"{label_of(given.labels.source)} is a raster")
+        yield LabelZones.of(given.labels)
+    elif given.is_store:
         location = Location.of(zones, options)
         reading.refuse(f"{location} has read its own already")
         yield find_zones(location)
@@ -127,8 +145,8 @@ def opened_zones(
             )
 
 
-def check_given(zones: object, values: object) -> None:
-    """Refuse what is not there, and zones and values that are swapped, before anything is opened.
+def given_zones(zones: ZonesLike, values: object) -> Given:
+    """What zones are, before anything is opened; refuses what is not there, or swapped with values.
 
     Raises
     ------
@@ -149,9 +167,9 @@ def check_given(zones: object, values: object) -> None:
         )
     if not _is_polygons(values):
         # A pattern of tiles is no path that could be there.
-        if labels is None or not any(mark in str(zones) for mark in "*?["):
-            _is_store(zones)
-        return
+        is_pattern = labels is not None and any(mark in label_of(zones) for mark in "*?[")
+        is_folder = not is_pattern and _is_store(zones)
+        return Given(zones, labels, is_store=is_folder and labels is None)
     said = f"{label_of(values)} holds polygons, which are no values"
     if labels is not None:
         raise OptionError(
@@ -260,13 +278,37 @@ def _lattice_of(rasters: Sequence[OpenRaster], zones: object) -> Grid:
         ]
     )
     whole = np.where(np.abs(edges - np.round(edges)) < _SAME_PLACE, np.round(edges), edges)
-    col0, row0 = (int(n) for n in np.floor(whole[:, :2]).min(axis=0))
-    col1, row1 = (int(n) for n in np.ceil(whole[:, 2:]).max(axis=0))
+    firsts, ends = np.floor(whole[:, :2]).astype(int), np.ceil(whole[:, 2:]).astype(int)
+    row0, row1 = int(firsts[:, 1].min()), int(ends[:, 1].max())
+    turn = 360 / step_x if is_in_degrees(finest.crs) else math.inf
+    col0, col1 = _columns(firsts[:, 0], ends[:, 0], finest.width, turn)
     if (row0, col0) == (0, 0) and (row1, col1) == finest.shape:
         return finest
     corner = (x + col0 * step_x, y - row0 * step_y)
     transform = (step_x, 0, corner[0], 0, -step_y, corner[1])
     return Grid(finest.crs, transform, (row1 - row0, col1 - col0))
+
+
+def _columns(firsts: Ints, ends: Ints, width: int, turn: float) -> tuple[int, int]:
+    """First and end column of some rasters together, where those a turn apart are one place.
+
+    Parameters
+    ----------
+    firsts, ends : (n,) int
+        Of each raster, counted from the first column of the finest.
+    width : int
+        Columns of the finest, which all are among those found, but for those beyond a turn.
+    turn : float
+        Columns of a turn; infinite where there is none.
+    """
+    period = 0 if math.isinf(turn) else round(turn)
+    if not period or abs(turn - period) > _SAME_PLACE:
+        return int(firsts.min()), int(ends.max())
+    # To where they are closest to the finest.
+    moved = period * np.round((firsts + ends - width) / (2 * period)).astype(int)
+    first, end = int((firsts - moved).min()), int((ends - moved).max())
+    first = min(max(first, width - period), 0) if end - first > period else first
+    return first, min(end, first + period)
 
 
 # ---- labels --------------------------------------------------------------------------------------
@@ -328,7 +370,11 @@ class LabelZones:
 
     def table(self) -> tuple[pa.Table, str]:
         """No table: a column zone_id with the zones that are looked at, none where it is all."""
-        return pa.table({"zone_id": np.frombuffer(self.selected, np.int64)}), "zone_id"
+        return self.rows(None), "zone_id"
+
+    def rows(self, table: pa.Table | None) -> pa.Table:
+        """A row for each zone that is looked at, none where it is all."""
+        return pa.table({"zone_id": np.frombuffer(self.selected, np.int64)})
 
     def polygons(self) -> geopandas.GeoSeries:
         """None are known."""

@@ -76,9 +76,9 @@ class Rasters:
         if method is not None:
             match = f"resampled by {method!r}"
         elif placement.factor > 1:
-            match = f"pixels {placement.factor} times as wide as the store's"
+            match = f"pixels {placement.factor} times as wide as the grid's"
         else:
-            match = "the store's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
+            match = "the grid's pixels" if self.fine == 1 else f"pixels 1/{self.fine} as wide"
         # What was opened, and what was done to it since.
         told = self.rasters[number].told
         return {**opened.assumed(), **told, "match": match}
@@ -244,7 +244,7 @@ def _check_overlap(opened: OpenRaster, placement: Placement, grid: Grid, fine: i
     whole = Window(0, grid.height * fine, 0, grid.width * fine)
     if placement.extent.intersect(whole) is None:
         raise ValuesError(
-            f"{opened.label} covers {opened.grid.bounds}, the store {grid.bounds}, west, south, "
+            f"{opened.label} covers {opened.grid.bounds}, the grid {grid.bounds}, west, south, "
             f"east and north of {crs_name(grid.crs)}: they do not meet: "
             + likely_reason(opened.grid.bounds, grid.bounds, grid.crs, what="the pixels")
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from zoneraster._build import ChunkRuns
@@ -19,13 +18,6 @@ from zoneraster.arrays import Ints
 
 if TYPE_CHECKING:
     import geopandas
-
-
-def selected_rows(table: pa.Table, selected: bytes) -> pa.Table:
-    """Rows of a zone table whose ids are among some, int64 as bytes; all of them without any."""
-    if not selected:
-        return table
-    return table.filter(pa.array(np.isin(table["zone_id"], np.frombuffer(selected, np.int64))))
 
 
 class Planes(NamedTuple):
@@ -73,6 +65,9 @@ class ZoneSource(Protocol):
 
     def table(self) -> tuple[pa.Table, str]:
         """The zone table without geometries, and the name of its key column."""
+
+    def rows(self, table: pa.Table) -> pa.Table:
+        """Of a table of all zones, the rows of those that are looked at."""
 
     def ruled(self, rule: PixelRule) -> ZoneSource:
         """The zones with the pixels that they have by a rule.

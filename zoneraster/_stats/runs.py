@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from zoneraster._build import chunk_runs, remarkable_zones, zone_frame
 from zoneraster._grid import Window
 from zoneraster._stats.decoded import ArrayRuns
-from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource, selected_rows
+from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource
 from zoneraster._store import (
     BatchChunk,
     ChunkReceipt,
@@ -148,7 +148,14 @@ class StoredZones:
         table, key = read_zone_table(self.location)
         if self.is_planned:
             refuse_changed(self.location, self.digest)
-        return selected_rows(table, self.selected), key
+        return self.rows(table), key
+
+    def rows(self, table: pa.Table) -> pa.Table:
+        """Those whose ids are among the selected, all of them where none are."""
+        if not self.selected:
+            return table
+        among = np.frombuffer(self.selected, np.int64)
+        return table.filter(pa.array(np.isin(table["zone_id"], among)))
 
     def polygons(self) -> geopandas.GeoSeries:
         """The polygon of each zone, by its id."""

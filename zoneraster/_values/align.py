@@ -94,7 +94,7 @@ def common_fineness(rasters: Iterable[AlignedRaster]) -> int:
     if len(fine) > 1:
         said = " and ".join(f"{label} (1/{n})" for n, label in fine.items())
         raise ValuesError(
-            f"values have pixels of different sizes below the store's: {said}: call once for each"
+            f"values have pixels of different sizes below the grid's: {said}: call once for each"
         )
     return next(iter(fine), 1)
 
@@ -203,7 +203,7 @@ def place(one: AlignedRaster, fine: int, chunks: tuple[int, int]) -> Placement:
     factor = ratio * fine
     if factor.denominator != 1:
         raise AlignmentError(
-            f"{opened.label}: its pixels are {float(ratio):.6g} times as wide as the store's, "
+            f"{opened.label}: its pixels are {float(ratio):.6g} times as wide as the grid's, "
             "finer than the values that they choose or group: give resample='nearest' for it, or "
             "values as fine, or leave it out"
         )

@@ -55,7 +55,7 @@ def turned_to(opened: OpenRaster, target: Grid, *, margin: int = 0) -> OpenRaste
             f"{opened.label}: its longitudes go from {float(west):g} to {float(east):g}, those of "
             f"the grid from {float(low):g} to {float(high):g}, and 360 degrees are "
             f"{float(pixels):.6g} of its pixels, no whole number to move it by: bring it to the "
-            "grid's longitudes yourself, or build the store on a grid like it"
+            "grid's longitudes yourself, or build a store on a grid like it"
         )
     if len(turns) == 1:
         within = (turns[0] * period, turns[0] * period + grid.width)
@@ -64,7 +64,10 @@ def turned_to(opened: OpenRaster, target: Grid, *, margin: int = 0) -> OpenRaste
             math.floor((low - west) / step + _FIT_PIXELS) - margin,
             math.ceil((high - west) / step - _FIT_PIXELS) + margin,
         )
-    return _moved(opened, _placed(turns, period, grid.width, within), period)
+    placed = _placed(turns, period, grid.width, within)
+    # What is there twice is not moved where one of them is in place.
+    is_in_place = all(start == col for start, _, col in placed)
+    return opened if is_in_place else _moved(opened, placed, period)
 
 
 def _turns(

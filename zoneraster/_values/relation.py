@@ -50,7 +50,7 @@ def relation(raster: Grid, store: Grid, *, label: str) -> Relation:
     cure = (
         "give resample='nearest', resample='average' or another method, resample='sum' for totals "
         "per pixel, "
-        "or build the store on a grid like it"
+        "or build a store on a grid like it"
     )
     try:
         row, col, ratio = _with_steps_of(store, raster).offset_in(store)
@@ -58,7 +58,7 @@ def relation(raster: Grid, store: Grid, *, label: str) -> Relation:
         raise AlignmentError(f"{label}: {err}, or {cure}") from err
     if 1 not in {ratio.numerator, ratio.denominator}:
         raise AlignmentError(
-            f"{label}: its pixels are {float(ratio):.6g} times as wide as the store's, not a whole "
+            f"{label}: its pixels are {float(ratio):.6g} times as wide as the grid's, not a whole "
             f"number of times as wide or as narrow: {cure}"
         )
     fine = ratio.denominator
@@ -67,7 +67,7 @@ def relation(raster: Grid, store: Grid, *, label: str) -> Relation:
     if (row * fine).denominator != 1 or (col * fine).denominator != 1:
         raise AlignmentError(
             f"{label}: its corner lies at row {float(row):.6g}, column {float(col):.6g} of the "
-            f"store's grid, between the pixels (ratio {ratio}): check for a shift by half a pixel, "
+            f"grid, between the pixels (ratio {ratio}): check for a shift by half a pixel, "
             f"or {cure}"
         )
     return Relation(row, col, ratio)

@@ -159,7 +159,7 @@ def prepared(block: Block, nodata: float | None, dtype: DType, fill: float, *, l
         if large.any():
             raise ValuesError(
                 f"{label}: value {block[large][0]} is beyond 2**53, which cannot "
-                "be resampled exactly: give values on the store's own lattice"
+                "be resampled exactly: give values on the grid's own lattice"
             )
     out = block.astype(dtype)
     if nodata is not None and nodata != fill:

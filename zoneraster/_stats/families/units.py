@@ -136,7 +136,7 @@ def check_totals(name: str, units: str | None, *, factor: float, method: str | N
     if factor > 1:
         raise ValuesError(
             f"{name!r} ({units}) holds a total in each pixel, and its pixels are {factor:g} times "
-            "as wide as the store's, so that each would be added several times: divide it by the "
+            "as wide as the grid's, so that each would be added several times: divide it by the "
             "area of its pixels and ask for 'area_sum', or build a store on its grid"
         )
     if method not in (None, "sum"):
