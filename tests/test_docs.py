@@ -148,13 +148,15 @@ def test_every_block_of_a_page_does_what_the_page_says(
 @pytest.mark.parametrize(
     "module", [m.name for m in pkgutil.walk_packages(zoneraster.__path__, "zoneraster.")]
 )
-def test_examples_in_docstrings_do_what_they_say(module: str, tmp_path: Path) -> None:
+def test_examples_in_docstrings_do_what_they_say(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = doctest.DocTestFinder().find(importlib.import_module(module))
     runner = doctest.DocTestRunner(verbose=False)
     for number, example in enumerate(found):
         folder = tmp_path / str(number)
         folder.mkdir()
-        example.globs["getfixture"] = {"tmp_path": folder}.get
+        monkeypatch.chdir(folder)
         runner.run(example)
     assert runner.summarize(verbose=False).failed == 0
 

@@ -6,15 +6,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import shapely
 import xarray as xr
 
 import zoneraster as zr
 from tests.samples import GRID, sample_zones
 from tests.stats.samples import raster
+from zoneraster._stats.runs import forget_opened
 
 STATS = ["count", "sum", "mean", "median", "majority", "pixel_area"]
 BOX = shapely.box(0, 0, 3, 3)
@@ -113,6 +116,59 @@ def test_only_their_chunks_are_read(store: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(zr.ZonerasterError):
         zr.zonal_stats(copy, tmp_path / "v.zarr")
+
+
+def n_read() -> int:
+    """Bytes that this process has read so far, from files of any kind, whoever asked."""
+    said = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(said["rchar"])
+
+
+def n_stored(place: Path) -> int:
+    paths = place.rglob("*") if place.is_dir() else [place]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts by /proc")
+@pytest.mark.parametrize("form", ["zarr", "tif"])
+def test_one_percent_of_the_zones_reads_at_most_three_percent_of_the_bytes(
+    form: str, tmp_path: Path
+) -> None:
+    """Zones that are side by side: 50 x 50 of 160 pixels, of which 5 x 5 are asked for."""
+    side, n, width = 8000, 50, 160
+    grid = zr.Grid("EPSG:32633", (10, 0, 500_000, 0, -10, 80_000), (side, side))
+    noise = np.random.default_rng(1).integers(0, 2**16, grid.shape, np.uint16)
+    place, zones = tmp_path / f"values.{form}", tmp_path / "zones.parquet"
+    if form == "zarr":
+        array = raster(noise, grid).chunk({"y": 400, "x": 400})
+        array.to_dataset(name="value").to_zarr(place, consolidated=False)
+    else:
+        with rasterio.open(
+            place, "w", driver="GTiff", width=side, height=side, count=1, dtype="uint16",
+            crs=32633, transform=grid.transform, tiled=True, blockxsize=128, blockysize=128,
+            compress="zstd",
+        ) as file:  # fmt: skip
+            file.write(noise, 1)
+    row, col = (at.ravel() for at in np.indices((n, n)))
+    west, north = 500_000 + 10 * width * col, 80_000 - 10 * width * row
+    shapes = shapely.box(west, north - 10 * width, west + 10 * width, north)
+    table = geopandas.GeoDataFrame({"row": row, "col": col}, geometry=shapes, crs=32633)
+    table.to_parquet(zones)
+    zr.build(zones, tmp_path / "zones.zarr", grid=grid, chunks=400)
+    of_zones = noise.reshape(n, width, n, width).swapaxes(1, 2)
+    # Elsewhere each time, as files are cached.
+    for first, given in ((21, tmp_path / "zones.zarr"), (31, zones)):
+        # What is imported and opened once is not counted.
+        zr.zonal_stats(given, place, stats=STATS, select={"row": [1], "col": [1]})
+        forget_opened()
+        before, near = n_read(), range(first, first + 5)
+        found = zr.zonal_stats(given, place, stats=STATS, select={"row": near, "col": near})
+        share = (n_read() - before) / (n_stored(place) + n_stored(given))
+        assert 0.01 <= share <= 0.03
+        of_some = of_zones[first : first + 5, first : first + 5].reshape(25, -1)
+        assert found["sum"].tolist() == of_some.sum(axis=1, dtype="int64").tolist()
+        assert found["median"].tolist() == np.median(of_some, axis=1).tolist()
 
 
 @pytest.mark.parametrize(

@@ -340,7 +340,7 @@ def open_sets(store: StoreLike, *, storage_options: Options = None) -> pd.DataFr
     >>> import zoneraster as zr
     >>> boxes = [shapely.box(0, 0, 3, 1), shapely.box(2, 0, 4, 1)]
     >>> zones = geopandas.GeoDataFrame({"park": ["A", "B"]}, geometry=boxes, crs=3857)
-    >>> path = getfixture("tmp_path") / "zones.zarr"
+    >>> path = "zones.zarr"
     >>> grid = zr.Grid.from_bounds((0, 0, 4, 1), 1, 3857)
     >>> report = zr.build(zones, path, grid=grid, key="park", overlap="sets")
     >>> zr.sets(path)

@@ -255,7 +255,7 @@ def build(
     >>> import zoneraster as zr
     >>> zones = geopandas.GeoDataFrame(geometry=[shapely.box(1, 1, 3, 2)], crs=4326)
     >>> grid = zr.Grid.from_bounds((0, 0, 4, 4), 1)
-    >>> report = zr.build(zones, getfixture("tmp_path") / "zones.zarr", grid=grid)
+    >>> report = zr.build(zones, "zones.zarr", grid=grid)
     >>> report.owned
     2
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -49,18 +50,36 @@ class Blocks:
         self._task = task
         self._zones = task.request.zones.open()
         self._within = hulls_of(cells)
+        self._chunks_of = _chunks_of(cells)
+        # What zones reach of a chunk matters where reading less than a whole block saves anything.
+        placements = task.request.placements
+        self._is_cut = any(p.unit[a] > p.chunk[a] for p in placements for a in (0, 1))
         self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
         self._chunk_uses = Counter(cell.chunk for cell in cells)
         # By raster and number of the block, then by the ranges of the lanes.
         self._blocks: dict[_Block, dict[_Ranges, tuple[Block, NotStored]]] = {}
         self._weights: dict[_Block, Floats] = {}
         self._planes: dict[tuple[int, int], Planes] = {}
+        self._reach: dict[tuple[int, int], Window | None] = {}
 
     def planes(self, cell: Cell) -> Planes:
         """Runs of the chunk of a cell."""
         if cell.chunk not in self._planes:
-            self._planes[cell.chunk] = self._zones.planes(cell.chunk, self._task.request.only)
+            planes = self._zones.planes(cell.chunk, self._task.request.only)
+            self._planes[cell.chunk] = planes
+            if self._is_cut:
+                request = self._task.request
+                window = request.tiling.chunk_window(*cell.chunk)
+                self._reach[cell.chunk] = reach(planes, window, request.fine)
         return self._planes[cell.chunk]
+
+    def near_zones(self, cell: Cell) -> Cell | None:
+        """What of a cell lies between zones, once its planes are known; None where none are."""
+        if not self._is_cut:
+            return cell
+        around = self._reach[cell.chunk]
+        window = around and around.intersect(cell.window)
+        return None if window is None else replace(cell, window=window)
 
     def get(self, cell: Cell, number: int, lanes: Lanes = ()) -> Held | None:
         """The block of a raster that a cell lies in; None outside of the raster."""
@@ -69,7 +88,10 @@ class Blocks:
             return None
         request = self._task.request
         placement = request.placements[number]
-        window = placement.block_window(block, self._within[number, block])
+        within = self._within[number, block]
+        if self._is_cut and len(self._chunks_of[number, block]) == 1:
+            within = within.intersect(self._reach[cell.chunk] or within) or within
+        window = placement.block_window(block, within)
         known = self._blocks.setdefault((number, block), {})
         key = tuple((s.start, s.stop) for s in lanes)
         if key not in known:
@@ -124,6 +146,45 @@ class Blocks:
         self._chunk_uses[cell.chunk] -= 1
         if not self._chunk_uses[cell.chunk]:
             self._planes.pop(cell.chunk, None)
+            self._reach.pop(cell.chunk, None)
+
+
+def reach(planes: Planes, chunk: Window, fine: int) -> Window | None:
+    """The smallest window around all zones of a chunk; None without any.
+
+    Parameters
+    ----------
+    planes : Planes
+    chunk : Window
+        On the lattice.
+    fine : int
+        Lattice pixels along a pixel of the store.
+    """
+    found = []
+    for runs in (*planes.painted, *planes.covered):
+        at = np.flatnonzero(runs.zone_id > 0)
+        if not at.size:
+            continue
+        rows = np.searchsorted(runs.run_ptr, at[[0, -1]], side="right")
+        stop = np.append(runs.start[1:], chunk.width)
+        stop[runs.run_ptr[1:][np.diff(runs.run_ptr) > 0] - 1] = chunk.width
+        cols = int(runs.start[at].min()), min(int(stop[at].max()), -(-chunk.width // fine))
+        found.append(Window(int(rows[0]) - 1, int(rows[1]), *cols))
+    if not found:
+        return None
+    met = hull(found)
+    sides = (met.row0 * fine, met.row1 * fine, met.col0 * fine, met.col1 * fine)
+    return Window(*sides).moved(chunk.row0, chunk.col0).intersect(chunk)
+
+
+def _chunks_of(cells: Iterable[Cell]) -> dict[_Block, set[tuple[int, int]]]:
+    """Chunks of the store whose cells need each block."""
+    found: dict[_Block, set[tuple[int, int]]] = {}
+    for cell in cells:
+        for number, block in enumerate(cell.blocks):
+            if block is not None:
+                found.setdefault((number, block), set()).add(cell.chunk)
+    return found
 
 
 def hulls_of(cells: Iterable[Cell]) -> dict[_Block, Window]:

@@ -91,7 +91,7 @@ def cells(
     >>> import geopandas, shapely
     >>> import zoneraster as zr
     >>> zones = geopandas.GeoDataFrame(geometry=[shapely.box(1, 1.5, 3.25, 3)], crs=4326)
-    >>> path = getfixture("tmp_path") / "zones.zarr"
+    >>> path = "zones.zarr"
     >>> report = zr.build(zones, path, grid=zr.Grid.from_bounds((0, 0, 4, 4), 1))
     >>> zr.cells(path, pixels="fraction").read_pandas()
        zone_id  row  col0  col1  fraction

@@ -280,7 +280,7 @@ def _lattice_of(rasters: Sequence[OpenRaster], zones: object) -> Grid:
     whole = np.where(np.abs(edges - np.round(edges)) < _SAME_PLACE, np.round(edges), edges)
     firsts, ends = np.floor(whole[:, :2]).astype(int), np.ceil(whole[:, 2:]).astype(int)
     row0, row1 = int(firsts[:, 1].min()), int(ends[:, 1].max())
-    turn = 360 / step_x if is_in_degrees(finest.crs) else math.inf
+    turn = float(360 / step_x) if is_in_degrees(finest.crs) else math.inf
     col0, col1 = _columns(firsts[:, 0], ends[:, 0], finest.width, turn)
     if (row0, col0) == (0, 0) and (row1, col1) == finest.shape:
         return finest

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,10 +93,14 @@ def run_task(task: StatsTask) -> tuple[int, Partial]:
     counting = _begin(task, cells)
     for cell in cells:
         painted, covered = counting.blocks.planes(cell)
-        counting.pixels.read += len(painted) * cell.window.height * cell.window.width
+        near = counting.blocks.near_zones(cell)
+        n_near = 0 if near is None else math.prod(near.window.shape)
+        counting.pixels.read += len(painted) * math.prod(cell.window.shape)
+        counting.pixels.no_zone += len(painted) * (math.prod(cell.window.shape) - n_near)
         planes = [*((runs, False) for runs in painted), *((runs, True) for runs in covered)]
         for left, (runs, is_covered) in zip(range(len(planes) - 1, -1, -1), planes, strict=True):
-            _count_cell(counting, cell, runs, is_covered=is_covered, is_last=not left)
+            if near is not None:
+                _count_cell(counting, near, runs, is_covered=is_covered, is_last=not left)
         counting.blocks.done_with(cell)
     return task.number, _partial_of(counting)
 
