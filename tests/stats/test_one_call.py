@@ -79,6 +79,35 @@ def test_polygons_give_what_a_store_of_them_gives(seed: int, tmp_path: Path) -> 
         same(found, outcome(lambda: stored("small.zarr", chunks=20 + seed % 41)), **NEARLY)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("zones", "values", "options"),
+    [
+        (
+            "us_counties_2023",
+            "koppen_simplified_30s",
+            {"stats": ["count", "majority", "variety", "fractions", "area"]},
+        ),
+        (
+            "swiss_municipalities_2025",
+            "altitude_5min_pvlib",
+            {"stats": ["count", "mean", "std", "median", "area_mean"], "pixels": "fraction"},
+        ),
+        ("swiss_municipalities_2025", "era5_t2m_mean_025deg", {"pixels": "touched"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::zoneraster.ZonerasterWarning")
+def test_real_zones_give_what_a_store_of_them_gives(
+    data_dir: Path, tmp_path: Path, zones: str, values: str, options: dict[str, Any]
+) -> None:
+    """In the reference system of the zones or in another one."""
+    given, raster = data_dir / f"{zones}.parquet", data_dir / "values" / f"{values}.tif"
+    found = zr.zonal_stats(given, raster, key="zone_id", **options)
+    zr.build(given, tmp_path / "zones.zarr", grid=raster, key="zone_id")
+    same(found, zr.zonal_stats(tmp_path / "zones.zarr", raster, **options))
+    assert found["count"].sum() > 100
+
+
 def with_int64(table: pd.DataFrame) -> pd.DataFrame:
     """A table of labels with the type that keys have in a store."""
     index = table.index

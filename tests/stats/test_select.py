@@ -18,6 +18,8 @@ import zoneraster as zr
 from tests.samples import GRID, sample_zones
 from tests.stats.samples import raster
 from zoneraster._stats.runs import forget_opened
+from zoneraster._store import read_zone_table
+from zoneraster.blobs import Location
 
 STATS = ["count", "sum", "mean", "median", "majority", "pixel_area"]
 BOX = shapely.box(0, 0, 3, 3)
@@ -116,6 +118,22 @@ def test_only_their_chunks_are_read(store: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(zr.ZonerasterError):
         zr.zonal_stats(copy, tmp_path / "v.zarr")
+
+
+@pytest.mark.filterwarnings("ignore::zoneraster.ZonerasterWarning")
+def test_the_zone_table_is_read_once(
+    store: Path, values: xr.DataArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def counted(location: Location) -> Any:
+        read.append(location)
+        return read_zone_table(location)
+
+    monkeypatch.setattr("zoneraster._stats.runs.read_zone_table", counted)
+    found = zr.zonal_stats(store, values, stats=["count", "mean"], select={"kind": "lake"})
+    assert len(found) == 10
+    assert len(read) == 1
 
 
 def n_read() -> int:

@@ -88,10 +88,13 @@ class Blocks:
             return None
         request = self._task.request
         placement = request.placements[number]
-        within = self._within[number, block]
-        if self._is_cut and len(self._chunks_of[number, block]) == 1:
-            within = within.intersect(self._reach[cell.chunk] or within) or within
+        within, around = self._within[number, block], self._reach.get(cell.chunk)
         window = placement.block_window(block, within)
+        met = around and within.intersect(around)
+        if met is not None and len(self._chunks_of[number, block]) == 1:
+            # A chunk is decoded as a whole.
+            near = placement.whole_chunks(placement.block_window(block, met))
+            window = near.intersect(window) or window
         known = self._blocks.setdefault((number, block), {})
         key = tuple((s.start, s.stop) for s in lanes)
         if key not in known:

@@ -3,7 +3,8 @@
 cell -> bands of runs -> slots -> values -> accumulators. A task walks over its cells. In each it
 takes the runs of the zones, cuts them by condition and keys into bands whose runs have one slot
 each (`bands`), counts the pixels of the slots, and hands the values below the runs to the families.
-Every block of a raster is read once, when the first cell needs it, and dropped after the last one.
+Every block of a raster is read once, when the first cell needs it, and dropped after the last one;
+what lies beside all zones of a chunk is counted as pixels without a zone, and not read.
 """
 
 from __future__ import annotations

@@ -175,6 +175,15 @@ class Placement:
             raise AssertionError(f"block {block} has nothing in {within}")
         return needed
 
+    def whole_chunks(self, window: Window) -> Window:
+        """The chunks that a window of its pixels meets, which may reach beyond its ends."""
+        (height, width), lead = self.chunk, self.lead
+        rows, cols = blocks_under(window.moved(lead, 0), self.chunk)
+        return Window(
+            rows.start * height - lead, rows.stop * height - lead,
+            cols.start * width, cols.stop * width,
+        )  # fmt: skip
+
     def cuts(self, axis: int, start: int, stop: int) -> Iterator[int]:
         """Lattice rows (axis 0) or columns at which a new unit, or the raster, begins or ends."""
         begin, first, step = (self.row, self.col)[axis], self.first[axis], self.side[axis]
