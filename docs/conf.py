@@ -17,7 +17,7 @@ html_title = f"zoneraster {release}"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
