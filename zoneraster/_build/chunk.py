@@ -325,15 +325,29 @@ def chunk_runs(
         *runs, set_ptr, members = set_spans(*spans, zone_id.size, *ctx.spec.chunks)
         set_id = ctx.sets.ids_of(keys_of_sets(set_ptr, members, zone_id))
         return [_named(runs, np.concatenate([zone_id, set_id]))]
-    runs, contested = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
+    runs, counts = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
     if merged is None:
         return [_named(runs, zone_id)]
+    contested = bool(counts.any())
     run_ptr, start, value = runs
     zone_id, one = np.unique(merged(zone_id), return_inverse=True)
     value = np.concatenate([[0], one + 1]).astype(np.int32)[value]
     row_ptr, first, end, zone = spans
     spans = (row_ptr, first, end, one.astype(np.int32)[zone])
     return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
+
+
+def contested_zones(ctx: Snapshot, batch: Records, chunk: BatchChunk) -> Ints:
+    """Ids of the zones of a chunk that claim a pixel which others claim too, by the array's rule.
+
+    Parameters as in `chunk_runs`.
+    """
+    own = chunk.records_in(batch)
+    zone_id, number = _local_zones(own)
+    window = ctx.spec.chunking.chunk_window(chunk.row, chunk.col)
+    spans = _spans(own, number, window, ctx.spec.own_rule)
+    _, counts = _overlaid(ctx.spec, spans, zone_id.size, chunk.row)
+    return zone_id[counts > 0]
 
 
 def _wanted(
@@ -370,16 +384,16 @@ def _shared_runs(
     height = ctx.spec.chunking.chunk_window(*place).height
     row_ptr = np.searchsorted(row[order], np.arange(height + 1))
     spans = (row_ptr, first[order], end[order], order.astype(np.int32))
-    runs, contested = _overlaid(ctx.spec, spans, row.size, place[0])
-    return _planes(ctx.spec, spans, runs, contested, zone_id[zone], share)
+    runs, counts = _overlaid(ctx.spec, spans, row.size, place[0])
+    return _planes(ctx.spec, spans, runs, bool(counts.any()), zone_id[zone], share)
 
 
-def _overlaid(spec: Spec, spans: Any, n_zones: int, chunk_row: int) -> tuple[Any, bool]:
+def _overlaid(spec: Spec, spans: Any, n_zones: int, chunk_row: int) -> tuple[Any, Ints]:
     """Runs of the last of overlapping spans, and whether some overlap."""
     window = spec.chunking.chunk_window(chunk_row, 0)
     areas = row_areas(spec.grid, window.row0, window.row1)
     run_ptr, start, value, _, _, contested, _ = overlay_spans(*spans, n_zones, *spec.chunks, areas)
-    return (run_ptr, start, value), bool(contested.any())
+    return (run_ptr, start, value), contested
 
 
 def _planes(

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from zoneraster._build import chunk_runs, remarkable_zones, zone_frame
+from zoneraster._build import chunk_runs, contested_zones, remarkable_zones, zone_frame
 from zoneraster._grid import Window
 from zoneraster._stats.decoded import ArrayRuns
 from zoneraster._stats.planes import Planes, ZoneRuns, ZoneSource
@@ -125,6 +125,11 @@ class StoredZones:
         known = "contested" in table.column_names and self.rule is None
         if known and not pc.any(pc.greater(table["contested"], 0)).as_py():
             return self
+        if merged_by and not self.is_burned and self.rule is None:
+            # As after a build, so that sums are added in the same order.
+            opened, ids = self.open(), table["zone_id"].to_numpy().astype(np.int64)
+            if isinstance(opened, PlannedRuns) and not opened.has_contested(ids):
+                return self
         merging = _digest_of(one_of_each(table, merged_by))
         return replace(self, are_claimed=True, merged_by=merged_by, merging=merging)
 
@@ -298,6 +303,15 @@ class PlannedRuns:
         index = self._plan.manifest.chunks_of(self._among)
         rows, cols = (index[name].to_pylist() for name in ("chunk_row", "chunk_col"))
         return sorted({*zip(rows, cols, strict=True)})
+
+    def has_contested(self, zones: Ints) -> bool:
+        """Whether one of some zones claims a pixel that another zone claims: chunks are burned."""
+        for chunk in self.positions():
+            planned = self._chunks[chunk]
+            records = self._records.get(planned.row_group)
+            if np.isin(contested_zones(self._plan, records, planned), zones).any():
+                return True
+        return False
 
     def fingerprint(self, chunk: tuple[int, int]) -> bytes:
         """Fingerprint of the plan."""
