@@ -28,7 +28,13 @@ from tests.stats.calls import (
 from zoneraster._stats.front import LabelZones
 
 FAST, ALL = 12, 112
-SEEDS = [*range(FAST), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, ALL))]
+# The last two once differed in the last digit: rolled up, and no pixel is contested.
+SEEDS = [
+    *range(FAST),
+    1055,
+    1140,
+    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, ALL)),
+]
 # What is rounded otherwise where chunks are other ones; of a pixel little may be covered.
 NEARLY = {"rtol": 1e-9, "atol": 1e-9}
 
