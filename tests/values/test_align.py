@@ -215,3 +215,20 @@ def test_between_two_cuts_a_raster_has_one_unit(placed: Placement, start: int, s
         if unit >= 0:
             assert placed.block_of(Window(row, row + 1, placed.col, placed.col + 1)) == (unit, 0)
     assert all(len(found) == 1 for found in units.values())
+
+
+@pytest.mark.parametrize("lead", [0, 2])
+def test_whole_chunks_are_all_that_hold_a_pixel_of_a_window(lead: int) -> None:
+    placed = Placement(1, 0, 0, height=20, width=30, unit=(8, 14), chunk=(4, 7), lead=lead)
+    rows, cols = (np.arange(-8, 40) + lead) // 4, np.arange(-8, 40) // 7
+    rng = np.random.default_rng(2)
+    for _ in range(100):
+        row, col = (int(n) for n in rng.integers(0, 19, 2))
+        window = Window(row, row + int(rng.integers(1, 9)), col, col + int(rng.integers(1, 9)))
+        found = placed.whole_chunks(window)
+        for number, (start, stop), (first, end) in (
+            (rows, (found.row0, found.row1), (window.row0, window.row1)),
+            (cols, (found.col0, found.col1), (window.col0, window.col1)),
+        ):
+            met = np.isin(number, number[first + 8 : end + 8])
+            assert (np.flatnonzero(met) - 8).tolist() == list(range(start, stop))

@@ -389,7 +389,7 @@ def _shared_runs(
 
 
 def _overlaid(spec: Spec, spans: Any, n_zones: int, chunk_row: int) -> tuple[Any, Ints]:
-    """Runs of the last of overlapping spans, and whether some overlap."""
+    """Runs of the last of overlapping spans, and of each zone the pixels that others claim too."""
     window = spec.chunking.chunk_window(chunk_row, 0)
     areas = row_areas(spec.grid, window.row0, window.row1)
     run_ptr, start, value, _, _, contested, _ = overlay_spans(*spans, n_zones, *spec.chunks, areas)
