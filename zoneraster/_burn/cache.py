@@ -42,6 +42,14 @@ def _compiled(function: Any, **options: Any) -> Any:
     files = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if files is not None:
         files._source_stamp = (files._source_stamp, _STAMP)
+    resolve = getattr(dispatcher, "get_call_template", None)
+    if resolve is not None:
+        # As numba sees it, 0 where it is written down is a type of its own: a kernel that another
+        # one calls with it, and with a variable later, would be compiled twice.
+        dispatcher.get_call_template = lambda args, kws: resolve(
+            tuple(map(nb.types.unliteral, args)),
+            {name: nb.types.unliteral(kind) for name, kind in kws.items()},
+        )
     return dispatcher
 
 
