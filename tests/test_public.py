@@ -28,7 +28,7 @@ VERBS = [
 CLASSES = [name for name in zr.__all__ if inspect.isclass(getattr(zr, name))]
 RECORDS = [name for name in CLASSES if not issubclass(getattr(zr, name), Exception)]
 # Their first argument is no store.
-WITHOUT_STORE = {"labels", "thresholds", "grid_like"}
+WITHOUT_STORE = {"labels", "thresholds", "grid_like", "warm"}
 
 
 def callables(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:

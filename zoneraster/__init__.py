@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from zoneraster._store import Manifest
     from zoneraster._values import Predicate, Raster, grid_like
     from zoneraster.maps import plot
+    from zoneraster.warm import WarmReport, warm
 
     open = open_store  # noqa: A001
 
@@ -67,10 +68,13 @@ __all__ = [
     "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
     # maps
     "plot",
+    # machine code
+    "warm",
     # grids
     "Grid", "GLOBAL_30M", "Window", "grid_like",
     # what the verbs return
-    "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "Manifest",
+    "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "WarmReport",
+    "Manifest",
     # errors
     "ZonerasterError", "OptionError", "GridError", "ZonesError", "OverlapError", "ValuesError",
     "AlignmentError", "StoreError", "StoreMismatchError", "IncompleteBuildError",
@@ -91,6 +95,7 @@ _ROOMS = {
     "_store": ("Manifest",),
     "_values": ("Predicate", "Raster", "grid_like"),
     "maps": ("plot",),
+    "warm": ("WarmReport", "warm"),
 }  # fmt: skip
 # Where each name is, and what it is called there. `open` is not in `__all__`, as `from zoneraster
 # import *` would replace the builtin; `Layer` is the name that `Raster` had in 0.1.

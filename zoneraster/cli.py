@@ -410,6 +410,14 @@ def demo(folder: Path, workers: int | None, as_json: bool) -> None:
     _print(result, as_json=as_json)
 
 
+@main.command(epilog=options.example("zoneraster warm"))
+@click.option("--workers", type=click.IntRange(1, 4096), help="Processes.")
+@options.json_option
+def warm(workers: int | None, as_json: bool) -> None:
+    """Compile all kernels, for images and clusters: no later call waits for that."""
+    _print(zr.warm(workers=workers, progress=not as_json), as_json=as_json)
+
+
 @main.command(epilog=options.example('eval "$(zoneraster completion bash)"'))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
