@@ -57,7 +57,7 @@ def main() -> None:
         program = str(folder / "env" / "bin" / "zoneraster")
         verbs = {
             "help": ["--help"],
-            "build": ["build", os.path.abspath(zones[0]) if sys.argv[1:] else zones[0]],
+            "build": ["build", str(Path(zones[0]).resolve()) if sys.argv[1:] else zones[0]],
             "stats": ["stats", "store.zarr", "values.tif"],
             "one call": ["stats", "zones.parquet", "values.tif"],
             "covered parts": ["stats", "zones.parquet", "values.tif", "--pixels", "fraction"],

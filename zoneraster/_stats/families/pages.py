@@ -284,10 +284,8 @@ def _sort(values, spare, n_bits):  # type: ignore[no-untyped-def]
     if n < _FEW:
         sort_stretch(values, 0, n)
         return
-    count = np.empty(257, np.int64)
     for shift in range(0, n_bits, 8):
-        for d in range(257):
-            count[d] = 0
+        count = np.zeros(257, np.int64)
         for i in range(n):
             count[((values[i] >> shift) & 255) + 1] += 1
         for d in range(256):
@@ -494,9 +492,8 @@ def tell(slots, quantiles, room, chains, pool):  # type: ignore[no-untyped-def]
                 lower = np.int64(np.floor((held[g] - 1) * q))
                 ranks[n_asked], ranks[n_asked + 1] = lower, min(lower + 1, held[g] - 1)
                 n_asked += 2
-        asked = ranks[:n_asked]
-        sort_stretch(asked, 0, n_asked)
+        sort_stretch(ranks, 0, n_asked)
         n = _gathered(g, chains, pool, values)
-        k = _ranges_of(values[:n], spare, asked, room[i], out, k)
+        k = _ranges_of(values[:n], spare, ranks[:n_asked], room[i], out, k)
         ptr[i + 1] = k
     return ptr, out[:k]
