@@ -173,6 +173,15 @@ def _appended(out, n, more):  # type: ignore[no-untyped-def]
     return out
 
 
+@inlined
+def _are_equal(keys, n):  # type: ignore[no-untyped-def]
+    """Whether the first `n` are one and the same."""
+    i = 1
+    while i < n and keys[i] == keys[0]:
+        i += 1
+    return i >= n
+
+
 @kernel
 def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  # type: ignore[no-untyped-def]
     """Hand the edges of parts to the chunks of rows ``[row0, row1)``.
@@ -217,6 +226,18 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  
         key, eid = pieces
         tkey, ta, tb = toggles
         if n == 0 and t == 0:
+            continue
+        if m + 1 >= part.size:
+            part, chunk, full = grown(part, 0), grown(chunk, 0), grown(full, 0)
+            e_ptr, t_ptr = grown(e_ptr, 0), grown(t_ptr, 0)
+        if t == 0 and _are_equal(key, n):
+            # All of it lies in one chunk, as most small parts do.
+            part[m], full[m] = p, False
+            chunk[m] = key[0] - key[0] // (n_cols + 1)
+            out_edges = _appended(out_edges, n_out, eid[:n])
+            n_out += n
+            m += 1
+            e_ptr[m], t_ptr[m] = n_out, t_out
             continue
         order = _stable_order(key, n, n_bands * (n_cols + 1))
         t_order = stable_order(tkey[:t])
