@@ -127,7 +127,7 @@ def values(rng: np.random.Generator, grid: zr.Grid) -> tuple[Raster, bool]:
         pixels: Array = rng.permutation(grid.height * grid.width).reshape(grid.shape) % 65_000
         pixels = pixels % 250 if dtype == np.uint8 else pixels
     elif kind == "classes":
-        pixels = rng.integers(0, 5, grid.shape)
+        pixels = (1 + (dtype == np.int16)) * rng.integers(0, 5, grid.shape)
     else:
         pixels = rng.choice([0, 1e4]) + 1000 * rng.standard_normal(grid.shape)
         limits = (0, 250) if dtype == np.uint8 else (0 if dtype.kind == "u" else -9000, 30_000)

@@ -24,11 +24,12 @@ from rasterio.features import rasterize
 
 import zoneraster as zr
 
+Floats, Ints = npt.NDArray[np.float64], npt.NDArray[np.int64]
 SIDE, MARGIN = 2000, 200
 GRID = zr.Grid.from_bounds((0, 0, SIDE, SIDE), 1, 3857)
 
 
-def ring(rng: np.random.Generator, centre: npt.NDArray[np.float64], radius: float, thin: float = 1):
+def ring(rng: np.random.Generator, centre: Floats, radius: float, thin: float = 1):
     """Points around a centre, in a random direction `thin` times as wide."""
     n = int(rng.integers(3, 14))
     angle, length = np.sort(rng.random(n)) * 2 * np.pi, radius * (0.2 + 0.8 * rng.random(n))
@@ -54,25 +55,38 @@ def polygon(rng: np.random.Generator) -> shapely.Geometry:
     return shapely.MultiPolygon(parts) if parts else None
 
 
-def snapped(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def snapped(points: Floats) -> Floats:
     """As the burn rule takes them: within a millionth of half a pixel on it."""
     half = np.round(points * 2) / 2
     return np.where(np.abs(points - half) <= 2.0**-20, half, points)
 
 
-def covered(zones: geopandas.GeoDataFrame, chunks: int) -> npt.NDArray[np.float64]:
-    """Sum of the covered parts of each zone, pixels."""
-    total = np.zeros(len(zones))
+def covered(zones: geopandas.GeoDataFrame, chunks: int) -> tuple[Floats, Ints, Floats]:
+    """Sum of the covered parts of each zone, pixels; and zone and pixel of each part, with it."""
+    total, keys, parts = np.zeros(len(zones)), [], []
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "zones.zarr"
         zr.build(zones, store, grid=GRID, chunks=chunks)
         for batch in zr.cells(store, pixels="fraction"):
-            zone_id, _, col0, col1, fraction = (column.to_numpy() for column in batch.columns)
+            zone_id, row, col0, col1, fraction = (column.to_numpy() for column in batch.columns)
             np.add.at(total, zone_id.astype(int) - 1, (col1 - col0) * fraction)
-    return total
+            some = fraction < 1
+            keys.append((zone_id[some] * SIDE + row[some]) * SIDE + col0[some])
+            parts.append(fraction[some])
+    key, part = np.concatenate(keys), np.concatenate(parts)
+    order = np.argsort(key)
+    return total, key[order], part[order]
 
 
-def sums(store: Path) -> Iterator[tuple[int, int, npt.NDArray[np.float64]]]:
+def farthest_apart(one: tuple[Floats, Ints, Floats], other: tuple[Floats, Ints, Floats]) -> float:
+    """Of two parts of the same pixel; what only one has is as good as nothing or whole in both."""
+    _, at, at_other = np.intersect1d(one[1], other[1], return_indices=True)
+    alone = [np.delete(one[2], at), np.delete(other[2], at_other)]
+    apart = [np.minimum(parts, 1 - parts) for parts in alone]
+    return float(np.concatenate([np.abs(one[2][at] - other[2][at_other]), *apart]).max())
+
+
+def sums(store: Path) -> Iterator[tuple[int, int, Floats]]:
     """First row and column of each chunk that has zones, and what they cover of its pixels."""
     for batch in zr.cells(store, pixels="fraction"):
         _, row, col0, col1, part = (column.to_numpy() for column in batch.columns)
@@ -123,13 +137,14 @@ def main() -> None:
     zones = geopandas.GeoDataFrame(geometry=shapes, crs=3857)
     whole = covered(zones, SIDE)
     for chunks in (SIDE, 1000, 250, 97):
-        parts = whole if chunks == SIDE else covered(zones, chunks)
-        off = np.abs(parts - area)
+        found = whole if chunks == SIDE else covered(zones, chunks)
+        off = np.abs(found[0] - area)
         is_off = off > 1e-9 * area
         said = {
             "chunks": chunks, "farthest px": off.max(), "beyond 1e-9": int(is_off.sum()),
             "the largest of these px": area[is_off].max(initial=0),
-            "from one chunk px": np.abs(parts - whole).max(),
+            "zones from one chunk px": np.abs(found[0] - whole[0]).max(),
+            "pixels from one chunk px": farthest_apart(found, whole),
         }  # fmt: skip
         print(json.dumps(said), flush=True)
     if sys.argv[2:]:
