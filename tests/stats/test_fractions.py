@@ -258,6 +258,41 @@ def test_rings_that_cross_themselves_are_even_odd_and_named_in_the_audit(tmp_pat
     assert "zones_crossing_themselves" not in audit
 
 
+@pytest.mark.parametrize("key", ["name", "number"])
+def test_rings_that_cross_themselves_have_the_area_of_the_valid_polygon(
+    tmp_path: Path, key: str
+) -> None:
+    rng, (west, south, east, north) = np.random.default_rng(2), GRID.bounds
+    at = rng.uniform((west + 300, south + 300), (east - 300, north - 300), (30, 1, 2))
+    rings = at + rng.uniform(-1, 1, (30, 7, 2)) * 10 ** rng.uniform(1, 2.4, (30, 1, 1))
+    shapes = shapely.polygons(rings)
+    right = shapely.make_valid(shapes)
+    assert (~shapely.is_valid(shapes)).sum() > 20
+    # A whole pixel of the first two: a bow tie in it, whose mean winding is 0.
+    bow = np.array([(0.1, 0.1), (0.9, 0.9), (0.9, 0.1), (0.1, 0.9)]) * 100 + (west, south)
+    shapes, right = ([shapely.Polygon(bow), *of] for of in (shapes, right))
+    right[0] = shapely.make_valid(right[0])
+    columns = {"name": [f"z{i}" for i in range(31)], "number": 7 * np.arange(31)}
+    frame = geopandas.GeoDataFrame({**columns, "group": 0}, geometry=shapes, crs=GRID.crs)
+    store = tmp_path / "zones.zarr"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zr.ZonerasterWarning)
+        zr.build(frame, store, grid=GRID, key=key, chunks=16)
+    table = zr.zonal_stats(store, raster(heights()), stats=["pixels", "sum"], pixels="fraction")
+    areas_of = shapely.area(np.array(right)) / 1e4
+    assert table["pixels"].to_numpy() == pytest.approx(areas_of, abs=1e-9)
+    repaired = frame.set_geometry(right, crs=GRID.crs)
+    found = exact(heights(), repaired, ["sum"])["sum"].to_numpy()
+    assert np.allclose(table["sum"], found, rtol=1e-5, atol=1e-2)
+    at_once = zr.zonal_stats(frame, raster(heights()), key=key, stats="pixels", pixels="fraction")
+    assert at_once["pixels"].to_numpy() == pytest.approx(areas_of, abs=1e-9)
+    united = zr.zonal_stats(store, stats="pixels", pixels="fraction", roll_up="group")
+    assert united["pixels"].item() == pytest.approx(shapely.union_all(right).area / 1e4, abs=1e-9)
+    cells = zr.cells(store, pixels="fraction").read_pandas()
+    total = ((cells.col1 - cells.col0) * cells.fraction).groupby(cells.zone_id).sum()
+    assert sorted(total) == pytest.approx(sorted(areas_of), abs=1e-9)
+
+
 def test_what_has_no_parts_says_so(store: Path, tmp_path: Path) -> None:
     with pytest.raises(zr.OptionError, match="pixels must be one of centre, touched, fraction"):
         zr.zonal_stats(store, pixels="half")  # type: ignore[arg-type]
