@@ -207,7 +207,9 @@ def compare(
     own = tables["fraction"].loc[key]
     zone = geopandas.GeoDataFrame(geometry=[shape], crs=4326)
     names = ["count", "sum", "mean", "min", "max", "variance"]
-    right = exact_extract(Window(values, window), zone, names, output="pandas").iloc[0]
+    right = (
+        exact_extract(Window(values, window), zone, names, output="pandas").astype(float).iloc[0]
+    )
     found.add("fraction, exactextract", far(own, dict(zip(STATS, right.tolist(), strict=True))))
     if shape.is_valid:
         found.add("fraction, areas of valid", abs(own["pixels"] / (shape.area / STEP**2) - 1))
@@ -241,8 +243,10 @@ def main() -> None:
             for rule in ("centre", "touched", "fraction")
         }  # fmt: skip
         found = Found()
-        for key in keys:
+        for number, key in enumerate(keys, start=1):
             compare(key, frame.geometry[key], store, tables, raster.values, found)
+            if number % 100 == 0:
+                print(number, found.counts, found.farthest, flush=True)
         print(json.dumps(found.counts | found.farthest, indent=1), flush=True)
         centre = zr.zonal_stats(store, stats=["pixels"])
         print(json.dumps(all_rows(store, centre)))

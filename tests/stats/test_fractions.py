@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,19 @@ def test_classes_are_those_of_exactextract(store: Path) -> None:
     assert np.array_equal(table["majority"][is_clear], right["mode"].to_numpy()[is_clear])
     total = table[[f"histogram_{value}" for value in range(4)]].sum(axis=1)
     assert np.allclose(total, areas(), rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_random_polygons_beside_exactextract_differ_for_causes_alone() -> None:
+    """Weights finer than uint16 values; coarser ones with int64 and nodata; areas, touched ones."""
+    script = Path(__file__).parents[1] / "benchmarks" / "beside_exactextract.py"
+    done = subprocess.run(
+        [sys.executable, script, "1000", "2"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "0 without a cause"
 
 
 def test_pixels_are_the_areas_of_the_polygons(store: Path) -> None:

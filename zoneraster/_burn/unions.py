@@ -96,6 +96,16 @@ def _left_border(edge, piece, out, t):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _sorted_by_top(lines):  # type: ignore[no-untyped-def]
+    """Sort lines in place by their upper ends; returns the height of the tallest."""
+    lines[:] = lines[np.argsort(lines[:, 1], kind="mergesort")]
+    tallest = 0.0
+    for i in range(lines.shape[0]):
+        tallest = max(tallest, lines[i, 3] - lines[i, 1])
+    return tallest
+
+
+@kernel
 def _pieces_of(parts, shares, edge_cells, edges, row, col):  # type: ignore[no-untyped-def]
     """What lies of parts in a pixel; parameters of `area_of_union`.
 
@@ -152,16 +162,14 @@ def _pieces_of(parts, shares, edge_cells, edges, row, col):  # type: ignore[no-u
                 xa, ya, xb, yb = min(xa, x), min(ya, y), max(xb, x), max(yb, y)
         boxes[q, 0], boxes[q, 1], boxes[q, 2], boxes[q, 3] = xa, ya, xb, yb
         line_ptr[q + 1], turn_ptr[q + 1] = k, t
-        if np.isnan(shares[q]) and line_ptr[q] < k:
-            own = lines[line_ptr[q] : k]
-            own[:] = own[np.argsort(own[:, 1], kind="mergesort")]
-            tallest[q] = (own[:, 3] - own[:, 1]).max()
+        if np.isnan(shares[q]):
+            tallest[q] = _sorted_by_top(lines[line_ptr[q] : k])
     lines[k, 0], lines[k, 1], lines[k, 2], lines[k, 3] = 1.0, 0.0, 1.0, 1.0
     return line_ptr, lines[: k + 1], turn_ptr, turns[:t], is_odd, boxes, tallest
 
 
 @inlined
-def _first_within(lines, a, b, y):  # type: ignore[no-untyped-def]
+def _first_at(lines, a, b, y):  # type: ignore[no-untyped-def]
     """First of the lines `a` to `b`, sorted by their upper ends, that begins at `y` or below."""
     while a < b:
         middle = (a + b) // 2
@@ -170,6 +178,18 @@ def _first_within(lines, a, b, y):  # type: ignore[no-untyped-def]
         else:
             b = middle
     return a
+
+
+@inlined
+def _beside(k, q, pieces):  # type: ignore[no-untyped-def]
+    """First and end of the lines of part `q` that may be beside line `k`: all, where unsorted."""
+    line_ptr, lines, _, _, _, _, tallest = pieces
+    a, b = line_ptr[q], line_ptr[q + 1]
+    if tallest[q] == np.inf:
+        return a, b
+    # None of those before reaches down to the line, and none of those after up to it.
+    a = _first_at(lines, a, b, lines[k, 1] - tallest[q])
+    return a, _first_at(lines, a, b, lines[k, 3])
 
 
 @inlined
@@ -211,7 +231,7 @@ def _added_along(k, own, near, pieces, room):  # type: ignore[no-untyped-def]
     room : (heights, whose, order, odd)
         For all lines and turns; and for each part, all False.
     """
-    line_ptr, lines, turn_ptr, turns, is_odd, _, tallest = pieces
+    _, lines, turn_ptr, turns, is_odd, _, _ = pieces
     heights, whose, order, odd = room
     top, bottom = lines[k, 1], lines[k, 3]
     n, depth = 0, np.int64(0)
@@ -223,12 +243,7 @@ def _added_along(k, own, near, pieces, room):  # type: ignore[no-untyped-def]
             elif turns[i] < bottom:
                 heights[n], whose[n] = turns[i], q
                 n += 1
-        a, b = line_ptr[q], line_ptr[q + 1]
-        if tallest[q] < np.inf:
-            # No line of those before reaches down to this one, and none of those after up to it.
-            a = _first_within(lines, a, b, top - tallest[q])
-            b = _first_within(lines, a, b, bottom)
-        for j in range(a, b):
+        for j in range(*_beside(k, q, pieces)):
             if j == k:
                 continue
             ya, yb = _where_left(lines, j, k)
