@@ -1,7 +1,7 @@
 """Random polygons and rasters beside exactextract: python beside_exactextract.py [20000] [SEED].
 
 500 polygons at a time (stars, slivers, frames, several parts, vertices on borders and centres of
-pixels, some partly off the raster) on a random raster of 80 x 60 pixels, in metres or degrees:
+pixels, some partly off the raster) on two random rasters of 80 x 60 pixels, in metres or degrees:
 eight dtypes; nodata none, NaN or a number; values that all differ, classes, noise; weights with and
 without nodata, on the raster's pixels or coarser, or finer and then with a store on their pixels.
 
@@ -120,9 +120,8 @@ def scaled(grid: zr.Grid, factor: int) -> zr.Grid:
     return zr.Grid(grid.crs, (step[0], 0, origin[0], 0, -step[1], origin[1]), shape)
 
 
-def values(rng: np.random.Generator, grid: zr.Grid) -> tuple[Raster, bool]:
-    """A raster, and whether it has few values."""
-    dtype, kind = np.dtype(rng.choice(DTYPES)), rng.choice(["distinct", "classes", "noise"])
+def values(rng: np.random.Generator, grid: zr.Grid, kind: str) -> Raster:
+    dtype = np.dtype(rng.choice(DTYPES))
     if kind == "distinct":
         pixels: Array = rng.permutation(grid.height * grid.width).reshape(grid.shape) % 65_000
         pixels = pixels % 250 if dtype == np.uint8 else pixels
@@ -141,7 +140,7 @@ def values(rng: np.random.Generator, grid: zr.Grid) -> tuple[Raster, bool]:
         number = np.iinfo(dtype).max if dtype.kind == "u" else -9999
         nodata = float(rng.choice([np.nan, number])) if dtype.kind == "f" else int(number)
         pixels[rng.random(grid.shape) < share] = nodata
-    return Raster(pixels, grid, nodata), kind == "classes"
+    return Raster(pixels, grid, nodata)
 
 
 def weights(rng: np.random.Generator, grid: zr.Grid) -> Raster:
@@ -313,7 +312,8 @@ class Case:
         return self.weights.grid.width > self.values.grid.width
 
 
-def make_case(rng: np.random.Generator) -> tuple[Case, list[shapely.Geometry]]:
+def make_cases(rng: np.random.Generator) -> tuple[list[Case], list[shapely.Geometry]]:
+    """Two rasters for the same zones and weights, and the zones in pixels."""
     shapes: list[shapely.Geometry] = []
     while len(shapes) < N:
         shapes += [shape for shape in [polygon(rng)] if shape is not None]
@@ -322,11 +322,13 @@ def make_case(rng: np.random.Generator) -> tuple[Case, list[shapely.Geometry]]:
     origin, step = np.array([west, north]), np.array([step_x, -step_y])
     placed = [shapely.transform(shape, lambda at: origin + step * at) for shape in shapes]
     frame = geopandas.GeoDataFrame({"zone": np.arange(N)}, geometry=placed, crs=grid.crs)
-    raster, has_classes = values(rng, grid)
+    has_classes = rng.random() < 0.3
+    kinds = ["classes"] if has_classes else ["distinct", "noise"]
+    rasters = [values(rng, grid, str(rng.choice(kinds))) for _ in range(2)]
     factor = rng.choice([1, 1, 1, 0.5, 0.25, 2, 3])
     loads = weights(rng, scaled(grid, factor))
     lattice = loads.grid if factor > 1 else grid
-    return Case(frame, lattice, raster, loads, has_classes), shapes
+    return [Case(frame, lattice, raster, loads, has_classes) for raster in rasters], shapes
 
 
 PLAIN = {
@@ -342,18 +344,22 @@ AREAS = {"area": "count", "area_sum": "sum", "area_mean": "mean"}
 TOUCHED = {"count": "count", "sum": "sum", "mean": "mean", "var": "variance", "std": "stdev"}
 
 
-def here(case: Case, folder: Path, chunks: int) -> tuple[Table, Parts, Parts]:
-    """By zoneraster: statistics, covered parts, and pixels that are touched."""
-    store = folder / "zones.zarr"
+def here(cases: list[Case], folder: Path, chunks: int) -> tuple[list[Table], Parts, Parts]:
+    """By zoneraster, all rasters in one call; covered parts, and pixels that are touched."""
+    store, case = folder / "zones.zarr", cases[0]
     zr.build(case.frame, store, grid=case.lattice, key="zone", chunks=chunks)
-    loads, of = case.weights.ours("w"), case.values.ours("v")
+    loads = case.weights.ours("w")
+    of = {f"v{i}": one.values.ours(f"v{i}") for i, one in enumerate(cases)}
     stats = [*PLAIN, *AREAS, *WEIGHTED]
     if case.has_classes:
         stats += ["fractions", "weighted_frac"]
     table = zr.zonal_stats(store, of, weights=loads, stats=stats, pixels="fraction", area="m2")
-    found = {str(name).replace("_m2", ""): table[name].to_numpy(float) for name in table}
-    table = zr.zonal_stats(store, of, stats=[*TOUCHED], pixels="touched")
-    found |= {f"touched {name}": table[name].to_numpy(float) for name in table}
+    touched = zr.zonal_stats(store, of, stats=[*TOUCHED], pixels="touched")
+    found: list[Table] = [{} for _ in cases]
+    for how, columns in (("", table), ("touched ", touched)):
+        for column in columns:
+            raster, _, name = str(column).replace("_m2", "").partition("_")
+            found[int(raster[1:])][how + name] = columns[column].to_numpy(float)
     return found, cells_of(store, "fraction", case), cells_of(store, "touched", case)
 
 
@@ -620,20 +626,21 @@ def main() -> None:
     tally, far, hair, n_wrong = Tally(), 0.0, 0, 0
     for seed in range(options.seed, options.seed + -(-options.polygons // N)):
         rng = np.random.default_rng(seed)
-        case, shapes = make_case(rng)
+        cases, shapes = make_cases(rng)
         with tempfile.TemporaryDirectory() as folder:
-            ours, parts, touched = here(case, Path(folder), int(rng.integers(7, 70)))
-        theirs, parts_there = there(case)
-        by_geos = apart(parts, parts_by_geos(shapes, case.lattice.width // WIDTH), case)
+            tables, parts, touched = here(cases, Path(folder), int(rng.integers(7, 70)))
+        by_geos = apart(parts, parts_by_geos(shapes, cases[0].lattice.width // WIDTH), cases[0])
         far, hair = max(far, by_geos[0].max()), hair + int(by_geos[1].sum())
-        truth, again = by_numpy(parts, case), by_numpy(parts_there, case)
-        x = case.values.at(touched.cell, case.lattice.width)
-        moved = moments(touched.zone[x == x], x[x == x], touched.part[x == x])
-        truth |= {f"touched {name}": one for name, one in moved.items()}
-        facts = facts_of(parts, parts_there, case, (ours, theirs, truth))
-        tally.add(case, shapes, (ours, theirs, truth, again), facts)
+        for case, ours in zip(cases, tables, strict=True):
+            theirs, parts_there = there(case)
+            truth, again = by_numpy(parts, case), by_numpy(parts_there, case)
+            x = case.values.at(touched.cell, case.lattice.width)
+            whole = moments(touched.zone[x == x], x[x == x], touched.part[x == x])
+            truth |= {f"touched {name}": one for name, one in whole.items()}
+            facts = facts_of(parts, parts_there, case, (ours, theirs, truth))
+            tally.add(case, shapes, (ours, theirs, truth, again), facts)
+            print(seed, case.values.pixels.dtype, case.values.nodata, case.weights.grid, flush=True)
         n_wrong += int((facts["wrong by"] > CLOSE).sum())
-        print(seed, case.values.pixels.dtype, case.values.nodata, case.lattice, flush=True)
     tally.report()
     print(f"parts here and by GEOS: {far:.1e} apart at most, {hair} pixels that one has alone")
     print(f"of {options.polygons:,} polygons {n_wrong} have parts that exactextract has wrong")

@@ -124,10 +124,10 @@ def test_classes_are_those_of_exactextract(store: Path) -> None:
 
 @pytest.mark.slow
 def test_random_polygons_beside_exactextract_differ_for_causes_alone() -> None:
-    """Weights finer than uint16 values; coarser ones with int64 and nodata; areas, touched ones."""
+    """Two rasters at a time with weights on the same pixels, finer and coarser ones."""
     script = Path(__file__).parents[1] / "benchmarks" / "beside_exactextract.py"
     done = subprocess.run(
-        [sys.executable, script, "1000", "2"],
+        [sys.executable, script, "1500", "2"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
