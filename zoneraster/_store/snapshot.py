@@ -143,9 +143,11 @@ class Snapshot:
     @functools.cached_property
     def crossing(self) -> Ints:
         """Ids of the zones whose rings cross themselves, (n,) int64."""
-        cure = "build again with the same zones"
-        with told_as(StoreError, f"{PLAN_KEY} cannot be read", cure):
-            keys = [str(key) for key in json.loads(self.blobs.get(PLAN_KEY)).get("invalid", ())]
+        with told_as(StoreError, f"{PLAN_KEY} cannot be read", "build again with the same zones"):
+            said = json.loads(self.blobs.get(PLAN_KEY))
+            plan, keys = said["plan"], [str(key) for key in said.get("invalid", ())]
+        if plan != self.spec.plan:
+            raise _changed(self._location)
         if not keys:
             return np.zeros(0, np.int64)
         data = require_zone_table(self._location, self.blobs, self.spec)
