@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import grown, sort_order, stable_order
 from zoneraster._burn.cache import inlined, kernel
-from zoneraster._burn.edges import grown
 from zoneraster._burn.pieces import columns_of, framed, height_upto, piece_in_row
 from zoneraster._burn.rule import first_row, touched_rows, upper_first
 from zoneraster._burn.unions import area_of_union
-
-# Below this many cells in a row an insertion sort beats the general one.
-_SHORT = 24
 
 
 @inlined
@@ -120,17 +117,7 @@ def _in_order(rows, cols, n, first, end):  # type: ignore[no-untyped-def]
         ptr[at] += 1
     for r in range(end - first):
         a, b = ptr[r], ptr[r + 1]
-        if b - a > _SHORT:
-            own = order[a:b].copy()
-            order[a:b] = own[np.argsort(cols[own], kind="mergesort")]
-            continue
-        for i in range(a + 1, b):
-            x = order[i]
-            j = i - 1
-            while j >= a and cols[order[j]] > cols[x]:
-                order[j + 1] = order[j]
-                j -= 1
-            order[j + 1] = x
+        sort_order(order, a, b, cols)
     return order, ptr
 
 
@@ -210,7 +197,8 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window, crossing):  # t
         n, ra, rb = 0, height, 0
         if full[k]:
             ra, rb = 0, height
-            parity[:] = 1
+            for r in range(height):
+                parity[r] = 1
         for i in range(t_ptr[k], t_ptr[k + 1], 2):
             ra, rb = min(ra, toggles[i]), max(rb, toggles[i + 1])
             for r in range(toggles[i], toggles[i + 1]):
@@ -284,8 +272,9 @@ def whole_cells(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
     """
     row = np.empty(first.size, np.int32)
     for r in range(row_ptr.size - 1):
-        row[row_ptr[r] : row_ptr[r + 1]] = r
-    order = np.argsort(zone, kind="mergesort")
+        for i in range(row_ptr[r], row_ptr[r + 1]):
+            row[i] = r
+    order = stable_order(zone)
     out = (row[order], first[order], end[order], zone[order], np.ones(first.size, np.float64))
     m = begin = 0
     while begin < first.size:
@@ -302,8 +291,10 @@ def whole_cells(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
 @kernel
 def _by_place(row, first, begin, stop):  # type: ignore[no-untyped-def]
     """Stretches ``[begin, stop)`` in the order of rows and first columns."""
-    order = np.argsort(first[begin:stop], kind="mergesort")
-    return begin + order[np.argsort(row[begin:stop][order], kind="mergesort")]
+    order = np.arange(begin, stop)
+    sort_order(order, 0, order.size, first)
+    sort_order(order, 0, order.size, row)
+    return order
 
 
 @kernel
@@ -424,8 +415,8 @@ def _united(out, begin, m, zone, kept, edges, window):  # type: ignore[no-untype
                 if share > 0.0:
                     n = _append(made, n, r, x, x + 1, zone, share)
                 upto = x + 1
-    row[begin : begin + n], first[begin : begin + n], end[begin : begin + n] = (
-        made[0][:n], made[1][:n], made[2][:n],
-    )  # fmt: skip
-    number[begin : begin + n], fraction[begin : begin + n] = made[3][:n], made[4][:n]
+    for i in range(n):
+        s = begin + i
+        row[s], first[s], end[s] = made[0][i], made[1][i], made[2][i]
+        number[s], fraction[s] = made[3][i], made[4][i]
     return begin + n

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import sort_order
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.pieces import piece_in_pixel
 
-# Below this many items an insertion sort beats the general one.
-_SHORT = 24
 # Up to so many edges are looked through for those that two parts share.
 _FEW = 24
 
@@ -31,15 +30,9 @@ _FEW = 24
 @kernel
 def _sort_by(keys, n, order):  # type: ignore[no-untyped-def]
     """Write the numbers below `n` to `order`, by ascending key."""
-    if n > _SHORT:
-        order[:n] = np.argsort(keys[:n], kind="mergesort")
-        return
     for i in range(n):
-        j = i
-        while j > 0 and keys[order[j - 1]] > keys[i]:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = i
+        order[i] = i
+    sort_order(order, 0, n, keys)
 
 
 @kernel
