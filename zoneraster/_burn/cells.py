@@ -27,8 +27,8 @@ from zoneraster._burn.unions import area_of_union
 def folded(x):  # type: ignore[no-untyped-def]
     """Even-odd share of what is covered `x` times: 0, 1, 0, 1 at whole numbers, straight between.
 
-    What a ring that crosses itself winds around twice is outside, as by the other rules. Where
-    pixels have several windings in them, it is the fold of their mean.
+    What a ring that crosses itself winds around twice is outside, as by the other rules. Of several
+    windings in a pixel `x` is the mean, and the share is exact where they are one apart.
     """
     x = abs(x) % 2.0
     return x if x <= 1.0 else 2.0 - x
@@ -156,7 +156,7 @@ def _no_edge_cells():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignore[no-untyped-def]
+def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window, crossing):  # type: ignore[no-untyped-def]
     """Covered fractions of a chunk's pixels.
 
     Parameters
@@ -169,6 +169,8 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
     toggles : (t,) int32, rows counted from the chunk's top
     window : (row0, col0, height, width) int
         The chunk's corner on the grid and its size, cut to the grid.
+    crossing : (n,) bool
+        Records of parts whose rings may cross themselves, whose edges are followed one by one.
 
     Returns
     -------
@@ -189,6 +191,7 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
     for k in range(zone.size):
         begins = k == 0 or zone[k - 1] != zone[k]
         ends = k + 1 == zone.size or zone[k + 1] != zone[k]
+        is_plain = begins and ends and not crossing[k]
         if begins:
             begin, n_kept = m, 0
         n, ra, rb = 0, height, 0
@@ -207,9 +210,9 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
             n, cells = _cells_of(edges[i], i, window, cells, n)
         if ra < rb:
             # What several parts cover of a pixel is found when all are there.
-            extent = (ra, rb, width, zone[k] if begins and ends else -1)
+            extent = (ra, rb, width, zone[k] if is_plain else -1, crossing[k])
             m, out, kept, n_kept = _sweep(cells, n, extent, (parity, cover), out, m, kept, n_kept)
-        if ends and not begins:
+        if ends and not is_plain:
             m = _united(out, begin, m, zone[k], kept, edges, window)
     row, first, end, number, fraction = out
     return row[:m], first[:m], end[:m], number[:m], fraction[:m]
@@ -327,10 +330,11 @@ def _with_more(kept, n, more):  # type: ignore[no-untyped-def]
 def _sweep(cells, n, extent, state, out, m, kept, n_kept):  # type: ignore[no-untyped-def]
     """Append what `n` cells and the chunk's left border make of rows; `state` is left empty.
 
-    `extent` is (first row, end row, width, zone). Without a zone, -1, edge cells are kept, and the
-    number of a stretch is that of its edge cell, or -1.
+    `extent` is (first row, end row, width, zone, whether rings may cross themselves). Without a
+    zone, -1, edge cells are kept, and the number of a stretch is that of its edge cell, or -1;
+    where rings may cross themselves the share of an edge cell is left open, NaN.
     """
-    ra, rb, width, zone = extent
+    ra, rb, width, zone, may_cross = extent
     parity, cover = state
     rows, cols, heights, areas, through = cells
     order, ptr = _in_order(rows, cols, n, ra, rb)
@@ -356,10 +360,10 @@ def _sweep(cells, n, extent, state, out, m, kept, n_kept):  # type: ignore[no-un
                 tall += heights[order[i]]
                 area += areas[order[i]]
                 i += 1
-            share = folded(total + area)
+            share = np.nan if may_cross else folded(total + area)
             if share > 0.0 and zone >= 0:
                 m = _append(out, m, r, col, col + 1, zone, share)
-            elif share > 0.0:
+            elif share != 0.0:
                 m = _append(out, m, r, col, col + 1, n_kept, share)
                 first = k_ptr[n_kept]
                 for k in range(i - begin):
@@ -404,11 +408,12 @@ def _united(out, begin, m, zone, kept, edges, window):  # type: ignore[no-untype
                 upto = whole
             elif x >= upto:
                 share = shares[0]
-                if n_cells > 1:
+                if n_cells > 1 or np.isnan(share):
                     share = area_of_union(
                         cells[:n_cells], shares[:n_cells], kept, edges, row0 + r, col0 + x
                     )
-                n = _append(made, n, r, x, x + 1, zone, share)
+                if share > 0.0:
+                    n = _append(made, n, r, x, x + 1, zone, share)
                 upto = x + 1
     for i in range(n):
         s = begin + i
