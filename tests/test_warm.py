@@ -81,6 +81,11 @@ for overlap in ("last", "sets", "layers"):
     [
         ("store", "zr.build(zones, folder, grid=grid)", {"make_spans", "overlay_spans", "blocks"}),
         ("centre", "zr.zonal_stats(zones, values)", {"make_spans", "overlay_spans"}),
+        (
+            "fraction",
+            "zr.zonal_stats(zones, values, pixels='fraction')",
+            {"make_cells", "overlay_spans", "covered_spans"},
+        ),
     ],
 )
 def test_another_process_compiles_just_what_burning_needs(

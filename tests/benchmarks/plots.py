@@ -73,7 +73,8 @@ def write_values(
     with rasterio.open(
         folder / "values.tif", "w", driver="GTiff", height=side, width=side, count=1,
         dtype="float32", crs=4326,
-        transform=rasterio.Affine(1 / 3600, 0, west, 0, -1 / 3600, north), tiled=True, blockxsize=512, blockysize=512, compress="zstd", BIGTIFF="YES",
+        transform=rasterio.Affine(1 / 3600, 0, west, 0, -1 / 3600, north),
+        tiled=True, blockxsize=512, blockysize=512, compress="zstd", BIGTIFF="YES",
     ) as file:  # fmt: skip
         for row in range(0, side, 2000):
             block = (rng.random((2000, side), dtype="f4") * 100).round(1)

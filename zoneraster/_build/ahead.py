@@ -12,15 +12,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from zoneraster._build.chunk import burn_chunk, chunk_runs
 from zoneraster._burn import frame, is_compiled, make_cells, overlay_spans
 from zoneraster._grid import Grid
-from zoneraster._store import BatchChunk, PixelRule, Records, Spec
+from zoneraster._store import BatchChunk, PixelRule, Records, Spec, ZoneSets
+from zoneraster.arrays import Ints
 from zoneraster.executors import Tick, cpu_count
 
 # Waits for the other process.
@@ -71,6 +72,15 @@ def compiled_ahead(what: str, progress: Tick | None = None) -> Iterator[Wait]:
         other.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class _TwoSquares:
+    """A plan of its own."""
+
+    spec: Spec
+    sets: ZoneSets | None = None
+    crossing: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
 def burn_squares(what: str) -> None:
     """Burn two squares of a few pixels that lie over each other, as stores and statistics do."""
     grid = Grid("EPSG:3857", (1, 0, 0, 0, -1, 8), (8, 8))
@@ -85,8 +95,7 @@ def burn_squares(what: str) -> None:
         return
     rule: PixelRule = "fraction" if what == "fraction" else spec.own_rule
     chunk = BatchChunk(0, 0, 0, 0, 0, 2, 0, b"")
-    snapshot: Any = SimpleNamespace(spec=spec, sets=None)
-    chunk_runs(snapshot, records, chunk, lambda ids: ids, rule)
+    chunk_runs(_TwoSquares(spec), records, chunk, lambda ids: ids, rule)
 
 
 def _two_squares() -> Records:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,6 @@ from zoneraster._store import (
     BatchChunk,
     PixelRule,
     Records,
-    Snapshot,
     Spec,
     ZoneSets,
     ledger,
@@ -37,6 +36,22 @@ from zoneraster.arrays import WHOLE, Bools, Floats, Ints
 from zoneraster.errors import CorruptStoreError, StoreError
 
 NO_ZONES: Ints = np.zeros(0, np.int64)
+
+
+class Planned(Protocol):
+    """What chunks are burned by: a snapshot has it."""
+
+    @property
+    def spec(self) -> Spec:
+        """How."""
+
+    @property
+    def sets(self) -> ZoneSets | None:
+        """Sets of zones, where pixels stand for them."""
+
+    @property
+    def crossing(self) -> Ints:
+        """Ids of the zones whose rings cross themselves."""
 
 
 class ChunkRuns(NamedTuple):
@@ -254,12 +269,12 @@ def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Cont
     return Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
 
 
-def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRule) -> ChunkCells:
+def chunk_cells(ctx: Planned, batch: Records, chunk: BatchChunk, rule: PixelRule) -> ChunkCells:
     """Stretches of pixels of all zones of a chunk.
 
     Parameters
     ----------
-    ctx : Snapshot
+    ctx : Planned
     batch : Records
         Of the chunk's batch.
     chunk : BatchChunk
@@ -297,7 +312,7 @@ def _check_near(records: Records, place: tuple[int, int]) -> None:
 
 
 def chunk_runs(
-    ctx: Snapshot,
+    ctx: Planned,
     batch: Records,
     chunk: BatchChunk,
     merged: Callable[[Ints], Ints] | None = None,
@@ -310,7 +325,7 @@ def chunk_runs(
 
     Parameters
     ----------
-    ctx : Snapshot
+    ctx : Planned
     batch : Records
         Of the chunk's batch.
     chunk : BatchChunk
@@ -372,7 +387,7 @@ def _kept(records: Records, keep: Bools) -> Records:
 
 
 def _shared_runs(
-    ctx: Snapshot, records: Records, place: tuple[int, int], merged: Callable[[Ints], Ints]
+    ctx: Planned, records: Records, place: tuple[int, int], merged: Callable[[Ints], Ints]
 ) -> list[ChunkRuns]:
     """`chunk_runs` by covered parts: each stretch of pixels is laid over others as zones are."""
     zone_id, one = np.unique(merged(records.zone_id.astype(np.int64)), return_inverse=True)
