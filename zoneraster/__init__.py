@@ -5,32 +5,9 @@ The names of `__all__`, and `zoneraster.open`, are what is promised; everything 
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from zoneraster._build import (
-    BuildReport,
-    PlanSummary,
-    RunSummary,
-    Status,
-    VerifyReport,
-    build,
-    build_part,
-    finish,
-    info,
-    open_manifest,
-    open_store,
-    run,
-    status,
-    verify,
-)
-from zoneraster._build import make_plan as plan
-from zoneraster._build import open_sets as sets
-from zoneraster._build import open_zones as zones
-from zoneraster._grid import Grid, Window
-from zoneraster._stats import Key, Stat, cells, labels, thresholds, zonal_stats
-from zoneraster._store import Manifest
-from zoneraster._values import Predicate, Raster, grid_like
-from zoneraster.accessor import register_with_xarray
 from zoneraster.errors import (
     AlignmentError,
     BuildInterrupted,
@@ -49,10 +26,37 @@ from zoneraster.errors import (
     ZonerasterWarning,
     ZonesError,
 )
-from zoneraster.maps import plot
+from zoneraster.registering import register_with_xarray
 
 if TYPE_CHECKING:
+    from zoneraster._build import (
+        BuildReport,
+        PlanSummary,
+        RunSummary,
+        Status,
+        VerifyReport,
+        build,
+        build_part,
+        finish,
+        info,
+        open_manifest,
+        open_store,
+        run,
+        status,
+        verify,
+    )
+    from zoneraster._build import make_plan as plan
+    from zoneraster._build import open_sets as sets
+    from zoneraster._build import open_zones as zones
+    from zoneraster._grid import Grid, Window
     from zoneraster._grid.grid import GLOBAL_30M
+    from zoneraster._stats import Key, Stat, cells, labels, thresholds, zonal_stats
+    from zoneraster._store import Manifest
+    from zoneraster._values import Predicate, Raster, grid_like
+    from zoneraster.maps import plot
+    from zoneraster.warm import WarmReport, warm
+
+    open = open_store  # noqa: A001
 
 __version__ = "0.1.0"
 __all__ = [
@@ -64,10 +68,13 @@ __all__ = [
     "zonal_stats", "Raster", "labels", "thresholds", "Stat", "Key", "Predicate",
     # maps
     "plot",
+    # machine code
+    "warm",
     # grids
     "Grid", "GLOBAL_30M", "Window", "grid_like",
     # what the verbs return
-    "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "Manifest",
+    "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "WarmReport",
+    "Manifest",
     # errors
     "ZonerasterError", "OptionError", "GridError", "ZonesError", "OverlapError", "ValuesError",
     "AlignmentError", "StoreError", "StoreMismatchError", "IncompleteBuildError",
@@ -75,22 +82,42 @@ __all__ = [
     "ZonerasterWarning",
 ]  # fmt: skip
 
-# Not in `__all__`: `from zoneraster import *` would replace the builtin.
-open = open_store  # noqa: A001
+# Rooms are opened when a name of theirs is first asked for: all of them take half a second, and
+# `zoneraster --help` needs none.
+_ROOMS = {
+    "_build": (
+        "BuildReport", "PlanSummary", "RunSummary", "Status", "VerifyReport", "build", "build_part",
+        "finish", "info", "open_manifest", "run", "status", "verify",
+    ),
+    "_grid": ("Grid", "Window"),
+    "_grid.grid": ("GLOBAL_30M",),
+    "_stats": ("Key", "Stat", "cells", "labels", "thresholds", "zonal_stats"),
+    "_store": ("Manifest",),
+    "_values": ("Predicate", "Raster", "grid_like"),
+    "maps": ("plot",),
+    "warm": ("WarmReport", "warm"),
+}  # fmt: skip
+# Where each name is, and what it is called there. `open` is not in `__all__`, as `from zoneraster
+# import *` would replace the builtin; `Layer` is the name that `Raster` had in 0.1.
+_HOMES = {name: (room, name) for room, names in _ROOMS.items() for name in names} | {
+    "plan": ("_build", "make_plan"),
+    "sets": ("_build", "open_sets"),
+    "zones": ("_build", "open_zones"),
+    "open": ("_build", "open_store"),
+    "Layer": ("_values", "Raster"),
+}
 
 # `array.zones`, for arrays of xarray.
 register_with_xarray()
 
 
-# Any: a grid, or the class that was renamed.
-def __getattr__(name: str) -> Any:
-    if name == "GLOBAL_30M":
-        from zoneraster._grid import grid  # noqa: PLC0415 - on first use: it opens PROJ's database
-
-        return grid.GLOBAL_30M
-    if name == "Layer":
-        return Raster  # its name in 0.1
-    raise AttributeError(f"module 'zoneraster' has no attribute {name!r}")
+def __getattr__(name: str) -> Any:  # Any: whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoneraster' has no attribute {name!r}")
+    room, there = _HOMES[name]
+    found = getattr(importlib.import_module(f"zoneraster.{room}"), there)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +22,6 @@ if TYPE_CHECKING:
     import geopandas
     import pandas as pd
     import xarray as xr
-
-_NAME = "zones"
 
 
 class ZonesAccessor:
@@ -236,61 +229,3 @@ def _each_pixel(
     )
     kept = {name: pixels.attrs[name] for name in ("grid_mapping",) if name in pixels.attrs}
     return found.assign_attrs(kept)
-
-
-# ---- registering ---------------------------------------------------------------------------------
-
-
-def register_with_xarray() -> None:
-    """Give arrays of xarray the accessor: now, or when xarray is imported.
-
-    xarray is slow to import, and who builds a store on the command line needs none of it. It knows
-    no entry point for accessors.
-    """
-    if "xarray" in sys.modules:
-        _register(sys.modules["xarray"])
-    else:
-        sys.meta_path.insert(0, _Finder())
-
-
-def _register(xarray: Any) -> None:  # Any: the module
-    for register in (xarray.register_dataarray_accessor, xarray.register_dataset_accessor):
-        register(_NAME)(ZonesAccessor)
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds xarray as the others do, with a loader that registers the accessor behind it."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec of xarray; None for any other module."""
-        if fullname != "xarray":
-            return None
-        others = [finder for finder in sys.meta_path if finder is not self]
-        found = (finder.find_spec(fullname, path, target) for finder in others)
-        spec = next((one for one in found if one is not None), None)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    """A loader of others, and what is to be done when it is through."""
-
-    def __init__(self, loader: importlib.abc.Loader, finder: _Finder) -> None:
-        self._loader, self._finder = loader, finder
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """The module that the loader makes."""
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Load it, and register."""
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
-            _register(module)

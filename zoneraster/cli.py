@@ -21,14 +21,7 @@ from zoneraster.errors import (
     nearest,
 )
 from zoneraster.notation import raster_of
-from zoneraster.output import (
-    check_output,
-    json_text,
-    replacing,
-    warnings_as_lines,
-    without_warnings,
-)
-from zoneraster.shell import completion_script, in_flags
+from zoneraster.shell import completion_script, in_flags, warnings_as_lines, without_warnings
 
 # Exit codes: wrong input or options, and work that a killed worker, another build or a signal
 # stopped.
@@ -108,6 +101,8 @@ def _own_command() -> str:
 
 def _print(result: Any, *, as_json: bool) -> None:  # Any: one of our reports, or a dict
     if as_json:
+        from zoneraster.output import json_text  # noqa: PLC0415 - keep --help quick, here and below
+
         said = result if isinstance(result, dict) else result.to_dict()
         click.echo(json_text(said))
     else:
@@ -220,7 +215,7 @@ def info(store: str, as_json: bool, **place: Any) -> None:
     if as_json:
         _print(said, as_json=True)
         return
-    from zoneraster.output import info_text  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster.output import info_text  # noqa: PLC0415
 
     click.echo(info_text(said))
 
@@ -247,15 +242,21 @@ def plot(
     **how: Any,
 ) -> None:
     """Draw STORE as a map: its zones, or a column of a table."""
-    from zoneraster.maps import PICTURES  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster import output  # noqa: PLC0415
+    from zoneraster.maps import PICTURES  # noqa: PLC0415
 
-    check_output(picture, suffixes=PICTURES, overwrite=overwrite)
-    with replacing(picture) as new:
+    output.check_output(picture, suffixes=PICTURES, overwrite=overwrite)
+    with output.replacing(picture) as new:
         zr.plot(store, picture=new, storage_options=storage_options, **how)
     click.echo(str(picture))
 
 
-@main.command(cls=words.BoundsCommand, epilog=options.STATS_HELP)
+@main.command(
+    cls=options.StatsCommand,
+    epilog=options.example(
+        "zoneraster stats parks.gpkg cover.tif --key park --stats mean,max --output table.csv"
+    ),
+)
 @click.argument("zones_given", metavar="ZONES", type=click.Path())
 @click.argument("values", nargs=-1, type=click.Path())
 @options.storage_option
@@ -317,10 +318,10 @@ def stats(
     A PATH is a file, a Zarr, a folder of tiles or a pattern such as 'tiles/*.tif'. Behind any PATH
     may stand how it is read: PATH[band=2,nodata=255,crs=EPSG:4326,units=percent].
     """
-    from zoneraster import output as written  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster import output as written  # noqa: PLC0415
 
     if output is not None:
-        check_output(output, suffixes=tuple(written.WRITERS), overwrite=overwrite)
+        written.check_output(output, suffixes=tuple(written.WRITERS), overwrite=overwrite)
         asked["geometry"] |= output.suffix.lower() in written.WITH_POLYGONS
     elif overwrite:
         raise click.UsageError("--overwrite changes nothing without --output: leave it out")
@@ -381,13 +382,13 @@ def cells(
 
     Stretches of rows, or with VALUES ([NAME=]PATH ...) a row for each pixel with their values.
     """
-    from zoneraster.output import write_cells  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster import output as written  # noqa: PLC0415
 
-    check_output(output, suffixes=(".parquet",), overwrite=overwrite)
+    written.check_output(output, suffixes=(".parquet",), overwrite=overwrite)
     if asked["resample"] and not values:
         raise click.UsageError("--resample changes nothing without VALUES: leave it out")
-    with replacing(output) as new:
-        n = write_cells(zr.cells(store, words.measures_of(values), **asked), new)
+    with written.replacing(output) as new:
+        n = written.write_cells(zr.cells(store, words.measures_of(values), **asked), new)
     what = "pixels" if values else "stretches"
     if as_json:
         _print({"output": str(output), what: n}, as_json=True)
@@ -403,10 +404,18 @@ def cells(
 @options.json_option
 def demo(folder: Path, workers: int | None, as_json: bool) -> None:
     """Build the 30 m raster of all US counties in FOLDER."""
-    from zoneraster.demo import run_demo  # noqa: PLC0415 - keep the other verbs quick
+    from zoneraster.demo import run_demo  # noqa: PLC0415
 
     result = run_demo(folder, workers=workers, progress=not as_json)
     _print(result, as_json=as_json)
+
+
+@main.command(epilog=options.example("zoneraster warm"))
+@click.option("--workers", type=click.IntRange(1, 4096), help="Processes.")
+@options.json_option
+def warm(workers: int | None, as_json: bool) -> None:
+    """Compile all kernels, for images and clusters: no later call waits for that."""
+    _print(zr.warm(workers=workers, progress=not as_json), as_json=as_json)
 
 
 @main.command(epilog=options.example('eval "$(zoneraster completion bash)"'))

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from zoneraster._values import COMPARISONS, Comparison, Raster, as_raster
+import zoneraster as zr
 from zoneraster.errors import name_some
 
 # A name has neither what paths have between folders nor what URLs have behind their scheme.
@@ -24,7 +24,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _LABEL = re.compile(rf"({_NUMBER})(?:-([-+]?\d+))?(?:=([^,]*))?")
 # What was meant for numbers, and may be none.
 _NUMBERS = re.compile(r"(.+):([-+\d.,e]+)")
-_CONDITION = re.compile(rf"(.*\S)\s*({'|'.join(COMPARISONS)})\s*([^\s<>=!]+)")
+_CONDITION = re.compile(r"(.*\S)\s*(<=|>=|<|>|==|!=)\s*([^\s<>=!]+)")
 _AMONG = re.compile(r"(.*\S)\s+in\s+(\S+)")
 _VALID = re.compile(r"(.*\S)\s+is\s+valid")
 _MANY = 100_000  # labels of a range
@@ -45,7 +45,7 @@ def raster_of(text: str, defaults: Mapping[str, Any] | None = None) -> Any:  # A
     """
     path, written = _split_options(text)
     options = {**(defaults or {}), **_options_of(written, text)}
-    return Raster(path, **options) if options else path
+    return zr.Raster(path, **options) if options else path
 
 
 def _split_options(text: str) -> tuple[str, str | None]:
@@ -231,6 +231,8 @@ def _names_of(written: str, n: int, text: str) -> Iterator[str]:
 
 def condition(text: str) -> Any:  # Any: a predicate
     """PATH >= NUMBER, PATH in 1,2,5-9, PATH is valid, joined by and, or, not; no parentheses."""
+    from zoneraster._values import Comparison, as_raster  # noqa: PLC0415 - keep --help quick
+
     first, is_joined, rest = text.partition(" or ")
     if is_joined:
         return condition(first) | condition(rest)

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from zoneraster import words
-from zoneraster._stats import STATISTICS
 
 Command = Callable[..., Any]
 
@@ -132,25 +131,36 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a fil
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def example(line: str, *more: str) -> str:
-    """What the help of a verb ends in: one whole line that works, and more paragraphs.
+def example(line: str) -> str:
+    """What the help of a verb ends in: one whole line that works.
 
     The files are those of the documentation: polygons `parks.gpkg` with the columns park and
     region, a raster `cover.tif`, and the store `parks.zarr` of both.
     """
-    return "\n\n".join([f"\b\nExample:\n  {line}", *more])
+    return f"\b\nExample:\n  {line}"
 
 
 def complete_stats(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Sequence[str]:
     """Names of statistics behind the last comma."""
+    from zoneraster._stats import STATISTICS  # noqa: PLC0415 - keep --help quick, here and below
+
     done, comma, last = incomplete.rpartition(",")
     return [f"{done}{comma}{name}" for name in STATISTICS if name.startswith(last)]
 
 
-STATS_HELP = example(
-    "zoneraster stats parks.gpkg cover.tif --key park --stats mean,max --output table.csv",
-    f"Statistics: {', '.join(STATISTICS)}; quantiles like q0.9.",
-)
+class StatsCommand(words.BoundsCommand):
+    """A verb whose help ends in the names of all statistics."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example, and the names."""
+        from zoneraster._stats import STATISTICS  # noqa: PLC0415
+
+        super().format_epilog(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"Statistics: {', '.join(STATISTICS)}; quantiles like q0.9.")
+
+
 # What `zoneraster` alone says.
 FIRST_LINES = """\
 zoneraster stats parks.gpkg cover.tif                     # a raster by zone, at once

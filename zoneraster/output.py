@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,55 +24,13 @@ from zoneraster._stats import (
     write_zarr,
 )
 from zoneraster.blobs import PRIVATE
-from zoneraster.errors import IdleOption, ZonerasterError, ZonerasterWarning, number_of, told_as
+from zoneraster.errors import ZonerasterError, number_of, told_as
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 _CURE = "mend that, or choose another place"
-# How a line begins that tells of a warning.
-BANG = "  ! "
-
-
-@contextmanager
-def warnings_as_lines(said: Callable[[object], str] = str) -> Iterator[None]:
-    """Our warnings become lines on stderr, ``  ! text``, at once and however often they come.
-
-    An option that changes nothing is an error here: nobody reads that line in a script.
-
-    Parameters
-    ----------
-    said : callable
-        The text of a warning in the words of the command line.
-    """
-    with warnings.catch_warnings():
-        shown = warnings.showwarning
-
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, ZonerasterWarning):
-                sys.stderr.write(f"{BANG}{said(message)}\n")
-                sys.stderr.flush()
-            else:
-                shown(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show
-        if not sys.warnoptions:
-            warnings.simplefilter("always", ZonerasterWarning)
-        warnings.simplefilter("error", IdleOption)
-        yield
-
-
-def without_warnings(text: str) -> str:
-    """The text of a report without its warnings, which stderr has shown already."""
-    return "\n".join(line for line in text.split("\n") if not line.startswith(BANG))
 
 
 def info_text(said: dict[str, Any]) -> str:  # Any: JSON

@@ -10,14 +10,20 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from typing import Any
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 import click
 from click.shell_completion import get_completion_class
 
+from zoneraster.errors import IdleOption, ZonerasterWarning
 from zoneraster.notation import in_words
 
+# How a line begins that tells of a warning.
+BANG = "  ! "
 # Several flags stand for a grid.
 _GRID = "--resolution or --like"
 # Code that nothing on the command line stands for, once brackets stand for `Raster`.
@@ -118,6 +124,46 @@ def _plain(value: Any) -> str:  # Any: as above
     if value is ...:
         return "PATH"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@contextmanager
+def warnings_as_lines(said: Callable[[object], str] = str) -> Iterator[None]:
+    """Our warnings become lines on stderr, ``  ! text``, at once and however often they come.
+
+    An option that changes nothing is an error here: nobody reads that line in a script.
+
+    Parameters
+    ----------
+    said : callable
+        The text of a warning in the words of the command line.
+    """
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, ZonerasterWarning):
+                sys.stderr.write(f"{BANG}{said(message)}\n")
+                sys.stderr.flush()
+            else:
+                shown(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        if not sys.warnoptions:
+            warnings.simplefilter("always", ZonerasterWarning)
+        warnings.simplefilter("error", IdleOption)
+        yield
+
+
+def without_warnings(text: str) -> str:
+    """The text of a report without its warnings, which stderr has shown already."""
+    return "\n".join(line for line in text.split("\n") if not line.startswith(BANG))
 
 
 def completion_script(command: click.Command, shell: str) -> str:

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-import shapely
 
 import zoneraster as zr
-from zoneraster._grid import Grid, checked_crs, is_in_degrees
 from zoneraster.notation import condition, labelled, named, names_twice, raster_of, stem_of_path
 
 # ---- places and parts ----------------------------------------------------------------------------
@@ -103,7 +101,7 @@ def grid_of(
     like: str | None,
     global_30m: bool,
     snap: bool = False,
-) -> Grid | None:
+) -> zr.Grid | None:
     """The grid that the options name; None when they name none (then the store has one)."""
     named = [
         text
@@ -129,12 +127,14 @@ def grid_of(
     if resolution is None:
         return None
     crs = crs or "EPSG:4326"
-    make = Grid.covering if snap else Grid.from_bounds
+    make = zr.Grid.covering if snap else zr.Grid.from_bounds
     return make(bounds or _globe(crs), resolution, crs)
 
 
 def _globe(crs: str) -> tuple[float, float, float, float]:
     """Bounds where none are given: only degrees have some of their own."""
+    from zoneraster._grid import checked_crs, is_in_degrees  # noqa: PLC0415 - keep --help quick
+
     if not is_in_degrees(checked_crs(crs)):
         raise click.UsageError(f"--bounds is needed: {crs} is not in degrees")
     return -180, -90, 180, 90
@@ -183,6 +183,8 @@ def selection_of(texts: Sequence[str], bbox: Sequence[float] | None) -> Any:
         west, south, east, north = bbox
         if west > east or south > north:
             raise click.BadParameter(f"--bbox {bbox}: it is west, south, east, north")
+        import shapely  # noqa: PLC0415 - slow import
+
         return shapely.box(west, south, east, north)
     columns: dict[str, list[str]] = {}
     keys: list[str] = []

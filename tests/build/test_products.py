@@ -143,6 +143,19 @@ def test_zones_over_each_other_cover_what_their_union_covers(tmp_path: Path, chu
     assert off.max() <= 0.5 + 1e-6
 
 
+def test_rings_that_cross_themselves_cover_even_odd(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rings = rng.uniform((10.5, 40.5), (15.5, 44.5), (40, 1, 2)) + rng.uniform(-0.3, 0.3, (40, 6, 2))
+    zones = geopandas.GeoDataFrame({"plot": range(40)}, geometry=shapely.polygons(rings), crs=4326)
+    options: dict[str, Any] = {"grid": GRID, "key": "plot", "product": "cover", "chunks": 16}
+    report = zr.build(zones, tmp_path / "z", executor="processes", workers=2, **options)
+    assert any("rings that cross themselves" in said for said in report.warnings)
+    expected = covered(zones.set_geometry(zones.make_valid()))
+    cover = zr.open(tmp_path / "z")["cover"].values
+    np.testing.assert_allclose(cover, expected, rtol=1e-6, atol=1e-7)
+    assert zr.verify(tmp_path / "z", deep=1.0).ok
+
+
 def test_options_that_mean_nothing_for_a_product_are_refused(tmp_path: Path) -> None:
     given: dict[str, Any] = {"grid": GRID, "key": "plot"}
     for product, option in (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import zoneraster
-from zoneraster._burn.cache import SOURCES
+from zoneraster._burn.cache import SOURCES, kernel
 
 PACKAGE = Path(zoneraster.__file__).parent
 BURN = """
@@ -59,3 +59,19 @@ def test_all_files_with_kernels_are_part_of_the_stamp() -> None:
     assert kernels
     assert kernels <= stamped
     assert all(list(PACKAGE.glob(pattern)) for pattern in SOURCES)
+
+
+@kernel
+def _twice(x):  # type: ignore[no-untyped-def]
+    return 2 * x
+
+
+@kernel
+def _with_a_number_and_a_variable(x):  # type: ignore[no-untyped-def]
+    return _twice(0) + _twice(x)
+
+
+@pytest.mark.skipif(not hasattr(_twice, "overloads"), reason="kernels are not compiled")
+def test_a_number_in_a_call_is_no_type_of_its_own() -> None:
+    assert _with_a_number_and_a_variable(2) == 4
+    assert len(_twice.overloads) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -27,9 +29,13 @@ SQUARES = np.array(
 
 
 def covered(
-    rings: Rings, chunks: tuple[int, int], shape: tuple[int, int] = (HEIGHT, WIDTH)
+    rings: Rings,
+    chunks: tuple[int, int],
+    shape: tuple[int, int] = (HEIGHT, WIDTH),
+    *,
+    crossing: bool = False,
 ) -> dict[int, Canvas]:
-    """Fractions of each zone, from the manifest, chunk by chunk."""
+    """Fractions of each zone, from the manifest, chunk by chunk; rings may cross themselves."""
     for places in (rings.u, rings.v):
         snap(places)
     opened, cut = planned(rings, shape, chunks)
@@ -41,7 +47,8 @@ def covered(
         corner = (window.row0, window.col0, window.height, window.width)
         ids, number = np.unique(own.zone_id, return_inverse=True)
         seen = np.zeros((ids.size, *shape), bool)
-        for r, a, b, z, share in zip(*make_cells(number, *own[3:], corner), strict=True):
+        may_cross = np.full(number.size, crossing)
+        for r, a, b, z, share in zip(*make_cells(number, *own[3:], corner, may_cross), strict=True):
             assert 0 < share <= 1
             assert share == 1 or b == a + 1
             at = (window.row0 + r, slice(window.col0 + a, window.col0 + b))
@@ -119,6 +126,7 @@ def test_far_from_the_corner_no_digit_is_lost() -> None:
         nothing,
         np.zeros(0, np.int32),
         window,
+        np.zeros(1, bool),
     )
     area = ((end - first) * share).sum()
     assert area == pytest.approx(shapely.Polygon(near).area, rel=1e-14)
@@ -156,25 +164,42 @@ def windings(ring: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> 
     return ((up.astype(int) - down) * (at > x)).sum(axis=1).astype(float)
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 10**6), st.sampled_from([(HEIGHT, WIDTH), (7, 5)]))
-def test_any_ring_is_even_odd_but_in_pixels_with_windings_further_apart_than_one(
-    seed: int, chunks: tuple[int, int]
-) -> None:
-    """The oracle nodes the ring and polygonizes it; there a pixel is the fold of its mean."""
+def turning_ring(seed: int) -> tuple[npt.NDArray[np.float64], Canvas, Canvas]:
+    """A ring that crosses itself, areas of the faces that it makes in each pixel, and its turns."""
     rng = np.random.default_rng(seed)
     points = rng.uniform((1, 1), (WIDTH - 1, HEIGHT - 1), (rng.integers(4, 9), 2))
     if seed % 3 == 0:
         points = np.concatenate([points, points[: len(points) // 2 + 1]])  # there again
     ring = np.concatenate([points, points[:1]])
-    found = covered(ring_arrays([tuple(one) for one in points]), chunks)
-    share = found.get(1, np.zeros((HEIGHT, WIDTH)))
     # Rows count from the north.
     flat = np.stack([ring[:, 0], HEIGHT - ring[:, 1]], axis=1)
     faces = shapely.get_parts(shapely.polygonize([shapely.node(shapely.LineString(flat))]))
     inside = shapely.get_coordinates(shapely.point_on_surface(faces))
-    turns = windings(flat, inside)
-    areas = np.array([areas_of(face) for face in faces])
+    return points, np.array([areas_of(face) for face in faces]), windings(flat, inside)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([(HEIGHT, WIDTH), (7, 5), (1, 1)]))
+def test_a_ring_that_may_cross_itself_is_even_odd_in_every_pixel(
+    seed: int, chunks: tuple[int, int]
+) -> None:
+    """The oracle nodes the ring and polygonizes it."""
+    points, areas, turns = turning_ring(seed)
+    rings = ring_arrays([tuple(one) for one in points])
+    share = covered(rings, chunks, crossing=True).get(1, np.zeros((HEIGHT, WIDTH)))
+    assert share == pytest.approx(areas[turns % 2 == 1].sum(axis=0), abs=1e-9)
+    whole = covered(rings, (HEIGHT, WIDTH), crossing=True).get(1, np.zeros((HEIGHT, WIDTH)))
+    assert share == pytest.approx(whole, abs=1e-12)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([(HEIGHT, WIDTH), (7, 5)]))
+def test_of_others_it_is_the_fold_of_the_mean_where_windings_are_further_apart_than_one(
+    seed: int, chunks: tuple[int, int]
+) -> None:
+    points, areas, turns = turning_ring(seed)
+    found = covered(ring_arrays([tuple(one) for one in points]), chunks)
+    share = found.get(1, np.zeros((HEIGHT, WIDTH)))
     odd = areas[turns % 2 == 1].sum(axis=0)
     levels = np.concatenate([turns, [0.0]])[:, None, None]
     held = np.concatenate([areas, 1 - areas.sum(axis=0, keepdims=True)]) > 1e-9
@@ -184,6 +209,33 @@ def test_any_ring_is_even_odd_but_in_pixels_with_windings_further_apart_than_one
     mean = (areas * turns[:, None, None]).sum(axis=0)
     expected = [folded(one) for one in mean[~is_plain]]
     assert share[~is_plain] == pytest.approx(expected, abs=1e-7)
+
+
+def test_valid_polygons_cover_the_same_where_they_may_cross() -> None:
+    rng = np.random.default_rng(6)
+    shapes = [shapely.make_valid(shapely.Polygon(star(rng, (15, 12), 14, 60))) for _ in range(5)]
+    frame = shapely.difference(shapely.box(3, 3, 20, 20), shapely.box(5.5, 6.25, 9, 9))
+    rings = rings_of(np.array([*shapes, frame], object), unit_grid(HEIGHT, WIDTH))
+    plain, followed = (covered(rings, (8, 8), crossing=crossing) for crossing in (False, True))
+    assert plain.keys() == followed.keys()
+    for zone, share in plain.items():
+        assert followed[zone] == pytest.approx(share, abs=1e-12)
+
+
+def test_a_ring_of_very_many_edges_in_a_pixel_is_followed_in_time() -> None:
+    rng = np.random.default_rng(12)
+    angle = np.linspace(0, 2 * np.pi, 60_000, endpoint=False)
+    reach = 1.2 + 0.01 * rng.random(angle.size)
+    coast = np.stack([4.5 + reach * np.cos(angle), 4.5 + reach * np.sin(angle)], axis=1)
+    coast[1000] = coast[1300]  # a loop
+    rings = ring_arrays([tuple(one) for one in coast])
+    covered(rings, (HEIGHT, WIDTH), crossing=True)  # compiled
+    begun = time.perf_counter()
+    share = covered(rings, (HEIGHT, WIDTH), crossing=True)[1]
+    assert time.perf_counter() - begun < 10
+    flat = np.stack([coast[:, 0], HEIGHT - coast[:, 1]], axis=1)
+    right = areas_of(shapely.make_valid(shapely.Polygon(flat)))
+    assert share == pytest.approx(right, abs=1e-9)
 
 
 def test_parts_of_a_zone_share_a_pixel_and_cover_it_once() -> None:

@@ -29,7 +29,7 @@ SQUARES = np.array(
 WHOLE = (HEIGHT, WIDTH)
 
 
-def together(rings: Rings, chunks: tuple[int, int] = WHOLE) -> Canvas:
+def together(rings: Rings, chunks: tuple[int, int] = WHOLE, *, crossing: bool = False) -> Canvas:
     """What all zones cover as one, from the manifest, chunk by chunk."""
     for places in (rings.u, rings.v):
         snap(places)
@@ -41,7 +41,8 @@ def together(rings: Rings, chunks: tuple[int, int] = WHOLE) -> Canvas:
         window = cut.chunk_window(chunk["chunk_row"], chunk["chunk_col"])
         corner = (window.row0, window.col0, window.height, window.width)
         number = np.zeros(own.zone_id.size, np.int64)
-        for r, a, b, _, share in zip(*make_cells(number, *own[3:], corner), strict=True):
+        may_cross = np.full(number.size, crossing)
+        for r, a, b, _, share in zip(*make_cells(number, *own[3:], corner, may_cross), strict=True):
             at = (window.row0 + r, slice(window.col0 + a, window.col0 + b))
             assert not found[at].any(), "stretches do not overlap"
             found[at] = share
@@ -180,6 +181,18 @@ def test_each_part_is_even_odd_in_a_union() -> None:
     assert together(ring_arrays(bow, bow[::-1]))[3, 3] == pytest.approx(loops, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_rings_that_cross_themselves_are_united_even_odd(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rings = [rng.uniform((0, 0), (11, 9), (rng.integers(3, 8), 2)) for _ in range(5)]
+    rings += [star(rng, (5.5, 4.5), 4, 7), rings[0]]
+    places = ring_arrays(*([tuple(at) for at in ring] for ring in rings))
+    shapes = [shapely.Polygon(ring * (1, -1) + (0, HEIGHT)) for ring in rings]
+    right = union_of([shapely.make_valid(shape) for shape in shapes])
+    for chunks in (WHOLE, (3, 2)):
+        assert together(places, chunks, crossing=True) == pytest.approx(right, abs=1e-9)
+
+
 def test_unions_are_exact_far_from_the_corner_of_the_grid() -> None:
     row0, col0 = 700_000, 1_400_000
     first = np.array([(3.25, 2.5), (9.75, 4.125), (6.5, 10.875), (3.25, 2.5)])
@@ -187,7 +200,7 @@ def test_unions_are_exact_far_from_the_corner_of_the_grid() -> None:
     edges = np.vstack([np.hstack([r[1:], r[:-1]]) + [col0, row0] * 2 for r in (first, second)])
     _, begin, end, _, share = make_cells(
         np.zeros(2, np.int64), np.zeros(2, bool), np.array([0, 3, 6]), edges,
-        np.zeros(3, np.int64), np.zeros(0, np.int32), (row0, col0, 12, 12),
+        np.zeros(3, np.int64), np.zeros(0, np.int32), (row0, col0, 12, 12), np.zeros(2, bool),
     )  # fmt: skip
     expected = shapely.union(shapely.Polygon(first), shapely.Polygon(second)).area
     assert ((end - begin) * share).sum() == pytest.approx(expected, rel=1e-13)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -94,7 +97,6 @@ def test_all_that_exactextract_has_is_the_same(store: Path) -> None:
     # Its covered parts are float32.
     scale = np.maximum(np.abs(right), 1.0)
     found = table[[*SAME]].to_numpy(float)
-    found[table["count"] == 0, 1] = right[table["count"] == 0, 1]  # a sum of nothing: NaN there
     assert np.array_equal(np.isnan(found), np.isnan(right))
     assert np.nanmax(np.abs(found - right) / scale) < 2e-5
 
@@ -118,6 +120,19 @@ def test_classes_are_those_of_exactextract(store: Path) -> None:
     assert np.array_equal(table["majority"][is_clear], right["mode"].to_numpy()[is_clear])
     total = table[[f"histogram_{value}" for value in range(4)]].sum(axis=1)
     assert np.allclose(total, areas(), rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_random_polygons_beside_exactextract_differ_for_causes_alone() -> None:
+    """Two rasters at a time with weights on the same pixels, finer and coarser ones."""
+    script = Path(__file__).parents[1] / "benchmarks" / "beside_exactextract.py"
+    done = subprocess.run(
+        [sys.executable, script, "1500", "2"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "0 without a cause"
 
 
 def test_pixels_are_the_areas_of_the_polygons(store: Path) -> None:
@@ -256,6 +271,41 @@ def test_rings_that_cross_themselves_are_even_odd_and_named_in_the_audit(tmp_pat
     clean = build(tmp_path / "clean", frame.iloc[1:])
     audit = zr.zonal_stats(clean, stats="pixels", pixels="fraction").attrs["audit"]
     assert "zones_crossing_themselves" not in audit
+
+
+@pytest.mark.parametrize("key", ["name", "number"])
+def test_rings_that_cross_themselves_have_the_area_of_the_valid_polygon(
+    tmp_path: Path, key: str
+) -> None:
+    rng, (west, south, east, north) = np.random.default_rng(2), GRID.bounds
+    at = rng.uniform((west + 300, south + 300), (east - 300, north - 300), (30, 1, 2))
+    rings = at + rng.uniform(-1, 1, (30, 7, 2)) * 10 ** rng.uniform(1, 2.4, (30, 1, 1))
+    shapes = shapely.polygons(rings)
+    right = shapely.make_valid(shapes)
+    assert (~shapely.is_valid(shapes)).sum() > 20
+    # A whole pixel of the first two: a bow tie in it, whose mean winding is 0.
+    bow = np.array([(0.1, 0.1), (0.9, 0.9), (0.9, 0.1), (0.1, 0.9)]) * 100 + (west, south)
+    shapes, right = ([shapely.Polygon(bow), *of] for of in (shapes, right))
+    right[0] = shapely.make_valid(right[0])
+    columns = {"name": [f"z{i}" for i in range(31)], "number": 7 * np.arange(31)}
+    frame = geopandas.GeoDataFrame({**columns, "group": 0}, geometry=shapes, crs=GRID.crs)
+    store = tmp_path / "zones.zarr"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zr.ZonerasterWarning)
+        zr.build(frame, store, grid=GRID, key=key, chunks=16)
+    table = zr.zonal_stats(store, raster(heights()), stats=["pixels", "sum"], pixels="fraction")
+    areas_of = shapely.area(np.array(right)) / 1e4
+    assert table["pixels"].to_numpy() == pytest.approx(areas_of, abs=1e-9)
+    repaired = frame.set_geometry(right, crs=GRID.crs)
+    found = exact(heights(), repaired, ["sum"])["sum"].to_numpy()
+    assert np.allclose(table["sum"], found, rtol=1e-5, atol=1e-2)
+    at_once = zr.zonal_stats(frame, raster(heights()), key=key, stats="pixels", pixels="fraction")
+    assert at_once["pixels"].to_numpy() == pytest.approx(areas_of, abs=1e-9)
+    united = zr.zonal_stats(store, stats="pixels", pixels="fraction", roll_up="group")
+    assert united["pixels"].item() == pytest.approx(shapely.union_all(right).area / 1e4, abs=1e-9)
+    cells = zr.cells(store, pixels="fraction").read_pandas()
+    total = ((cells.col1 - cells.col0) * cells.fraction).groupby(cells.zone_id).sum()
+    assert sorted(total) == pytest.approx(sorted(areas_of), abs=1e-9)
 
 
 def test_what_has_no_parts_says_so(store: Path, tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 import zarr
 
 import zoneraster as zr
 from tests.conftest import Web
 from tests.stats.samples import ZONES, build, raster, write_zones
-from zoneraster._store import found_receipts, ledger
+from zoneraster._store import found_receipts, ledger, open_snapshot, shared_snapshot
 from zoneraster.blobs import FsspecBlobs, LocalBlobs, Location
 
 # ---- the ledger ----------------------------------------------------------------------------------
@@ -302,6 +304,28 @@ def test_an_update_while_tasks_run_ends_the_call(tmp_path: Path) -> None:
     with pytest.raises(zr.StoreError, match=r"a.zarr was planned anew while it was read"):
         sums(store, progress=update)
     assert sums(store) == {"c": 1.0, "b": 59.0, "a": 17.0}
+
+
+@pytest.mark.parametrize("key", ["name", "number"])
+def test_zones_that_cross_themselves_are_those_of_the_plan(tmp_path: Path, key: str) -> None:
+    shapes = [
+        shapely.box(1, 1, 3, 3),
+        shapely.Polygon([(4, 1), (6, 3), (6, 1), (4, 3)]),
+        shapely.box(6, 6, 8, 8),
+    ]
+    columns = {"name": ["a", "b", "c"], "number": [30, 20, 10]}
+    zones = geopandas.GeoDataFrame(columns, geometry=shapes, crs=4326)
+    store = Location.of(tmp_path / "z")
+    zr.build(zones, store.url, grid=zr.Grid.from_bounds((0, 0, 10, 10), 1), key=key)
+    plan, table = open_snapshot(store), zr.zones(store.url)
+    assert plan.crossing.tolist() == table["zone_id"][table["name"] == "b"].tolist()
+    shared_snapshot.cache_clear()
+    late = open_snapshot(store)
+    zr.build(zones.iloc[::2], store.url, key=key)
+    with pytest.raises(zr.StoreBusyError):
+        late.crossing  # noqa: B018
+    assert plan.crossing.size == 1
+    assert open_snapshot(store).crossing.size == 0
 
 
 def test_a_store_that_is_not_finished_is_not_opened(tmp_path: Path) -> None:

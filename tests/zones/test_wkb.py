@@ -27,7 +27,7 @@ from tests.zones.samples import (
 )
 from zoneraster._grid.grid import Grid
 from zoneraster._zones.read import read_zones, zone_rings
-from zoneraster._zones.wkb import walk_wkb, wkb_of
+from zoneraster._zones.wkb import Ragged, walk_wkb, wkb_of
 
 # pyogrio and GDAL warn of rings that are not closed; closing them is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Non closed ring")
@@ -97,3 +97,11 @@ def test_empty_rings_and_parts_have_no_place(tmp_path: Path) -> None:
         assert rings.ring_offsets.tolist() == [0, 4]
         assert rings.part_offsets.tolist() == [0, 1]
         assert rings.part_zone.tolist() == [0]
+
+
+@pytest.mark.parametrize("n", [1, 511, 512, 513, 2000])
+def test_bounds_are_those_of_all_vertices(n: int) -> None:
+    xy = np.random.default_rng(n).normal(size=(n, 2))
+    low, high = Ragged(xy, *np.zeros((3, 1), np.int64)).bounds()
+    np.testing.assert_array_equal(low, xy.min(axis=0))
+    np.testing.assert_array_equal(high, xy.max(axis=0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoneraster._build.chunk import Burned, burn_chunk
+from zoneraster._build.chunk import NO_ZONES, Burned, burn_chunk
 from zoneraster._store import (
     BatchChunk,
     ChunkReceipt,
@@ -81,7 +81,8 @@ def _withdraw(out: Fence, ctx: Snapshot, receipts: Sequence[str]) -> None:
 
 def _burn(ctx: Snapshot, chunk: BatchChunk, batch: Records) -> Burned:
     """Burn a chunk, which must have no overlap where none is allowed."""
-    made = burn_chunk(ctx.spec, chunk.records_in(batch), chunk.row, chunk.col, ctx.sets)
+    crossing = ctx.crossing if ctx.spec.has_parts else NO_ZONES
+    made = burn_chunk(ctx.spec, chunk.records_in(batch), chunk.row, chunk.col, ctx.sets, crossing)
     is_shared = bool(made.zones.contested.any())
     if ctx.spec.has_layers and is_shared:
         raise CorruptStoreError(

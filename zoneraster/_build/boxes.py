@@ -50,7 +50,9 @@ def sides_beyond(boxes: Floats, part_zone: Ints, grid: Grid, n_zones: int) -> Bo
     if columns_around(grid):
         low[:, 0] = high[:, 0] = False
     out = np.zeros((n_zones, 4), bool)
-    np.logical_or.at(out, part_zone, np.concatenate([low, high], axis=1))
+    beyond = np.concatenate([low, high], axis=1)
+    some = np.flatnonzero(beyond.any(axis=1))
+    np.logical_or.at(out, part_zone[some], beyond[some])
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,30 @@ from zoneraster._store import (
     BatchChunk,
     PixelRule,
     Records,
-    Snapshot,
     Spec,
     ZoneSets,
     ledger,
 )
 from zoneraster.arrays import WHOLE, Bools, Floats, Ints
 from zoneraster.errors import CorruptStoreError, StoreError
+
+NO_ZONES: Ints = np.zeros(0, np.int64)
+
+
+class Planned(Protocol):
+    """What chunks are burned by: a snapshot has it."""
+
+    @property
+    def spec(self) -> Spec:
+        """How."""
+
+    @property
+    def sets(self) -> ZoneSets | None:
+        """Sets of zones, where pixels stand for them."""
+
+    @property
+    def crossing(self) -> Ints:
+        """Ids of the zones whose rings cross themselves."""
 
 
 class ChunkRuns(NamedTuple):
@@ -98,8 +115,12 @@ def _spans(records: Records, number: Ints, window: Window, rule: PixelRule) -> A
     return make_spans(number, *records[3:], corner, rule == "touched")
 
 
-def _stretches(spec: Spec, records: Records, number: Ints, place: tuple[int, int]) -> Any:
+def _stretches(
+    spec: Spec, records: Records, number: Ints, place: tuple[int, int], crossing: Ints
+) -> Any:
     """Stretches of a chunk with what is covered of their pixels: row, first, end, zone, share.
+
+    `crossing` are the ids of the zones whose rings cross themselves.
 
     Raises
     ------
@@ -109,11 +130,16 @@ def _stretches(spec: Spec, records: Records, number: Ints, place: tuple[int, int
     _check_near(records, place)
     window = spec.chunking.chunk_window(*place)
     corner = (window.row0, window.col0, window.height, window.width)
-    return make_cells(number, *records[3:], corner)
+    return make_cells(number, *records[3:], corner, np.isin(records.zone_id, crossing))
 
 
 def burn_chunk(
-    spec: Spec, records: Records, row: int, col: int, sets: ZoneSets | None = None
+    spec: Spec,
+    records: Records,
+    row: int,
+    col: int,
+    sets: ZoneSets | None = None,
+    crossing: Ints = NO_ZONES,
 ) -> Burned:
     """Burn one chunk in memory.
 
@@ -126,11 +152,13 @@ def burn_chunk(
         Of the chunk.
     sets : ZoneSets, optional
         Where pixels stand for sets of zones.
+    crossing : (n,) int64, optional
+        Ids of zones whose rings cross themselves, for what zones cover of pixels.
     """
     window = spec.chunking.chunk_window(row, col)
     areas = row_areas(spec.grid, window.row0, window.row1)
     if spec.product != "ids":
-        return _burn_product(spec, records, (row, col), areas)
+        return _burn_product(spec, records, (row, col), areas, crossing)
     if len(records.zone_id) == 1 and records.full[0] and window.shape == spec.chunks:
         zone, pixels = records.zone_id.astype(np.int64), np.array([window.height * window.width])
         data = _constant(int(zone[0]), spec.chunks, spec.itemsize)
@@ -183,7 +211,9 @@ def _burn_sets(
     return _encoded(spec, run_ptr, start, lut[value], zones)
 
 
-def _burn_product(spec: Spec, records: Records, place: tuple[int, int], areas: Floats) -> Burned:
+def _burn_product(
+    spec: Spec, records: Records, place: tuple[int, int], areas: Floats, crossing: Ints
+) -> Burned:
     """`burn_chunk` where pixels are what zones cover of them, or how many claim them."""
     zone_id, number = _local_zones(records)
     spans = _spans(records, number, spec.chunking.chunk_window(*place), spec.own_rule)
@@ -195,7 +225,7 @@ def _burn_product(spec: Spec, records: Records, place: tuple[int, int], areas: F
             raise StoreError(f"{values.max():,} zones share a pixel, too many for {spec.dtype}")
     else:
         # All zones as one: of their parts in a pixel the union counts.
-        found = _stretches(spec, records, np.zeros_like(number), place)
+        found = _stretches(spec, records, np.zeros_like(number), place, crossing)
         run_ptr, start, share = runs_of_cells(*found[:3], found[4], *spec.chunks)
         values = np.rint(100 * share).astype(np.int64)
         if spec.product == "cover":
@@ -239,12 +269,12 @@ def contests_in_chunk(records: Records, window: Window, rule: PixelRule) -> Cont
     return Contests(tuple(map(tuple, pairs.tolist())), n_pairs)
 
 
-def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRule) -> ChunkCells:
+def chunk_cells(ctx: Planned, batch: Records, chunk: BatchChunk, rule: PixelRule) -> ChunkCells:
     """Stretches of pixels of all zones of a chunk.
 
     Parameters
     ----------
-    ctx : Snapshot
+    ctx : Planned
     batch : Records
         Of the chunk's batch.
     chunk : BatchChunk
@@ -259,7 +289,7 @@ def chunk_cells(ctx: Snapshot, batch: Records, chunk: BatchChunk, rule: PixelRul
     zone_id, number = _local_zones(own)
     window, place = ctx.spec.chunking.chunk_window(chunk.row, chunk.col), (chunk.row, chunk.col)
     if rule == "fraction":
-        found = _stretches(ctx.spec, own, number, place)
+        found = _stretches(ctx.spec, own, number, place, ctx.crossing)
     else:
         found = whole_cells(*_spans(own, number, window, rule))
     row, first, end, zone, fraction = found
@@ -282,7 +312,7 @@ def _check_near(records: Records, place: tuple[int, int]) -> None:
 
 
 def chunk_runs(
-    ctx: Snapshot,
+    ctx: Planned,
     batch: Records,
     chunk: BatchChunk,
     merged: Callable[[Ints], Ints] | None = None,
@@ -295,7 +325,7 @@ def chunk_runs(
 
     Parameters
     ----------
-    ctx : Snapshot
+    ctx : Planned
     batch : Records
         Of the chunk's batch.
     chunk : BatchChunk
@@ -337,7 +367,7 @@ def chunk_runs(
     return _planes(ctx.spec, spans, (run_ptr, start, value), contested, zone_id)
 
 
-def contested_zones(ctx: Snapshot, batch: Records, chunk: BatchChunk) -> Ints:
+def contested_zones(ctx: Planned, batch: Records, chunk: BatchChunk) -> Ints:
     """Ids of the zones of a chunk that claim a pixel which others claim too, by the array's rule.
 
     Parameters as in `chunk_runs`.
@@ -371,7 +401,7 @@ def _kept(records: Records, keep: Bools) -> Records:
 
 
 def _shared_runs(
-    ctx: Snapshot, records: Records, place: tuple[int, int], merged: Callable[[Ints], Ints]
+    ctx: Planned, records: Records, place: tuple[int, int], merged: Callable[[Ints], Ints]
 ) -> list[ChunkRuns]:
     """`chunk_runs` by covered parts: each stretch of pixels is laid over others as zones are."""
     zone_id, one = np.unique(merged(records.zone_id.astype(np.int64)), return_inverse=True)
@@ -379,7 +409,7 @@ def _shared_runs(
         # Parts of zones that count as one are united where they follow each other.
         order = np.argsort(one, kind="stable")
         records, one = records.take(order), one[order]
-    row, first, end, zone, share = _stretches(ctx.spec, records, one, place)
+    row, first, end, zone, share = _stretches(ctx.spec, records, one, place, ctx.crossing)
     order = np.argsort(row, kind="stable")
     height = ctx.spec.chunking.chunk_window(*place).height
     row_ptr = np.searchsorted(row[order], np.arange(height + 1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 
+from zoneraster._build.ahead import compiled_ahead
 from zoneraster._build.asked import PlanOptions, asked_spec
 from zoneraster._build.plan import prepare_zones, summary_of
 from zoneraster._build.results import PlanSummary, summary_bytes
@@ -19,6 +20,7 @@ from zoneraster._store import (
     PLAN_KEY,
     PLANNED_KEY,
     SPEC_KEY,
+    PixelRule,
     Spec,
     planned_table_bytes,
     require_spec,
@@ -34,6 +36,7 @@ def plan_once(
     location: Location,
     options: PlanOptions,
     *,
+    rule: PixelRule = "centre",
     with_geometry: bool = False,
     progress: Tick | None = None,
 ) -> tuple[Spec, PlanSummary]:
@@ -45,6 +48,8 @@ def plan_once(
     location : Location
     options : PlanOptions
         With a grid.
+    rule : {"centre", "touched", "fraction"}
+        By which the zones will be burned.
     with_geometry : bool
         The zone table holds the polygons, too.
     progress : callable, optional
@@ -57,17 +62,19 @@ def plan_once(
     """
     tick = progress or _tell_nobody
     asked, blobs = asked_spec(options, None), location.blobs()
-    tick("read", 0, 1)
-    zones = read_zones(
-        source, asked.grid, key=options.key, on_invalid=options.on_invalid,
-        assume_crs=options.assume_crs, layer=options.layer,
-    )  # fmt: skip
-    prepared = prepare_zones(zones, "", location, options, None, asked)
-    tick("read", 1, 1)
-    with blobs.writer(MANIFEST_KEY) as sink:
-        index, _, _ = write_manifest(
-            prepared.source, sink, is_passing=True, progress=functools.partial(tick, "plan")
-        )
+    with compiled_ahead(rule, progress) as wait_for_kernels:
+        tick("read", 0, 1)
+        zones = read_zones(
+            source, asked.grid, key=options.key, on_invalid=options.on_invalid,
+            assume_crs=options.assume_crs, layer=options.layer,
+        )  # fmt: skip
+        prepared = prepare_zones(zones, "", location, options, None, asked)
+        tick("read", 1, 1)
+        with blobs.writer(MANIFEST_KEY) as sink:
+            index, _, _ = write_manifest(
+                prepared.source, sink, is_passing=True, progress=functools.partial(tick, "plan")
+            )
+        wait_for_kernels()
     summary = summary_of(prepared, location, index)
     spec = replace(prepared.spec, plan=summary.plan)
     table = prepared.table if with_geometry else prepared.table.drop_columns(["geometry"])

@@ -6,6 +6,7 @@ import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 
+from zoneraster._build.ahead import compiled_ahead
 from zoneraster._build.ask import status
 from zoneraster._build.asked import GridLike, PlanOptions, refuse_foreign
 from zoneraster._build.burning import RunOptions, run_batches
@@ -268,11 +269,16 @@ def build(
     how = RunOptions(executor=executor, workers=workers, check=check)
     started = time.perf_counter()
     refuse_foreign(location)
-    with shown(progress) as tick, lock(location):
+    with (
+        shown(progress) as tick,
+        lock(location),
+        compiled_ahead("store", tick) as wait_for_kernels,
+    ):
         location.blobs().sweep(folders=FOLDERS)
         with lock_planning(location), _stopping():
             told = plan_store(zones, location, options, progress=tick).warnings()
         warn(*told)  # before the hours that burning may take
+        wait_for_kernels()
         planned = time.perf_counter() - started
         done = run_batches(location, replace(how, progress=tick))
         report = _finished(location, replace(done, seconds=done.seconds + planned), tick)
@@ -338,8 +344,9 @@ def build_part(
     )  # fmt: skip
     how = RunOptions(executor=executor, workers=workers, part=part, check=check)
     with shown(progress) as tick:
-        with _stopping():
+        with _stopping(), compiled_ahead("store", tick) as wait_for_kernels:
             planned = _plan_once(zones, location, options, tick)
+            wait_for_kernels()
         warn(*planned.warnings())
         with lock(location, shared=True, wait=True):
             if require_spec(location, location.blobs()).plan != planned.plan:

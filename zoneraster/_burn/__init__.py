@@ -4,12 +4,17 @@
 hands them to chunks; `spans` and `overlay` turn a chunk's edges into runs, `sets` into runs of
 zone sets, `cells` into covered fractions, for which `pieces` says what lies of an edge in a pixel
 and `unions` what several parts cover of it; `frame` turns runs into a zstd frame; `layers` hands
-zones that share pixels to layers. Arrays and integers only: numba and NumPy are all that is
-imported here.
+zones that share pixels to layers; `arrays` copies and sorts. Arrays and integers only: numba and
+NumPy are all that is imported here.
 """
 
 from zoneraster._burn import frame as frame
+from zoneraster._burn.arrays import grown as grown
+from zoneraster._burn.arrays import grown_rows as grown_rows
+from zoneraster._burn.arrays import put as put
+from zoneraster._burn.arrays import sort_stretch as sort_stretch
 from zoneraster._burn.cache import inlined as inlined
+from zoneraster._burn.cache import is_compiled as is_compiled
 from zoneraster._burn.cache import kernel as kernel
 from zoneraster._burn.cells import make_cells as make_cells
 from zoneraster._burn.cells import runs_of_cells as runs_of_cells

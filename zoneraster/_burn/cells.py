@@ -16,22 +16,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import grown, sort_order, stable_order
 from zoneraster._burn.cache import inlined, kernel
-from zoneraster._burn.edges import grown
 from zoneraster._burn.pieces import columns_of, framed, height_upto, piece_in_row
 from zoneraster._burn.rule import first_row, touched_rows, upper_first
 from zoneraster._burn.unions import area_of_union
-
-# Below this many cells in a row an insertion sort beats the general one.
-_SHORT = 24
 
 
 @inlined
 def folded(x):  # type: ignore[no-untyped-def]
     """Even-odd share of what is covered `x` times: 0, 1, 0, 1 at whole numbers, straight between.
 
-    What a ring that crosses itself winds around twice is outside, as by the other rules. Where
-    pixels have several windings in them, it is the fold of their mean.
+    What a ring that crosses itself winds around twice is outside, as by the other rules. Of several
+    windings in a pixel `x` is the mean, and the share is exact where they are one apart.
     """
     x = abs(x) % 2.0
     return x if x <= 1.0 else 2.0 - x
@@ -120,17 +117,7 @@ def _in_order(rows, cols, n, first, end):  # type: ignore[no-untyped-def]
         ptr[at] += 1
     for r in range(end - first):
         a, b = ptr[r], ptr[r + 1]
-        if b - a > _SHORT:
-            own = order[a:b].copy()
-            order[a:b] = own[np.argsort(cols[own], kind="mergesort")]
-            continue
-        for i in range(a + 1, b):
-            x = order[i]
-            j = i - 1
-            while j >= a and cols[order[j]] > cols[x]:
-                order[j + 1] = order[j]
-                j -= 1
-            order[j + 1] = x
+        sort_order(order, a, b, cols)
     return order, ptr
 
 
@@ -169,7 +156,7 @@ def _no_edge_cells():  # type: ignore[no-untyped-def]
 
 
 @kernel
-def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignore[no-untyped-def]
+def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window, crossing):  # type: ignore[no-untyped-def]
     """Covered fractions of a chunk's pixels.
 
     Parameters
@@ -182,6 +169,8 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
     toggles : (t,) int32, rows counted from the chunk's top
     window : (row0, col0, height, width) int
         The chunk's corner on the grid and its size, cut to the grid.
+    crossing : (n,) bool
+        Records of parts whose rings may cross themselves, whose edges are followed one by one.
 
     Returns
     -------
@@ -202,12 +191,14 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
     for k in range(zone.size):
         begins = k == 0 or zone[k - 1] != zone[k]
         ends = k + 1 == zone.size or zone[k + 1] != zone[k]
+        is_plain = begins and ends and not crossing[k]
         if begins:
             begin, n_kept = m, 0
         n, ra, rb = 0, height, 0
         if full[k]:
             ra, rb = 0, height
-            parity[:] = 1
+            for r in range(height):
+                parity[r] = 1
         for i in range(t_ptr[k], t_ptr[k + 1], 2):
             ra, rb = min(ra, toggles[i]), max(rb, toggles[i + 1])
             for r in range(toggles[i], toggles[i + 1]):
@@ -219,9 +210,9 @@ def make_cells(zone, full, e_ptr, edges, t_ptr, toggles, window):  # type: ignor
             n, cells = _cells_of(edges[i], i, window, cells, n)
         if ra < rb:
             # What several parts cover of a pixel is found when all are there.
-            extent = (ra, rb, width, zone[k] if begins and ends else -1)
+            extent = (ra, rb, width, zone[k] if is_plain else -1, crossing[k])
             m, out, kept, n_kept = _sweep(cells, n, extent, (parity, cover), out, m, kept, n_kept)
-        if ends and not begins:
+        if ends and not is_plain:
             m = _united(out, begin, m, zone[k], kept, edges, window)
     row, first, end, number, fraction = out
     return row[:m], first[:m], end[:m], number[:m], fraction[:m]
@@ -281,8 +272,9 @@ def whole_cells(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
     """
     row = np.empty(first.size, np.int32)
     for r in range(row_ptr.size - 1):
-        row[row_ptr[r] : row_ptr[r + 1]] = r
-    order = np.argsort(zone, kind="mergesort")
+        for i in range(row_ptr[r], row_ptr[r + 1]):
+            row[i] = r
+    order = stable_order(zone)
     out = (row[order], first[order], end[order], zone[order], np.ones(first.size, np.float64))
     m = begin = 0
     while begin < first.size:
@@ -299,8 +291,10 @@ def whole_cells(row_ptr, first, end, zone):  # type: ignore[no-untyped-def]
 @kernel
 def _by_place(row, first, begin, stop):  # type: ignore[no-untyped-def]
     """Stretches ``[begin, stop)`` in the order of rows and first columns."""
-    order = np.argsort(first[begin:stop], kind="mergesort")
-    return begin + order[np.argsort(row[begin:stop][order], kind="mergesort")]
+    order = np.arange(begin, stop)
+    sort_order(order, 0, order.size, first)
+    sort_order(order, 0, order.size, row)
+    return order
 
 
 @kernel
@@ -336,10 +330,11 @@ def _with_more(kept, n, more):  # type: ignore[no-untyped-def]
 def _sweep(cells, n, extent, state, out, m, kept, n_kept):  # type: ignore[no-untyped-def]
     """Append what `n` cells and the chunk's left border make of rows; `state` is left empty.
 
-    `extent` is (first row, end row, width, zone). Without a zone, -1, edge cells are kept, and the
-    number of a stretch is that of its edge cell, or -1.
+    `extent` is (first row, end row, width, zone, whether rings may cross themselves). Without a
+    zone, -1, edge cells are kept, and the number of a stretch is that of its edge cell, or -1;
+    where rings may cross themselves the share of an edge cell is left open, NaN.
     """
-    ra, rb, width, zone = extent
+    ra, rb, width, zone, may_cross = extent
     parity, cover = state
     rows, cols, heights, areas, through = cells
     order, ptr = _in_order(rows, cols, n, ra, rb)
@@ -365,10 +360,10 @@ def _sweep(cells, n, extent, state, out, m, kept, n_kept):  # type: ignore[no-un
                 tall += heights[order[i]]
                 area += areas[order[i]]
                 i += 1
-            share = folded(total + area)
+            share = np.nan if may_cross else folded(total + area)
             if share > 0.0 and zone >= 0:
                 m = _append(out, m, r, col, col + 1, zone, share)
-            elif share > 0.0:
+            elif share != 0.0:
                 m = _append(out, m, r, col, col + 1, n_kept, share)
                 first = k_ptr[n_kept]
                 for k in range(i - begin):
@@ -413,14 +408,15 @@ def _united(out, begin, m, zone, kept, edges, window):  # type: ignore[no-untype
                 upto = whole
             elif x >= upto:
                 share = shares[0]
-                if n_cells > 1:
+                if n_cells > 1 or np.isnan(share):
                     share = area_of_union(
                         cells[:n_cells], shares[:n_cells], kept, edges, row0 + r, col0 + x
                     )
-                n = _append(made, n, r, x, x + 1, zone, share)
+                if share > 0.0:
+                    n = _append(made, n, r, x, x + 1, zone, share)
                 upto = x + 1
-    row[begin : begin + n], first[begin : begin + n], end[begin : begin + n] = (
-        made[0][:n], made[1][:n], made[2][:n],
-    )  # fmt: skip
-    number[begin : begin + n], fraction[begin : begin + n] = made[3][:n], made[4][:n]
+    for i in range(n):
+        s = begin + i
+        row[s], first[s], end[s] = made[0][i], made[1][i], made[2][i]
+        number[s], fraction[s] = made[3][i], made[4][i]
     return begin + n

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import sort_stretch, stable_order
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.edges import edges_in_rows
 from zoneraster._burn.rule import crossing, first_row, upper_first
@@ -20,7 +21,7 @@ def _row_is_claimed(edges, some, n, row, width, columns):  # type: ignore[no-unt
             k = crossing(u1, v1, u2, v2, row)
             columns[m] = min(max(k, 0), width)
             m += 1
-    columns[:m].sort()
+    sort_stretch(columns, 0, m)
     claimed = False
     for j in range(0, m - 1, 2):
         claimed |= columns[j] < columns[j + 1]
@@ -45,7 +46,7 @@ def _holds_a_centre(edges, height, width):  # type: ignore[no-untyped-def]
     active, columns = np.arange(n), np.empty(n, np.int64)
     if n == 0 or _row_is_claimed(edges, active, n, (first.min() + end.max()) // 2, width, columns):
         return n > 0
-    order = np.argsort(first, kind="mergesort")
+    order = stable_order(first)
     i = n_active = row = 0
     while i < n or n_active > 0:
         if n_active == 0:

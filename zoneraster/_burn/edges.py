@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import grown_rows, put
 from zoneraster._burn.cache import kernel
 from zoneraster._burn.rule import touched_rows
-
-
-@kernel
-def grown(a, n):  # type: ignore[no-untyped-def]
-    """Copy of 1-D `a` with room for at least `n` items."""
-    out = np.empty(max(2 * a.size, n), a.dtype)
-    out[: a.size] = a
-    return out
-
-
-@kernel
-def _grown_edges(a, n):  # type: ignore[no-untyped-def]
-    """Copy of (m, 4) `a` with room for at least `n` rows."""
-    out = np.empty((max(2 * a.shape[0], n), 4), a.dtype)
-    out[: a.shape[0]] = a
-    return out
 
 
 @kernel
@@ -67,7 +52,7 @@ def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1):  # type:
                 if a >= b or b <= row0 or a >= row1:
                     continue
                 if n == edges.shape[0]:
-                    edges = _grown_edges(edges, n + 1)
+                    edges = grown_rows(edges, n + 1)
                 edges[n, 0] = u[j + 1 - ahead]
                 edges[n, 1] = v[j + 1 - ahead]
                 edges[n, 2] = u[j + ahead]
@@ -96,7 +81,8 @@ def gather_records(order, e_ptr, edge_index, edges, t_ptr, toggles):  # type: ig
         k = order[q]
         n = new_e[q]
         for i in range(e_ptr[k], e_ptr[k + 1]):
-            out_edges[n] = edges[edge_index[i]]
+            for j in range(4):
+                out_edges[n, j] = edges[edge_index[i], j]
             n += 1
-        out_toggles[new_t[q] : new_t[q + 1]] = toggles[t_ptr[k] : t_ptr[k + 1]]
+        put(out_toggles, new_t[q], toggles[t_ptr[k] : t_ptr[k + 1]])
     return new_e, out_edges, new_t, out_toggles

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from zoneraster._burn.arrays import put
 from zoneraster._burn.cache import inlined, kernel
 
 BLOCK = 128 * 1024
@@ -300,7 +301,7 @@ def _put_block(out, n, literals, seq, count, content, is_last, tables):  # type:
         n = _put(out, n, (size << 4) | (1 << 2), 2)
     else:
         n = _put(out, n, (size << 4) | (3 << 2), 3)
-    out[n : n + size] = literals
+    put(out, n, literals)
     n += size
     if count < 128:
         n = _put(out, n, count, 1)

@@ -6,6 +6,7 @@ import heapq
 
 import numpy as np
 
+from zoneraster._burn.arrays import sort_order, stable_order
 from zoneraster._burn.cache import inlined, kernel
 
 
@@ -104,8 +105,8 @@ def colour_zones(set_ptr, members, zone_ptr, sets, zone_id, known):  # type: ign
     """
     graph = (set_ptr, members, zone_ptr, sets)
     n_neighbours = _count_neighbours(graph)
-    by_id = np.argsort(zone_id)
-    order = by_id[np.argsort(-n_neighbours[by_id], kind="mergesort")]
+    order = stable_order(zone_id)
+    sort_order(order, 0, order.size, -n_neighbours)
     rank = np.empty(order.size, np.int64)
     rank[order] = np.arange(order.size)
     # For each zone the layers that its neighbours are in: bits, as many as it has neighbours.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import grown, sort_order, sort_stretch, stable_order
 from zoneraster._burn.cache import inlined, kernel
-from zoneraster._burn.edges import grown
-from zoneraster._burn.spans import sort_stretch
 
 # Beyond so many pairs of zones in a chunk, those that come later are not summed.
 _MOST_PAIRS = 2**16
@@ -290,7 +289,7 @@ def _uncovered(group, first, end, zone, runs, lists, r, out, n):  # type: ignore
             head[value[j] - 1] = j
     # By zone, and as they are sorted already, by first column, within one.
     by_zone = group & 0xFFFFFFFF
-    by_zone = by_zone[np.argsort(zone[by_zone], kind="mergesort")]
+    sort_order(by_zone, 0, by_zone.size, zone)
     i = 0
     while i < by_zone.size:
         s = by_zone[i]
@@ -325,10 +324,12 @@ def _to_planes(left, right, plane, a, b, n_planes):  # type: ignore[no-untyped-d
     for i in range(a + 1, b):
         apart &= right[i - 1] <= left[i]
     if apart:
-        plane[a:b] = 0
+        for i in range(a, b):
+            plane[i] = 0
         return max(n_planes, 1 if b > a else 0)
-    begins = a + np.argsort(left[a:b], kind="mergesort")
-    ends = a + np.argsort(right[a:b], kind="mergesort")
+    begins, ends = np.arange(a, b), np.arange(a, b)
+    sort_order(begins, 0, b - a, left)
+    sort_order(ends, 0, b - a, right)
     free, n_free, used, e = np.empty(b - a, np.int32), 0, 0, 0
     for i in begins:
         while right[ends[e]] <= left[i]:
@@ -354,9 +355,8 @@ def _planes_of(row, left, right, owner, plane, n_planes, height, width):  # type
             row[i] > row[i - 1] or (row[i] == row[i - 1] and left[i] > left[i - 1])
         )
     if not in_order:
-        order = np.argsort(left, kind="mergesort")
-        line = plane[order].astype(np.int64) * height + row[order]
-        order = order[np.argsort(line, kind="mergesort")]
+        sort_order(order, 0, order.size, left)
+        sort_order(order, 0, order.size, plane.astype(np.int64) * height + row)
     room = n_planes * height + 2 * row.size
     run_ptr = np.zeros(n_planes * height + 1, np.int64)
     start, value = np.empty(room, np.int32), np.empty(room, np.int32)
@@ -450,8 +450,9 @@ def contested_pairs(row_ptr, first, end, zone, n_zones, most):  # type: ignore[n
             active[n_active] = s
             n_active += 1
     keys, sums = keys[keys != -1], sums[keys != -1]
-    order = np.argsort(keys)
-    order = order[np.argsort(-sums[order], kind="mergesort")][:most]
+    order = stable_order(keys)
+    sort_order(order, 0, order.size, -sums)
+    order = order[:most]
     out = np.empty((order.size, 3), np.int64)
     out[:, 0], out[:, 1], out[:, 2] = keys[order] // base, keys[order] % base, sums[order]
     return out, n

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import grown, put, sort_stretch, stable_order
 from zoneraster._burn.cache import inlined, kernel
-from zoneraster._burn.edges import grown
 from zoneraster._burn.rule import (
     crossing,
     first_row,
@@ -107,7 +107,7 @@ def _pieces(edges, e0, e1, band_of_rows, pieces, toggles):  # type: ignore[no-un
 def _stable_order(key, n, n_keys):  # type: ignore[no-untyped-def]
     """Stable ascending order of ``key[:n]``: by counting when that is cheaper than comparing."""
     if n < n_keys // 8:
-        return np.argsort(key[:n], kind="mergesort")
+        return stable_order(key[:n])
     start = np.zeros(n_keys + 1, np.int64)
     for i in range(n):
         start[key[i] + 1] += 1
@@ -122,21 +122,24 @@ def _stable_order(key, n, n_keys):  # type: ignore[no-untyped-def]
 
 @kernel
 def _xor_rows(state, n, new, m, out):  # type: ignore[no-untyped-def]
-    """Symmetric difference of two row lists (`state` sorted and distinct, `new` any) into `out`."""
-    fresh = np.sort(new[:m])
+    """Symmetric difference of two row lists into `out`: `state` is sorted and distinct, `new` any.
+
+    `new` is left sorted.
+    """
+    sort_stretch(new, 0, m)
     i = j = k = 0
     while i < n or j < m:
-        if j < m and j + 1 < m and fresh[j] == fresh[j + 1]:
+        if j < m and j + 1 < m and new[j] == new[j + 1]:
             j += 2
-        elif i < n and (j >= m or state[i] < fresh[j]):
+        elif i < n and (j >= m or state[i] < new[j]):
             out[k] = state[i]
             i += 1
             k += 1
-        elif i < n and state[i] == fresh[j]:
+        elif i < n and state[i] == new[j]:
             i += 1
             j += 1
         else:
-            out[k] = fresh[j]
+            out[k] = new[j]
             j += 1
             k += 1
     return k
@@ -166,8 +169,17 @@ def _appended(out, n, more):  # type: ignore[no-untyped-def]
     """`out` with `more` behind its first `n` items, grown where needed."""
     if n + more.size > out.size:
         out = grown(out, n + more.size)
-    out[n : n + more.size] = more
+    put(out, n, more)
     return out
+
+
+@inlined
+def _are_equal(keys, n):  # type: ignore[no-untyped-def]
+    """Whether the first `n` are one and the same."""
+    i = 1
+    while i < n and keys[i] == keys[0]:
+        i += 1
+    return i >= n
 
 
 @kernel
@@ -215,11 +227,22 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  
         tkey, ta, tb = toggles
         if n == 0 and t == 0:
             continue
+        if m + 1 >= part.size:
+            part, chunk, full = grown(part, 0), grown(chunk, 0), grown(full, 0)
+            e_ptr, t_ptr = grown(e_ptr, 0), grown(t_ptr, 0)
+        if t == 0 and _are_equal(key, n):
+            # All of it lies in one chunk, as most small parts do.
+            part[m], full[m] = p, False
+            chunk[m] = key[0] - key[0] // (n_cols + 1)
+            out_edges = _appended(out_edges, n_out, eid[:n])
+            n_out += n
+            m += 1
+            e_ptr[m], t_ptr[m] = n_out, t_out
+            continue
         order = _stable_order(key, n, n_bands * (n_cols + 1))
-        t_order = np.argsort(tkey[:t], kind="mergesort")
-        i = j = 0
+        t_order = stable_order(tkey[:t])
+        i = j = n_state = 0
         band = -1
-        n_state = 0
         state, spare = np.empty(2 * t, np.int32), np.empty(2 * t, np.int32)
         while i < n or j < t:
             k = key[order[i]] if i < n else tkey[t_order[j]]

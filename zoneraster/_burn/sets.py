@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import put
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.overlay import begin_run, group_end, sort_ends, sort_starts
 
@@ -51,7 +52,7 @@ def _add_set(zones, hashed, slots, hashes, ptr, members, n):  # type: ignore[no-
     a, b = ptr[n], ptr[n] + zones.size
     if n == hashes.size or b > members.size:
         return False
-    members[a:b] = zones
+    put(members, a, zones)
     ptr[n + 1], hashes[n] = b, hashed
     at = np.int64(hashed & np.uint64(slots.size - 1))
     while slots[at] >= 0:

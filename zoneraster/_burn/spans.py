@@ -12,26 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import sort_stretch
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.rule import crossing, first_row, touched_columns, touched_rows, upper_first
-
-# Below this many items an insertion sort beats the general one.
-_SHORT = 24
-
-
-@inlined
-def sort_stretch(a, start, end):  # type: ignore[no-untyped-def]
-    """Sort ``a[start:end]`` in place."""
-    if end - start > _SHORT:
-        a[start:end].sort()
-        return
-    for i in range(start + 1, end):
-        x = a[i]
-        j = i - 1
-        while j >= start and a[j] > x:
-            a[j + 1] = a[j]
-            j -= 1
-        a[j + 1] = x
 
 
 @inlined

@@ -9,17 +9,20 @@ their numbers, everywhere, so that what they add cancels.
 
 What lies left of the pixel is known by its area alone: as the parity of a part changes on the left
 border only where pieces meet it, it is known at every height.
+
+A part whose rings may cross themselves is followed in the same way, also where it is alone: left of
+a line its own parity counts. It can have very many lines in a pixel, so they lie in the order of
+their upper ends there, and only those that may reach a line are looked at.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from zoneraster._burn.arrays import sort_order
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.pieces import piece_in_pixel
 
-# Below this many items an insertion sort beats the general one.
-_SHORT = 24
 # Up to so many edges are looked through for those that two parts share.
 _FEW = 24
 
@@ -27,15 +30,9 @@ _FEW = 24
 @kernel
 def _sort_by(keys, n, order):  # type: ignore[no-untyped-def]
     """Write the numbers below `n` to `order`, by ascending key."""
-    if n > _SHORT:
-        order[:n] = np.argsort(keys[:n], kind="mergesort")
-        return
     for i in range(n):
-        j = i
-        while j > 0 and keys[order[j - 1]] > keys[i]:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = i
+        order[i] = i
+    sort_order(order, 0, n, keys)
 
 
 @kernel
@@ -92,8 +89,18 @@ def _left_border(edge, piece, out, t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pieces_of(parts, edge_cells, edges, row, col):  # type: ignore[no-untyped-def]
-    """What lies of parts in a pixel.
+def _sorted_by_top(lines):  # type: ignore[no-untyped-def]
+    """Sort lines in place by their upper ends; returns the height of the tallest."""
+    lines[:] = lines[np.argsort(lines[:, 1], kind="mergesort")]
+    tallest = 0.0
+    for i in range(lines.shape[0]):
+        tallest = max(tallest, lines[i, 3] - lines[i, 1])
+    return tallest
+
+
+@kernel
+def _pieces_of(parts, shares, edge_cells, edges, row, col):  # type: ignore[no-untyped-def]
+    """What lies of parts in a pixel; parameters of `area_of_union`.
 
     Returns
     -------
@@ -106,6 +113,8 @@ def _pieces_of(parts, edge_cells, edges, row, col):  # type: ignore[no-untyped-d
         That parity above all turns.
     boxes : (n, 4) float64
         (x, y, x', y') around what each part covers of the pixel.
+    tallest : (n,) float64
+        Of the lines of parts that are sorted by their upper ends, the height; elsewhere infinite.
     """
     ptr, left, through = edge_cells
     room = 0
@@ -115,6 +124,7 @@ def _pieces_of(parts, edge_cells, edges, row, col):  # type: ignore[no-untyped-d
     lines, turns = np.empty((room + 1, 4), np.float64), np.empty(2 * room, np.float64)
     line_ptr, turn_ptr = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
     is_odd, boxes = np.empty(n, np.bool_), np.empty((n, 4), np.float64)
+    tallest = np.full(n, np.inf)
     k = t = 0
     for q in range(n):
         p, t0 = parts[q], t
@@ -145,8 +155,34 @@ def _pieces_of(parts, edge_cells, edges, row, col):  # type: ignore[no-untyped-d
                 xa, ya, xb, yb = min(xa, x), min(ya, y), max(xb, x), max(yb, y)
         boxes[q, 0], boxes[q, 1], boxes[q, 2], boxes[q, 3] = xa, ya, xb, yb
         line_ptr[q + 1], turn_ptr[q + 1] = k, t
+        if np.isnan(shares[q]):
+            tallest[q] = _sorted_by_top(lines[line_ptr[q] : k])
     lines[k, 0], lines[k, 1], lines[k, 2], lines[k, 3] = 1.0, 0.0, 1.0, 1.0
-    return line_ptr, lines[: k + 1], turn_ptr, turns[:t], is_odd, boxes
+    return line_ptr, lines[: k + 1], turn_ptr, turns[:t], is_odd, boxes, tallest
+
+
+@inlined
+def _first_at(lines, a, b, y):  # type: ignore[no-untyped-def]
+    """First of the lines `a` to `b`, sorted by their upper ends, that begins at `y` or below."""
+    while a < b:
+        middle = (a + b) // 2
+        if lines[middle, 1] < y:
+            a = middle + 1
+        else:
+            b = middle
+    return a
+
+
+@inlined
+def _beside(k, q, pieces):  # type: ignore[no-untyped-def]
+    """First and end of the lines of part `q` that may be beside line `k`: all, where unsorted."""
+    line_ptr, lines, _, _, _, _, tallest = pieces
+    a, b = line_ptr[q], line_ptr[q + 1]
+    if tallest[q] == np.inf:
+        return a, b
+    # None of those before reaches down to the line, and none of those after up to it.
+    a = _first_at(lines, a, b, lines[k, 1] - tallest[q])
+    return a, _first_at(lines, a, b, lines[k, 3])
 
 
 @inlined
@@ -188,7 +224,7 @@ def _added_along(k, own, near, pieces, room):  # type: ignore[no-untyped-def]
     room : (heights, whose, order, odd)
         For all lines and turns; and for each part, all False.
     """
-    line_ptr, lines, turn_ptr, turns, is_odd, _ = pieces
+    _, lines, turn_ptr, turns, is_odd, _, _ = pieces
     heights, whose, order, odd = room
     top, bottom = lines[k, 1], lines[k, 3]
     n, depth = 0, np.int64(0)
@@ -200,7 +236,7 @@ def _added_along(k, own, near, pieces, room):  # type: ignore[no-untyped-def]
             elif turns[i] < bottom:
                 heights[n], whose[n] = turns[i], q
                 n += 1
-        for j in range(line_ptr[q], line_ptr[q + 1]):
+        for j in range(*_beside(k, q, pieces)):
             if j == k:
                 continue
             ya, yb = _where_left(lines, j, k)
@@ -270,7 +306,7 @@ def area_of_union(parts, shares, edge_cells, edges, row, col):  # type: ignore[n
     parts : (n,) int64
         Edge cells of the pixel, one of each part.
     shares : (n,) float64
-        What each covers of the pixel.
+        What each covers of the pixel; NaN for those whose rings may cross themselves.
     edge_cells : (ptr, left, through)
         ``through[ptr[p]:ptr[p + 1]]`` are the edges that pass through edge cell p, and ``left[p]``
         the mean winding of its part on the pixel's left border.
@@ -286,12 +322,13 @@ def area_of_union(parts, shares, edge_cells, edges, row, col):  # type: ignore[n
     Notes
     -----
     A line has to do with parts whose box meets that of its own part. So the cost follows pairs of
-    lines of parts that may lie over each other, and the sorting of what happens along a line.
+    lines of parts that may lie over each other, and the sorting of what happens along a line. Of a
+    part whose rings may cross themselves they are those that meet in height.
     """
     if _is_tiled(parts, edge_cells, edges):
         return 1.0
-    pieces = _pieces_of(parts, edge_cells, edges, row, col)
-    line_ptr, lines, _, turns, _, boxes = pieces
+    pieces = _pieces_of(parts, shares, edge_cells, edges, row, col)
+    line_ptr, lines, _, turns, _, boxes, _ = pieces
     n, m = parts.size, 2 * lines.shape[0] + turns.size
     order, near = np.empty(n, np.int64), np.empty(n, np.int64)
     on_right, n_right = np.empty(n, np.int64), 0
@@ -305,7 +342,7 @@ def area_of_union(parts, shares, edge_cells, edges, row, col):  # type: ignore[n
     for i in range(n):
         q = order[i]
         n_near = _near(i, order, boxes, tallest, near)
-        if n_near == 1:
+        if n_near == 1 and not np.isnan(shares[q]):
             is_alone[q] = True
             continue
         for k in range(line_ptr[q], line_ptr[q + 1]):

@@ -6,7 +6,6 @@ a grid into chunks and batches; `areas` has the true area of the pixels of a row
 places do not meet.
 """
 
-from zoneraster._grid import grid as grid
 from zoneraster._grid.apart import likely_reason as likely_reason
 from zoneraster._grid.areas import row_areas as row_areas
 from zoneraster._grid.chunking import BATCH_SIDES as BATCH_SIDES

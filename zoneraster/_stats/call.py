@@ -215,7 +215,7 @@ def zonal_stats(
         stopping("while zones and rasters were opened; nothing was counted yet"),
         opened_zones(
             given, asked.lattices(), reading, options=storage_options, executor=executor,
-            with_geometry=geometry or hasattr(select, "geom_type"), progress=tick,
+            rule=pixels, with_geometry=geometry or hasattr(select, "geom_type"), progress=tick,
         ) as source,
     ):  # fmt: skip
         source = source if pixels is None else source.ruled(pixels)

@@ -36,7 +36,7 @@ _MAX_HELD = 2**28
 # Seconds after which a half-written file is nobody's any more.
 _TORN_AGE = 86_400.0
 # Raised whenever equal inputs would give other partials.
-REDUCE_VERSION = 6
+REDUCE_VERSION = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._burn import inlined, kernel
+from zoneraster._burn import grown, grown_rows, inlined, kernel
 
 # Hash tables are kept at most this full: one half.
 _ROOM = 2
@@ -75,8 +75,7 @@ def ensure_room(places, entries, n, more):  # type: ignore[no-untyped-def]
     size = places.size
     while size < _ROOM * (n + more):
         size *= 2
-    bigger = np.empty((size // _ROOM, 2), np.int64)
-    bigger[:n] = entries[:n]
+    bigger = grown_rows(entries[:n], size // _ROOM)
     table = np.full(size, -1, np.int32)
     for number in range(n):
         i = _place(bigger[number, 0], bigger[number, 1], size - 1)
@@ -255,13 +254,9 @@ def refine(runs, share, labels, place, codes, keep, table):  # type: ignore[no-u
     for r in range(rows):
         if m + width > new_begin.size:
             more = 2 * (m + width)
-            bigger_begin, bigger_slot = np.empty(more, np.int32), np.empty(more, np.int32)
-            bigger_begin[:m], bigger_slot[:m] = new_begin[:m], new_slot[:m]
-            new_begin, new_slot = bigger_begin, bigger_slot
+            new_begin, new_slot = grown(new_begin, more), grown(new_slot, more)
             if share.size:
-                bigger_share = np.empty(more, np.float64)
-                bigger_share[:m] = new_share[:m]
-                new_share = bigger_share
+                new_share = grown(new_share, more)
         places, entries = ensure_room(places, entries, n, width)
         row = labels[(row_origin + r) // k]
         row_start = m

@@ -102,6 +102,7 @@ def opened_zones(
     *,
     options: Options = None,
     executor: ExecutorLike = None,
+    rule: PixelRule | None = None,
     with_geometry: bool = False,
     progress: Tick | None = None,
 ) -> Iterator[ZoneSource]:
@@ -117,6 +118,8 @@ def opened_zones(
         For fsspec, of a store.
     executor : optional
         Threads share memory; others find the plan on disk.
+    rule : {"centre", "touched", "fraction"}, optional
+        Which pixels zones have; by default that of a store, and centres.
     with_geometry : bool
         Polygons will be asked for.
     progress : callable, optional
@@ -136,8 +139,9 @@ def opened_zones(
         )  # fmt: skip
         with _passing_place(in_memory=executor in (None, "threads", "serial")) as location:
             spec, summary = plan_once(
-                zones, location, asked, with_geometry=with_geometry, progress=progress
-            )
+                zones, location, asked, rule=rule or "centre", with_geometry=with_geometry,
+                progress=progress,
+            )  # fmt: skip
             warn(*summary.warnings(grid="the raster"))
             place = os.path.abspath(zones) if _is_path(zones) else ""  # noqa: PTH100 - of a URL too
             yield StoredZones(

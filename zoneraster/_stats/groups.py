@@ -200,6 +200,8 @@ class Groups:
 
     def _completed(self, partial: Partial, families: Families) -> Partial:
         """Add rows for owners without a pixel."""
+        if partial.n_rows == self.owners.n * self.n_lanes:
+            return partial
         lane, owner = np.divmod(np.arange(self.owners.n * self.n_lanes), self.owners.n)
         index = np.stack([lane, owner], axis=1).astype(np.int64)
         more = blank(index, families, with_area=self.with_area, is_weighted=self.is_weighted)

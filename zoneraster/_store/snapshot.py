@@ -11,9 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from zoneraster._store.ids import as_text
 from zoneraster._store.ledger import LEDGER, parse_receipt_name, receipt_name
 from zoneraster._store.manifest import (
     INDEX_SCHEMA,
@@ -27,6 +30,8 @@ from zoneraster._store.records import Records
 from zoneraster._store.sets import ZoneSets, read_sets
 from zoneraster._store.spec import INDEX_KEY, MANIFEST_KEY, PLAN_KEY, load_spec, require_spec
 from zoneraster._store.zarr_meta import parse_chunk_key
+from zoneraster._store.zone_table import read_zone_ids, require_zone_table
+from zoneraster.arrays import Ints
 from zoneraster.blobs import Blobs, Location, file_state
 from zoneraster.errors import IncompleteBuildError, StoreBusyError, StoreError, name_some, told_as
 
@@ -134,6 +139,22 @@ class Snapshot:
         if plan != self.spec.plan:
             raise _changed(self._location)
         return sets
+
+    @functools.cached_property
+    def crossing(self) -> Ints:
+        """Ids of the zones whose rings cross themselves, (n,) int64."""
+        with told_as(StoreError, f"{PLAN_KEY} cannot be read", "build again with the same zones"):
+            said = json.loads(self.blobs.get(PLAN_KEY))
+            plan, keys = said["plan"], [str(key) for key in said.get("invalid", ())]
+        if plan != self.spec.plan:
+            raise _changed(self._location)
+        if not keys:
+            return np.zeros(0, np.int64)
+        data = require_zone_table(self._location, self.blobs, self.spec)
+        zones = read_zone_ids(self._location, self.spec, data)
+        is_one = pc.is_in(as_text(zones["key"]), pa.array(keys, pa.large_string()))
+        ids: Ints = zones["zone_id"].filter(is_one).to_numpy().astype(np.int64)
+        return ids
 
     @property
     def manifest(self) -> Manifest:

@@ -46,7 +46,7 @@ REBURNED = ("overlap", "priority", "all_touched")
 PixelRule: TypeAlias = Literal["centre", "touched", "fraction"]
 RULES = get_args(PixelRule)
 # Products as the hash has them: those that are no longer made as they were have another name.
-_MADE = {"cover": "cover, exact unions", "percent": "percent, exact unions"}
+_MADE = {"cover": "cover, exact even-odd", "percent": "percent, exact even-odd"}
 DTYPES = ("uint8", "uint16", "uint32", "float32")
 # Chunks along one side of a batch; a spec has at most so many bytes.
 MAX_BATCH, MAX_BYTES = 64, 2**24
@@ -121,6 +121,11 @@ class Spec:
     def has_layers(self) -> bool:
         """Every zone owns all that it claims, in one of several layers."""
         return self.overlap == "layers"
+
+    @property
+    def has_parts(self) -> bool:
+        """Pixels are what zones cover of them."""
+        return self.product in _MADE
 
     @property
     def own_rule(self) -> PixelRule:

@@ -29,7 +29,6 @@ from zoneraster._values.open import place_of as place_of
 from zoneraster._values.open import source_key as source_key
 from zoneraster._values.opened import Lanes as Lanes
 from zoneraster._values.opened import OpenRaster as OpenRaster
-from zoneraster._values.raster import COMPARISONS as COMPARISONS
 from zoneraster._values.raster import Combination as Combination
 from zoneraster._values.raster import Comparison as Comparison
 from zoneraster._values.raster import Negation as Negation

@@ -17,6 +17,8 @@ from zoneraster.errors import ValuesError
 Block: TypeAlias = npt.NDArray[Any]  # Any: of every dtype
 DType: TypeAlias = np.dtype[Any]
 
+# Pixels that are looked at together.
+_AT_ONCE = 2**16
 _CURES = {
     "c": "take its real part or its absolute value first",
     "M": "turn it into numbers first, e.g. days: (array - start) / np.timedelta64(1, 'D')",
@@ -78,21 +80,30 @@ class Decoding:
     def values(self, block: Block, label: str) -> Block:
         """Values of stored pixels, C-contiguous."""
         plain = self.plain(block, label)
-        missing = np.zeros(plain.shape, bool) if self.missing else None
-        for low, high in self.missing:
-            assert missing is not None
-            missing |= (plain >= low) & (plain <= high)
         if self.is_scaled:
             values = self._scaled(plain)
             if self.nodata is not None:
                 values[plain == self.nodata] = np.nan
-            if missing is not None:
-                values[missing] = np.nan
+            for low, high in self.missing:
+                values[(plain >= low) & (plain <= high)] = np.nan
             return values
-        if missing is not None and missing.any():
-            plain = plain.copy()  # it may be a view of the source
-            plain[missing] = np.nan if self.nodata is None else self.nodata
-        return plain
+        return self._with_one_nodata(plain) if self.missing else plain
+
+    def _with_one_nodata(self, plain: Block) -> Block:
+        """Stored pixels in which all that holds no value is `nodata`; mostly it is so already."""
+        fill = np.nan if self.nodata is None else self.nodata
+        pixels, found = plain.reshape(-1), plain
+        # Few at a time, which stay in the cache.
+        for a in range(0, pixels.size, _AT_ONCE):
+            some = pixels[a : a + _AT_ONCE]
+            for low, high in self.missing:
+                others = (some >= low) & (some <= high) & (some != fill)
+                if not others.any():
+                    continue
+                if found is plain:
+                    found = plain.copy()  # it may be a view of the source
+                found.reshape(-1)[a : a + _AT_ONCE][others] = fill
+        return found
 
     def _scaled(self, plain: Block) -> npt.NDArray[np.float64]:
         """Scaled values: floats next to the decimals that they stand for, 3 by 0.1 being 0.3."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from zoneraster._grid import Grid
 from zoneraster._values.arrays import is_bare_array, open_array, open_bare_array, open_dataset
@@ -59,16 +59,15 @@ def open_rasters(values: RasterLike | Mapping[str, RasterLike]) -> list[OpenRast
     ImportError
         For a raster file when rasterio is not installed.
     """
-    import xarray as xr  # noqa: PLC0415
-
-    if isinstance(values, Mapping) and not isinstance(values, xr.Dataset):
+    # A Dataset is a mapping, too.
+    if isinstance(values, Mapping) and not hasattr(values, "data_vars"):
         rasters = [
             opened
             for key, value in values.items()
             for opened in _keyed(key, _open(as_raster(value)))
         ]
     else:
-        rasters = _open(as_raster(values))
+        rasters = _open(as_raster(cast("RasterLike", values)))
     seen: dict[str, str] = {}
     for opened in rasters:
         if opened.name in seen:
@@ -219,8 +218,6 @@ def _open(asked: Raster) -> list[OpenRaster]:
 
 
 def _opened(asked: Raster) -> list[OpenRaster]:
-    import xarray as xr  # noqa: PLC0415
-
     label, source = _label(asked), asked.source
     if asked.transform is not None and not is_bare_array(source):
         raise ValuesError(
@@ -235,6 +232,8 @@ def _opened(asked: Raster) -> list[OpenRaster]:
         return _open_tiles(*tiles, label)
     if isinstance(source, str | os.PathLike | Location):
         return _open_place(source, asked, label)
+    import xarray as xr  # noqa: PLC0415 - slow import, which files do without
+
     if isinstance(source, xr.DataArray):
         return [open_array(source, asked, label)]
     if isinstance(source, xr.Dataset):

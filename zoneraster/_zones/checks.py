@@ -106,7 +106,7 @@ class Verdict:
     said: Mapping[int, str]
 
 
-def far_vertices(xy: Floats, grid: Grid | None) -> Ints:
+def far_vertices(ragged: Ragged, grid: Grid | None) -> Ints:
     """Vertices that lie too far away to be burned, ascending.
 
     Beyond 2**40 pixels float64 no longer tells where an edge crosses a row, and further out the
@@ -115,7 +115,7 @@ def far_vertices(xy: Floats, grid: Grid | None) -> Ints:
 
     Parameters
     ----------
-    xy : (n_vertices, 2) float64
+    ragged : Ragged
     grid : Grid or None
         That whose CRS the vertices are in; None where it has another one.
     """
@@ -126,10 +126,10 @@ def far_vertices(xy: Floats, grid: Grid | None) -> Ints:
             near: Bools = np.maximum(np.abs(u), np.abs(v)) <= MAX_PIXEL_COORDINATE
         return ~near
 
+    xy = ragged.xy
     if not xy.size:
         return np.zeros(0, np.int64)
-    corners = np.stack([xy.min(axis=0), xy.max(axis=0)])
-    if not is_far(corners[:, 0], corners[:, 1]).any():
+    if not is_far(*np.stack(ragged.bounds(), axis=1)).any():
         return np.zeros(0, np.int64)
     return np.flatnonzero(is_far(xy[:, 0], xy[:, 1]))
 
@@ -137,7 +137,7 @@ def far_vertices(xy: Floats, grid: Grid | None) -> Ints:
 def with_far_rows(walk: Walk, grid: Grid | None) -> Walk:
     """The same walk, in which rows with a vertex that is too far away are not fine."""
     ragged = walk.ragged
-    far = far_vertices(ragged.xy, grid)
+    far = far_vertices(ragged, grid)
     if not far.size:
         return walk
     rows, at = np.unique(_row_of(ragged, far), return_index=True)
@@ -311,19 +311,24 @@ def with_rows_beyond_degrees(walk: Walk, source: CRS) -> tuple[Walk, dict[int, s
         What is wrong with these rows.
     """
     said: dict[int, str] = {}
-    if not is_in_degrees(source):
+    if not is_in_degrees(source) or not walk.ragged.xy.size:
         return walk, said
+    low, high = walk.ragged.bounds()
     checks = (
         (1, "y", 90 + OVERSHOOT, "-90..90: are the axes swapped, or is it another CRS?"),
         (0, "x", MAX_LONGITUDE, "-540..540: are these degrees, or is it another CRS?"),
     )
     for axis, letter, limit, rest in checks:
+        if max(-low[axis], high[axis]) <= limit:
+            continue
         far = np.flatnonzero(np.abs(walk.ragged.xy[:, axis]) > limit)
         rows, at = np.unique(_row_of(walk.ragged, far), return_index=True)
         for row, vertex in zip(rows.tolist(), far[at].tolist(), strict=True):
             value = walk.ragged.xy[vertex, axis]
             text = f"{letter} = {value:.10g} in {source.name} lies outside of {rest}"
             said.setdefault(row, text)
+    if not said:
+        return walk, said
     # Rows that are not fine for another reason keep it.
     said = {row: text for row, text in said.items() if walk.code[row] == FINE}
     code = walk.code.copy()
@@ -351,12 +356,15 @@ def without_overshoot(ragged: Ragged, source: CRS) -> tuple[Ragged, Ints]:
     """
     if not is_in_degrees(source) or not ragged.xy.size:
         return ragged, np.zeros(0, np.int64)
+    (west, south), (east, north) = ragged.bounds()
+    if west >= -180 and east <= 180 and south >= -90 and north <= 90:
+        return ragged, np.zeros(0, np.int64)
     x, y = ragged.xy[:, 0], ragged.xy[:, 1]
     cut_x, cut_y = x, np.clip(y, -90, 90)
     for bound in (180.0, 360.0, 540.0):
-        if bound < x.max() <= bound + OVERSHOOT:
+        if bound < east <= bound + OVERSHOOT:
             cut_x = np.minimum(cut_x, bound)
-        if -bound > x.min() >= -bound - OVERSHOOT:
+        if -bound > west >= -bound - OVERSHOOT:
             cut_x = np.maximum(cut_x, -bound)
     moved = np.maximum(np.abs(cut_x - x), np.abs(cut_y - y))
     if not moved.any():

@@ -97,6 +97,7 @@ def _around_the_globe(rings: Rings, grid: Grid) -> Rings:
     copies = [
         _moved(rings, some, shift - by[first_at[some]])
         for some, shift in zip(map(np.flatnonzero, meets), by, strict=True)
+        if some.size
     ]
     return functools.reduce(_joined, copies, rings)
 

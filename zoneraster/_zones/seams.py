@@ -116,6 +116,10 @@ def followed_over_the_seam(
 
 def _long_parts(ragged: Ragged) -> Iterator[tuple[int, range, list[Floats]]]:
     """Parts with an edge longer than half a turn: their number, those of their rings, and these."""
+    with np.errstate(invalid="ignore"):
+        low, high = ragged.bounds()
+        if high[0] - low[0] <= HALF:
+            return
     rings = np.unique(_ring_of(np.flatnonzero(_is_long(ragged)), ragged.ring_offsets))
     for part in np.unique(_ring_of(rings, ragged.part_offsets)).tolist():
         numbers = range(ragged.part_offsets[part], ragged.part_offsets[part + 1])

@@ -52,16 +52,19 @@ def _sum_valid(row, a, b, nodata, has_nodata, zero):  # type: ignore[no-untyped-
 
 
 @inlined
-def _fold_run(row, a, b, mask, limits):  # type: ignore[no-untyped-def]
+def _fold_run(row, a, b, mask, limits, extremes):  # type: ignore[no-untyped-def]
     """Count, sum, minimum and maximum of the valid pixels of a stretch of a row.
 
     First as if all were valid, in loops that the compiler turns into vectors. A sum that is NaN, or
     extremes on both sides of the nodata value, send the stretch through loops that ask each pixel.
+    Extremes that nobody wants are not looked for.
     """
     nodata, has_nodata = mask
     zero, high, low = limits
     s = _sum(row, a, b, zero)
     lowest, highest = high, low
+    if s == s and not (extremes or has_nodata):
+        return b - a, s, lowest, highest
     for i in range(a, b):
         x = row[i]
         lowest = x if x < lowest else lowest
@@ -193,7 +196,9 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
                 # As most are at the edges of zones, where each pixel has a part of its own.
                 count, s, x0, x1 = _fold_pixel(row[col_origin + a], nodata, limits)
             elif k == 1:
-                count, s, x0, x1 = _fold_run(row, col_origin + a, col_origin + b, nodata, limits)
+                count, s, x0, x1 = _fold_run(
+                    row, col_origin + a, col_origin + b, nodata, limits, extremes
+                )
             else:
                 count, s, x0, x1 = _fold_wide(row, a, b, col_origin, k, nodata, limits)
             if count == 0:

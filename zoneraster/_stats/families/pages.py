@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoneraster._burn import inlined, kernel
+from zoneraster._burn import inlined, kernel, put, sort_stretch
 from zoneraster._stats.families.base import Block, is_valid
 from zoneraster.arrays import Ints
 
@@ -265,7 +265,7 @@ def _gathered(g, chains, pool, into):  # type: ignore[no-untyped-def]
     page, n, total = np.int64(first[g]), 0, held[g]
     while True:
         own = min(PAGE, total - n)
-        into[n : n + own] = codes[page * PAGE : page * PAGE + own]
+        put(into, n, codes[page * PAGE : page * PAGE + own])
         n += own
         state[2] += 1
         if n == total:
@@ -282,11 +282,10 @@ def _sort(values, spare, n_bits):  # type: ignore[no-untyped-def]
     """Sort values that agree in all but their lowest bits, in place."""
     n = values.size
     if n < _FEW:
-        values.sort()
+        sort_stretch(values, 0, n)
         return
-    count = np.empty(257, np.int64)
     for shift in range(0, n_bits, 8):
-        count[:] = 0
+        count = np.zeros(257, np.int64)
         for i in range(n):
             count[((values[i] >> shift) & 255) + 1] += 1
         for d in range(256):
@@ -295,7 +294,7 @@ def _sort(values, spare, n_bits):  # type: ignore[no-untyped-def]
             d = (values[i] >> shift) & 255
             spare[count[d]] = values[i]
             count[d] += 1
-        values[:] = spare[:n]
+        put(values, 0, spare[:n])
 
 
 @kernel
@@ -357,7 +356,7 @@ def _opened(values, spare, bins, asked, depth):  # type: ignore[no-untyped-def]
             if place[at] >= 0:
                 spare[place[at]] = x
                 place[at] += 1
-        values[:n_open] = spare[:n_open]
+        put(values, 0, spare[:n_open])
     return place
 
 
@@ -493,8 +492,8 @@ def tell(slots, quantiles, room, chains, pool):  # type: ignore[no-untyped-def]
                 lower = np.int64(np.floor((held[g] - 1) * q))
                 ranks[n_asked], ranks[n_asked + 1] = lower, min(lower + 1, held[g] - 1)
                 n_asked += 2
-        asked = np.sort(ranks[:n_asked])
+        sort_stretch(ranks, 0, n_asked)
         n = _gathered(g, chains, pool, values)
-        k = _ranges_of(values[:n], spare, asked, room[i], out, k)
+        k = _ranges_of(values[:n], spare, ranks[:n_asked], room[i], out, k)
         ptr[i + 1] = k
     return ptr, out[:k]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoneraster._burn import inlined, kernel
+from zoneraster._burn import inlined, kernel, put
 from zoneraster._stats.cut import ensure_room, find
 from zoneraster._stats.families.base import Block, Leaves, Values, is_valid
 from zoneraster._stats.families.rows import Lists, Rows, counts_of, join
@@ -162,7 +162,7 @@ def tally(runs, pixels, place, nodata, shift, skip, into):  # type: ignore[no-un
         places, entries = ensure_room(places, entries, n, width)
         if counts.size < entries.shape[0]:
             more = np.zeros(entries.shape[0], np.int64)
-            more[: counts.size] = counts
+            put(more, 0, counts)
             counts = more
         row, row_bits = values[(row_origin + r) // k], bits[(row_origin + r) // k]
         for i in range(ptr[r], ptr[r + 1]):

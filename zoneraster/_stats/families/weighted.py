@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoneraster._burn import kernel
+from zoneraster._burn import kernel, put
 from zoneraster._stats.cut import ensure_room, find
 from zoneraster._stats.families.base import (
     Columns,
@@ -386,7 +386,7 @@ def tally_weights(runs, share, pixels, place, nodata, weights, kind, skip, into)
         places, entries = ensure_room(places, entries, n, width)
         if amounts.size < entries.shape[0]:
             more = np.zeros(entries.shape[0])
-            more[: amounts.size] = amounts
+            put(more, 0, amounts)
             amounts = more
         row, row_bits = values[(row0 + r) // k], bits[(row0 + r) // k]
         load = loads[(load_row0 + r) // load_k]
