@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from zoneraster._build.chunk import burn_chunk, chunk_runs
-from zoneraster._burn import frame, is_compiled, make_cells, overlay_spans
+from zoneraster._burn import frame, gather_records, is_compiled, make_cells, overlay_spans
 from zoneraster._grid import Grid
 from zoneraster._store import BatchChunk, PixelRule, Records, Spec, ZoneSets
 from zoneraster.arrays import Ints
@@ -101,11 +101,15 @@ def burn_squares(what: str) -> None:
 def _two_squares() -> Records:
     """Records as they are read from a manifest, whose arrays cannot be written to."""
     edges = np.array([[1.2, 1.0, 1.2, 5.0], [5.2, 5.0, 5.2, 1.0]])
-    none = np.zeros(2, np.int32)
+    none, zeros = np.zeros(2, np.int32), np.zeros(3, np.int64)
+    # As planning does, in an order of its own.
+    edge_ptr, edges, toggle_ptr, toggles = gather_records(
+        np.arange(2), np.array([0, 2, 4]), np.arange(4), np.concatenate([edges, edges + 0.7]),
+        zeros, none[:0],
+    )  # fmt: skip
     records = Records(
         chunk_row=none, chunk_col=none, zone_id=np.array([1, 2], np.uint32),
-        full=np.zeros(2, np.bool_), edge_ptr=np.array([0, 2, 4]),
-        edges=np.concatenate([edges, edges + 0.7]), toggle_ptr=np.zeros(3, np.int64),
-        toggles=np.zeros(0, np.int32),
+        full=np.zeros(2, np.bool_), edge_ptr=edge_ptr, edges=edges, toggle_ptr=toggle_ptr,
+        toggles=toggles,
     )  # fmt: skip
     return Records.from_table(records.to_table())

@@ -173,6 +173,12 @@ def _appended(out, n, more):  # type: ignore[no-untyped-def]
     return out
 
 
+@kernel
+def _twice_the_room(part, chunk, full, e_ptr, t_ptr):  # type: ignore[no-untyped-def]
+    """Records, as `partition_edges` gathers them."""
+    return grown(part, 0), grown(chunk, 0), grown(full, 0), grown(e_ptr, 0), grown(t_ptr, 0)
+
+
 @inlined
 def _are_equal(keys, n):  # type: ignore[no-untyped-def]
     """Whether the first `n` are one and the same."""
@@ -228,8 +234,7 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  
         if n == 0 and t == 0:
             continue
         if m + 1 >= part.size:
-            part, chunk, full = grown(part, 0), grown(chunk, 0), grown(full, 0)
-            e_ptr, t_ptr = grown(e_ptr, 0), grown(t_ptr, 0)
+            part, chunk, full, e_ptr, t_ptr = _twice_the_room(part, chunk, full, e_ptr, t_ptr)
         if t == 0 and _are_equal(key, n):
             # All of it lies in one chunk, as most small parts do.
             part[m], full[m] = p, False
@@ -269,8 +274,9 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  
             last = stop if n_state else column + 1
             for c in range(first, min(last, stop)):
                 if m + 1 >= part.size:
-                    part, chunk, full = grown(part, 0), grown(chunk, 0), grown(full, 0)
-                    e_ptr, t_ptr = grown(e_ptr, 0), grown(t_ptr, 0)
+                    part, chunk, full, e_ptr, t_ptr = _twice_the_room(
+                        part, chunk, full, e_ptr, t_ptr
+                    )
                 part[m], chunk[m] = p, band * n_cols + c
                 has_edges = c == column and i > i0
                 full[m] = not has_edges and n_state == 2 and state[0] == 0 and state[1] == band_h
