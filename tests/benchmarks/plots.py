@@ -3,8 +3,9 @@
 N plots (2,000,000) with a median of 0.2 ha on 10 x 10 degrees at 1 arc-second, a float32 raster of
 36,000 x 36,000 pixels: from a Parquet file to count, sum, mean and area by covered parts, in one
 call, and over a store. exactextract does the first 20,000 of them, without areas, and is scaled up
-by their number. With a FILE of polygons, such as counties, those that meet 100 to 95 degrees west
-and 35 to 40 north, on 18,000 x 18,000 pixels, all of them by both. Each in a process of its own.
+by their number. With a FILE of polygons, such as counties, those that meet 100 to 90 degrees west
+and 30 to 40 north, all of them by both. Each in a process of its own. Compile kernels before:
+`zoneraster warm`.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ def prepare(folder: Path, n: int) -> None:
 
 
 def prepare_part(folder: Path, path: str) -> None:
-    """Polygons of a file that meet 5 x 5 degrees, as WGS 84, and values."""
+    """Polygons of a file that meet 10 x 10 degrees, as WGS 84, and values."""
     import geopandas
 
     read = geopandas.read_parquet if path.endswith(".parquet") else geopandas.read_file
-    zones = read(path).to_crs(4326)[["geometry"]].cx[-100:-95, 35:40]
+    zones = read(path).to_crs(4326)[["geometry"]].cx[-100:-90, 30:40]
     zones["plot"] = np.arange(len(zones))
     zones.to_parquet(folder / "plots.parquet")
-    write_values(folder, np.random.default_rng(1), (-100, 40), 18_000)
+    write_values(folder, np.random.default_rng(1), (-100, 40), 36_000)
 
 
 def write_values(
