@@ -278,7 +278,7 @@ CASES = {
 USAGE = {
     "zoneraster bild": (
         "no command 'bild': did you mean 'build'? There are build, cells, completion, demo, "
-        "finish, info, plan, plot, run, sets, stats, status, verify"
+        "finish, info, plan, plot, run, sets, stats, status, verify, warm"
     ),
     "zoneraster stats parks.zarr cover.tif --overwrite": (
         "--overwrite changes nothing without --output: leave it out"

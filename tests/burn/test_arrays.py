@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def test_places_are_sorted_by_the_keys_that_they_stand_for(
     np.testing.assert_array_equal(order, right)
 
 
-@pytest.mark.parametrize("n", [24, 25, 48, 49, 1000, 100_000])
+@pytest.mark.parametrize("n", [24, 25, 48, 49, 2000 if numba.config.DISABLE_JIT else 100_000])
 def test_long_lists_in_order_and_backwards(n: int) -> None:
     backwards = np.arange(n)[::-1].copy()
     np.testing.assert_array_equal(stable_order(backwards), np.arange(n)[::-1])
