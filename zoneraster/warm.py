@@ -6,17 +6,17 @@ rasters reduced in as many ways as there are; what numba keeps of it on disk is 
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoneraster as zr
+from zoneraster._burn import kept_in, put
 from zoneraster.bars import shown
 from zoneraster.executors import Progress, run_tasks
 
@@ -38,7 +38,7 @@ class WarmReport:
     Parameters
     ----------
     folder : str
-        Where machine code is kept; a folder in each folder of kernels, where it is beside them.
+        Below which machine code is kept.
     compiled : int
         Kernels that were compiled now, each for some types.
     seconds : float
@@ -76,7 +76,8 @@ def warm(*, workers: int | None = None, progress: Progress | None = None) -> War
     OptionError
         For fewer than one worker.
     """
-    started, before, done = time.perf_counter(), set(_kept()), 0
+    started, done, folder = time.perf_counter(), 0, kept_in(put)
+    before = set(folder.rglob("*.nbc"))
     with shown(progress) as tick:
         # What many need comes first, or each of them would compile it.
         for names in (["build"], [name for name in _TASKS if name != "build"]):
@@ -86,19 +87,7 @@ def warm(*, workers: int | None = None, progress: Progress | None = None) -> War
                     if tick is not None:
                         tick("compile", done, len(_TASKS))
     seconds = time.perf_counter() - started
-    return WarmReport(_folder(), len(set(_kept()) - before), seconds)
-
-
-def _folder() -> str:
-    return (
-        os.environ.get("NUMBA_CACHE_DIR") or f"{Path(__file__).parent}{os.sep}*{os.sep}__pycache__"
-    )
-
-
-def _kept() -> Iterator[Path]:
-    """Files of machine code."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    yield from (Path(given) if given else Path(__file__).parent).rglob("*.nbc")
+    return WarmReport(str(folder), len({*folder.rglob("*.nbc")} - before), seconds)
 
 
 # ---- tasks ---------------------------------------------------------------------------------------

@@ -12,12 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from zoneraster._build.chunk import burn_chunk, chunk_runs
+from zoneraster._build.chunk import NO_ZONES, burn_chunk, chunk_runs
 from zoneraster._burn import frame, gather_records, is_compiled, make_cells, overlay_spans
 from zoneraster._grid import Grid
 from zoneraster._store import BatchChunk, PixelRule, Records, Spec, ZoneSets
@@ -72,23 +71,18 @@ def compiled_ahead(what: str, progress: Tick | None = None) -> Iterator[Wait]:
         other.wait()
 
 
-@dataclass(frozen=True, slots=True)
-class _TwoSquares:
+class _TwoSquares(NamedTuple):
     """A plan of its own."""
 
     spec: Spec
     sets: ZoneSets | None = None
-    crossing: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    crossing: Ints = NO_ZONES
 
 
 def burn_squares(what: str) -> None:
     """Burn two squares of a few pixels that lie over each other, as stores and statistics do."""
     grid = Grid("EPSG:3857", (1, 0, 0, 0, -1, 8), (8, 8))
-    spec = Spec(
-        grid=grid, chunks=(8, 8), batch=1, dtype="uint8", overlap="last", priority=None,
-        all_touched=what == "touched", min_pixels=0, integrity="receipt", key="id", plan="",
-        inputs="",
-    )  # fmt: skip
+    spec = Spec(grid, chunks=(8, 8), batch=1, dtype="uint8", all_touched=what == "touched")
     records = _two_squares()
     if what == "store":
         burn_chunk(spec, records, 0, 0)

@@ -15,6 +15,7 @@ from zoneraster._burn.arrays import put as put
 from zoneraster._burn.arrays import sort_stretch as sort_stretch
 from zoneraster._burn.cache import inlined as inlined
 from zoneraster._burn.cache import is_compiled as is_compiled
+from zoneraster._burn.cache import kept_in as kept_in
 from zoneraster._burn.cache import kernel as kernel
 from zoneraster._burn.cells import make_cells as make_cells
 from zoneraster._burn.cells import runs_of_cells as runs_of_cells

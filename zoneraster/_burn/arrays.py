@@ -80,6 +80,9 @@ def sort_stretch(a, start, end):  # type: ignore[no-untyped-def]
 def sort_order(order, start, end, keys):  # type: ignore[no-untyped-def]
     """Sort the places ``order[start:end]`` by their keys, in place and stable.
 
+    The steps are those of `sort_stretch`. One kernel for both, with or without keys, made builds 3
+    to 7 % slower.
+
     Parameters
     ----------
     order : (n,) int64, into `keys`
@@ -121,10 +124,16 @@ def sort_order(order, start, end, keys):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def write_order(keys, n, order):  # type: ignore[no-untyped-def]
+    """Write the places of the first `n` keys to `order`, by ascending key, stable."""
+    for i in range(n):
+        order[i] = i
+    sort_order(order, 0, n, keys)
+
+
+@kernel
 def stable_order(keys):  # type: ignore[no-untyped-def]
     """Places of `keys`, (n,) int64, by ascending key, stable."""
     order = np.empty(keys.size, np.int64)
-    for i in range(keys.size):
-        order[i] = i
-    sort_order(order, 0, keys.size, keys)
+    write_order(keys, keys.size, order)
     return order

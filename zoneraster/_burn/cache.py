@@ -99,6 +99,13 @@ def _passing_folder() -> str:
     return path
 
 
+def kept_in(kernel: Any) -> Path:
+    """The folder below which numba keeps machine code of all kernels, as it does that of one."""
+    cache = getattr(kernel, "_cache", None)
+    folder = _PACKAGE if cache is None else Path(cache.cache_path)
+    return _PACKAGE if folder.is_relative_to(_PACKAGE) else folder.parent
+
+
 def is_compiled(kernel: Any) -> bool:
     """Whether a kernel need not be compiled: it is loaded or on disk, or is plain Python."""
     cache = getattr(kernel, "_cache", None)

@@ -19,20 +19,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._burn.arrays import sort_order
+from zoneraster._burn.arrays import stable_order, write_order
 from zoneraster._burn.cache import inlined, kernel
 from zoneraster._burn.pieces import piece_in_pixel
 
 # Up to so many edges are looked through for those that two parts share.
 _FEW = 24
-
-
-@kernel
-def _sort_by(keys, n, order):  # type: ignore[no-untyped-def]
-    """Write the numbers below `n` to `order`, by ascending key."""
-    for i in range(n):
-        order[i] = i
-    sort_order(order, 0, n, keys)
 
 
 @kernel
@@ -91,9 +83,11 @@ def _left_border(edge, piece, out, t):  # type: ignore[no-untyped-def]
 @kernel
 def _sorted_by_top(lines):  # type: ignore[no-untyped-def]
     """Sort lines in place by their upper ends; returns the height of the tallest."""
-    lines[:] = lines[np.argsort(lines[:, 1], kind="mergesort")]
+    order, before = stable_order(lines[:, 1].copy()), lines.copy()
     tallest = 0.0
-    for i in range(lines.shape[0]):
+    for i in range(order.size):
+        for j in range(4):
+            lines[i, j] = before[order[i], j]
         tallest = max(tallest, lines[i, 3] - lines[i, 1])
     return tallest
 
@@ -252,7 +246,7 @@ def _added_along(k, own, near, pieces, room):  # type: ignore[no-untyped-def]
                 n += 1
         odd[q] = is_left
         depth += is_left
-    _sort_by(heights, n, order)
+    write_order(heights, n, order)
     added, y, i = 0.0, top, 0
     while y < bottom:
         upto = heights[order[i]] if i < n else bottom
@@ -332,7 +326,7 @@ def area_of_union(parts, shares, edge_cells, edges, row, col):  # type: ignore[n
     n, m = parts.size, 2 * lines.shape[0] + turns.size
     order, near = np.empty(n, np.int64), np.empty(n, np.int64)
     on_right, n_right = np.empty(n, np.int64), 0
-    _sort_by(boxes[:, 1].copy(), n, order)
+    write_order(boxes[:, 1].copy(), n, order)
     tallest = (boxes[:, 3] - boxes[:, 1]).max()
     room = (
         np.empty(m, np.float64), np.empty(m, np.int64), np.empty(m, np.int64),
