@@ -30,6 +30,7 @@ class FsspecBlobs:
         self._url = (url or root).rstrip("/")
         # Links of a page for people may be read as a listing: it proves nothing.
         self._is_web = self.root.startswith(("http://", "https://"))
+        self._is_memory = getattr(fs, "protocol", "") == "memory"
         self._listing = threading.Lock()
 
     def get(self, key: str) -> bytes:
@@ -60,7 +61,12 @@ class FsspecBlobs:
 
     @contextmanager
     def writer(self, key: str) -> Iterator[BinaryIO]:
-        """Write to a local temporary file and upload it at the end."""
+        """Write to a temporary file, or to memory what goes there, and upload it at the end."""
+        if self._is_memory:
+            memory = io.BytesIO()
+            yield memory
+            self.put(key, memory.getvalue())
+            return
         with tempfile.NamedTemporaryFile(suffix=".partial") as file:
             yield file  # type: ignore[misc]  # a wrapper that has every method of BinaryIO
             file.flush()

@@ -14,7 +14,7 @@ import shapely
 
 import zoneraster as zr
 from tests.oracles import rings_of
-from zoneraster._build.boxes import SIDES, part_boxes, sides_beyond, zones_outside
+from zoneraster._build.boxes import SIDES, sides_beyond, zones_outside
 from zoneraster._grid import Grid
 from zoneraster._zones import Rings
 
@@ -23,7 +23,7 @@ GLOBE = Grid.from_bounds((-180, -90, 180, 90), 0.5)
 
 def boxes_of(*shapes: shapely.Geometry, grid: Grid = GLOBE) -> tuple[np.ndarray, np.ndarray]:
     rings = rings_of(np.array(shapes, dtype=object), grid)
-    return part_boxes(rings), rings.part_zone
+    return rings.boxes, rings.part_zone
 
 
 def test_boxes_hold_all_rings_of_a_part() -> None:
@@ -32,7 +32,7 @@ def test_boxes_hold_all_rings_of_a_part() -> None:
     assert part_zone.tolist() == [0, 1, 1]
     assert boxes.tolist()[1:] == [[360, 176, 362, 180], [370, 168, 372, 170]]
     empty, none = np.empty(0), np.zeros(1, np.int64)
-    assert part_boxes(Rings(empty, empty, none, none, none[:0])).shape == (0, 4)
+    assert Rings(empty, empty, none, none, none[:0]).boxes.shape == (0, 4)
 
 
 def test_a_zone_is_outside_when_none_of_its_parts_meets_the_grid() -> None:

@@ -46,6 +46,30 @@ def test_a_part_inside_one_chunk_leaves_no_toggle_anywhere() -> None:
     assert index.size == 2
 
 
+def test_a_part_of_one_chunk_is_one_record_near_its_sides_as_far_from_them() -> None:
+    for west, east in ((27, 33), (20.25, 39.25), (22, 38), (21.99, 38.01)):
+        rings = ring_arrays([(west, west), (east, west), (east - 1, east)])
+        edges, offsets = edges_in_rows(
+            rings.u, rings.v, rings.ring_offsets, np.array([0, 1]), np.array([0]), 0, 60
+        )
+        _, chunk, full, ptr, index, _, rows = partition_edges(edges, offsets, 0, 60, 60, 20, 20)
+        assert chunk.tolist() == [4]
+        assert ptr.tolist() == [0, len(edges)]
+        assert index.tolist() == [*range(len(edges))]
+        assert full.tolist() == [False]
+        assert rows.size == 0
+
+
+def test_a_part_without_an_edge_in_the_rows_has_no_record() -> None:
+    rings = ring_arrays([(5.0, 5.0), (7.0, 5.0), (6.0, 7.5)])
+    edges, offsets = edges_in_rows(
+        rings.u, rings.v, rings.ring_offsets, np.array([0, 1]), np.array([0, 0]), 20, 40
+    )
+    assert offsets.tolist() == [0, 0, 0]
+    part, chunk, *_ = partition_edges(edges, offsets, 20, 40, 60, 20, 20)
+    assert part.size == chunk.size == 0
+
+
 def test_edges_along_a_border_of_rows_are_dropped_and_all_others_go_where_they_pass() -> None:
     edges, _ = parted([(1.0, 2.0), (9.0, 2.0), (5.0, 3.0)])
     assert edges[:, [1, 3]].tolist() == [[3.0, 2.0], [2.0, 3.0]]

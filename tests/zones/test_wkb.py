@@ -102,6 +102,6 @@ def test_empty_rings_and_parts_have_no_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [1, 511, 512, 513, 2000])
 def test_bounds_are_those_of_all_vertices(n: int) -> None:
     xy = np.random.default_rng(n).normal(size=(n, 2))
-    low, high = Ragged(xy, *np.zeros((3, 1), np.int64)).bounds()
+    low, high = Ragged(xy, *np.zeros((3, 1), np.int64)).bounds
     np.testing.assert_array_equal(low, xy.min(axis=0))
     np.testing.assert_array_equal(high, xy.max(axis=0))

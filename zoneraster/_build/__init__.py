@@ -20,6 +20,7 @@ from zoneraster._build.chunk import ChunkRuns as ChunkRuns
 from zoneraster._build.chunk import chunk_cells as chunk_cells
 from zoneraster._build.chunk import chunk_runs as chunk_runs
 from zoneraster._build.chunk import contested_zones as contested_zones
+from zoneraster._build.once import clear_plan as clear_plan
 from zoneraster._build.once import plan_once as plan_once
 from zoneraster._build.results import BuildReport as BuildReport
 from zoneraster._build.results import PlanSummary as PlanSummary

@@ -5,27 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from zoneraster._grid import Grid, columns_around, crs_name, likely_reason
-from zoneraster._zones import Rings, Zones
+from zoneraster._zones import Zones
 from zoneraster.arrays import Bools, Floats, Ints
 from zoneraster.errors import ZonesError
 
 SIDES = ("west", "north", "east", "south")
-
-
-def part_boxes(rings: Rings) -> Floats:
-    """Bounding boxes of the parts, (n_parts, 4) float64: u min, v min, u max, v max, pixels."""
-    if rings.part_zone.size == 0:
-        return np.empty((0, 4), np.float64)
-    first = rings.ring_offsets[rings.part_offsets[:-1]]
-    return np.stack(
-        [
-            np.minimum.reduceat(rings.u, first),
-            np.minimum.reduceat(rings.v, first),
-            np.maximum.reduceat(rings.u, first),
-            np.maximum.reduceat(rings.v, first),
-        ],
-        axis=1,
-    )
 
 
 def zones_outside(boxes: Floats, part_zone: Ints, grid: Grid, n_zones: int) -> Ints:

@@ -30,6 +30,8 @@ from zoneraster._zones import read_zones
 from zoneraster.blobs import Location
 from zoneraster.executors import Tick
 
+_KEYS = (INDEX_KEY, PLANNED_KEY, PLAN_KEY, SPEC_KEY)
+
 
 def plan_once(
     source: object,
@@ -78,14 +80,18 @@ def plan_once(
     summary = summary_of(prepared, location, index)
     spec = replace(prepared.spec, plan=summary.plan)
     table = prepared.table if with_geometry else prepared.table.drop_columns(["geometry"])
-    for key, data in {
-        INDEX_KEY: table_bytes(index),
-        PLANNED_KEY: planned_table_bytes(table, spec.grid, summary.plan),
-        PLAN_KEY: summary_bytes(summary),
-        SPEC_KEY: spec.to_json(),
-    }.items():
+    planned = planned_table_bytes(table, spec.grid, summary.plan)
+    objects = (table_bytes(index), planned, summary_bytes(summary), spec.to_json())
+    for key, data in zip(_KEYS, objects, strict=True):
         blobs.put(key, data)
     return require_spec(location, blobs), summary
+
+
+def clear_plan(location: Location) -> None:
+    """Delete all that `plan_once` puts."""
+    blobs = location.blobs()
+    for key in (MANIFEST_KEY, *_KEYS):
+        blobs.delete(key)
 
 
 def _tell_nobody(_phase: str, _done: int, _total: int) -> None:

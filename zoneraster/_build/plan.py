@@ -20,7 +20,6 @@ from zoneraster._build.asked import (
 )
 from zoneraster._build.boxes import (
     SIDES,
-    part_boxes,
     refuse_apart,
     sides_beyond,
     zones_outside,
@@ -364,7 +363,7 @@ def _dtype(ids: ZoneIds, old: Spec | None, asked: Spec) -> str:
 def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     """What is burned, and what `PlanSummary` says about single zones."""
     rings, keys = zone_rings(zones, spec.grid, rule=spec.rule), zones.keys()
-    boxes = part_boxes(rings)
+    boxes = rings.boxes
     found = {"outside": zones_outside(boxes, rings.part_zone, spec.grid, len(keys))}
     if found["outside"].size == len(keys):
         refuse_apart(zones, spec.grid)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from zoneraster._build.boxes import part_boxes, zones_outside
+from zoneraster._build.boxes import zones_outside
 from zoneraster._burn import BURN_RULE, zones_with_centres
 from zoneraster._grid import Grid, is_in_degrees
 from zoneraster._zones import Rings, Zones, moved_onto, objects_of, pixel_places
@@ -41,7 +41,7 @@ def rescue_zones(
         n_zones, height, width,
     )  # fmt: skip
     # What lies off the grid altogether has no pixel to get.
-    found[zones_outside(part_boxes(rings), rings.part_zone, grid, n_zones)] = True
+    found[zones_outside(rings.boxes, rings.part_zone, grid, n_zones)] = True
     lost = np.flatnonzero(~found)
     u, v = _places(objects_of(zones.wkb.take(pa.array(lost))), grid, rule)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)

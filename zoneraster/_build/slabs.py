@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from zoneraster._build.boxes import part_boxes
 from zoneraster._build.chunk import contests_in_chunk, sets_in_chunk
 from zoneraster._build.sets import Contests
 from zoneraster._burn import edges_in_rows, gather_records, partition_edges
@@ -256,7 +255,7 @@ def _index_of(slab: Slab, spec_hash: bytes | None, row_group: int) -> pa.Table:
 
 def _slabs(source: ManifestInput, workers: int) -> Iterator[Slab]:
     """Slabs from north to south, computed a few ahead by threads (the kernels drop the GIL)."""
-    tree = PartTree(part_boxes(source.rings))
+    tree = PartTree(source.rings.boxes)
     n = source.chunking.batch_rows
     with ThreadPoolExecutor(workers) as pool:
         ahead = [pool.submit(make_slab, source, tree, b) for b in range(min(workers + 1, n))]

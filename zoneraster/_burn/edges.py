@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoneraster._burn.arrays import grown_rows, put
+from zoneraster._burn.arrays import put
 from zoneraster._burn.cache import kernel
 from zoneraster._burn.rule import touched_rows
 
@@ -38,7 +38,11 @@ def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1):  # type:
     edge_offsets : (m + 1,) int64
         ``edges[edge_offsets[i]:edge_offsets[i + 1]]`` belong to ``parts[i]``.
     """
-    edges = np.empty((1024, 4), np.float64)
+    n = 0
+    for p in parts:
+        n += ring_offsets[part_offsets[p + 1]] - ring_offsets[part_offsets[p]]
+    # Room for all of their edges: what is not written to costs no memory.
+    edges = np.empty((n, 4), np.float64)
     offsets = np.zeros(parts.size + 1, np.int64)
     n = 0
     for i in range(parts.size):
@@ -51,8 +55,6 @@ def edges_in_rows(u, v, ring_offsets, part_offsets, parts, row0, row1):  # type:
                 a, b = touched_rows(min(v[j], v[j + 1]), max(v[j], v[j + 1]))
                 if a >= b or b <= row0 or a >= row1:
                     continue
-                if n == edges.shape[0]:
-                    edges = grown_rows(edges, n + 1)
                 edges[n, 0] = u[j + 1 - ahead]
                 edges[n, 1] = v[j + 1 - ahead]
                 edges[n, 2] = u[j + ahead]

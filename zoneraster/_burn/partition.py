@@ -23,6 +23,9 @@ from zoneraster._burn.rule import (
     upper_first,
 )
 
+# Pixels between the edges of a part and the sides of the one chunk that it needs.
+_MARGIN = 2
+
 
 @kernel
 def _edge_columns(edge, a, b):  # type: ignore[no-untyped-def]
@@ -179,13 +182,25 @@ def _twice_the_room(part, chunk, full, e_ptr, t_ptr):  # type: ignore[no-untyped
     return grown(part, 0), grown(chunk, 0), grown(full, 0), grown(e_ptr, 0), grown(t_ptr, 0)
 
 
-@inlined
-def _are_equal(keys, n):  # type: ignore[no-untyped-def]
-    """Whether the first `n` are one and the same."""
-    i = 1
-    while i < n and keys[i] == keys[0]:
-        i += 1
-    return i >= n
+@kernel
+def _only_chunk(edges, e0, e1, band_of_rows):  # type: ignore[no-untyped-def]
+    """The chunk that all edges of a part lie in, or -1 where they are near the sides of one.
+
+    A closed boundary leaves no toggles to the right of all its edges.
+    """
+    row0, row1, width, chunk_h, chunk_w = band_of_rows
+    west, north, east, south = np.inf, np.inf, -np.inf, -np.inf
+    for e in range(e0, e1):
+        west, east = min(west, edges[e, 0], edges[e, 2]), max(east, edges[e, 0], edges[e, 2])
+        north, south = min(north, edges[e, 1], edges[e, 3]), max(south, edges[e, 1], edges[e, 3])
+    # With a margin, so that what an edge crosses, touches or bounds is in the same chunk.
+    west, north, east, south = west - _MARGIN, north - _MARGIN, east + _MARGIN, south + _MARGIN
+    if not (0 <= west <= east < width and row0 <= north <= south < row1):
+        return np.int64(-1)
+    column, band = int(west) // chunk_w, (int(north) - row0) // chunk_h
+    if east >= (column + 1) * chunk_w or south >= row0 + (band + 1) * chunk_h:
+        return np.int64(-1)
+    return band * ((width + chunk_w - 1) // chunk_w) + column
 
 
 @kernel
@@ -224,26 +239,25 @@ def partition_edges(edges, edge_offsets, row0, row1, width, chunk_h, chunk_w):  
     pieces = (np.empty(1024, np.int64), np.empty(1024, np.int64))
     toggles = (np.empty(64, np.int64), np.empty(64, np.int32), np.empty(64, np.int32))
     rows = np.empty(64, np.int32)
+    band_of_rows = (row0, row1, width, chunk_h, chunk_w)
     for p in range(edge_offsets.size - 1):
-        n, t, pieces, toggles = _pieces(
-            edges, edge_offsets[p], edge_offsets[p + 1], (row0, row1, width, chunk_h, chunk_w),
-            pieces, toggles,
-        )  # fmt: skip
-        key, eid = pieces
-        tkey, ta, tb = toggles
-        if n == 0 and t == 0:
-            continue
         if m + 1 >= part.size:
             part, chunk, full, e_ptr, t_ptr = _twice_the_room(part, chunk, full, e_ptr, t_ptr)
-        if t == 0 and _are_equal(key, n):
-            # All of it lies in one chunk, as most small parts do.
-            part[m], full[m] = p, False
-            chunk[m] = key[0] - key[0] // (n_cols + 1)
-            out_edges = _appended(out_edges, n_out, eid[:n])
-            n_out += n
+        e0, e1 = edge_offsets[p], edge_offsets[p + 1]
+        only = _only_chunk(edges, e0, e1, band_of_rows)
+        if only >= 0:
+            part[m], chunk[m], full[m] = p, only, False
+            if n_out + e1 - e0 > out_edges.size:
+                out_edges = grown(out_edges, n_out + e1 - e0)
+            for e in range(e0, e1):
+                out_edges[n_out] = e
+                n_out += 1
             m += 1
             e_ptr[m], t_ptr[m] = n_out, t_out
             continue
+        n, t, pieces, toggles = _pieces(edges, e0, e1, band_of_rows, pieces, toggles)
+        key, eid = pieces
+        tkey, ta, tb = toggles
         order = _stable_order(key, n, n_bands * (n_cols + 1))
         t_order = stable_order(tkey[:t])
         i = j = n_state = 0

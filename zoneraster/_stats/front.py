@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from zoneraster._build import PlanOptions, plan_once
+from zoneraster._build import PlanOptions, clear_plan, plan_once
 from zoneraster._grid import Grid, Window, blocks_near, hull, is_in_degrees, same_crs
 from zoneraster._stats.decoded import ArrayRuns
 from zoneraster._stats.planes import ZoneRuns, ZoneSource
@@ -255,7 +255,7 @@ def _passing_place(*, in_memory: bool) -> Iterator[Location]:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            location.blobs().clear("")
+            clear_plan(location)
 
 
 def _lattice_of(rasters: Sequence[OpenRaster], zones: object) -> Grid:

@@ -63,8 +63,10 @@ def assign_ids(
         low, high = pc.min(keys).as_py(), pc.max(keys).as_py()
         if len(keys) == 0 or (low >= 1 and high <= MAX_ID):
             return np.asarray(keys.to_numpy()).astype(np.uint32)
-    place = pc.index_in(as_text(keys), as_text(known))
-    ids: Ints = pc.fill_null(place, -1).to_numpy().astype(np.int64)
+    ids: Ints = np.full(len(keys), -1)
+    if len(known):
+        place = pc.index_in(as_text(keys), as_text(known))
+        ids = pc.fill_null(place, -1).to_numpy().astype(np.int64)
     new = ids < 0
     ids[~new] = known_ids[ids[~new]]
     ids[new] = known_ids.max(initial=0) + np.arange(1, new.sum() + 1)
@@ -201,8 +203,10 @@ def _kept(
         if are_ids(keys, ids):
             return None
         known = pa.table({"key": keys.slice(0, 0), "zone_id": pa.array([], pa.uint32())})
-    is_retired = pc.invert(pc.is_in(as_text(known["key"]), value_set=as_text(keys)))
-    retired = known.filter(is_retired)
+    retired = known
+    if known.num_rows:
+        is_known = pc.is_in(as_text(known["key"]), value_set=as_text(keys))
+        retired = known.filter(pc.invert(is_known))
     kind = _stored_type(keys, retired["key"])
     column = pa.chunked_array(
         [*keys.cast(kind).chunks, *retired["key"].cast(kind).chunks], type=kind

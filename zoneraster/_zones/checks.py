@@ -129,7 +129,7 @@ def far_vertices(ragged: Ragged, grid: Grid | None) -> Ints:
     xy = ragged.xy
     if not xy.size:
         return np.zeros(0, np.int64)
-    if not is_far(*np.stack(ragged.bounds(), axis=1)).any():
+    if not is_far(*np.stack(ragged.bounds, axis=1)).any():
         return np.zeros(0, np.int64)
     return np.flatnonzero(is_far(xy[:, 0], xy[:, 1]))
 
@@ -313,7 +313,7 @@ def with_rows_beyond_degrees(walk: Walk, source: CRS) -> tuple[Walk, dict[int, s
     said: dict[int, str] = {}
     if not is_in_degrees(source) or not walk.ragged.xy.size:
         return walk, said
-    low, high = walk.ragged.bounds()
+    low, high = walk.ragged.bounds
     checks = (
         (1, "y", 90 + OVERSHOOT, "-90..90: are the axes swapped, or is it another CRS?"),
         (0, "x", MAX_LONGITUDE, "-540..540: are these degrees, or is it another CRS?"),
@@ -356,7 +356,7 @@ def without_overshoot(ragged: Ragged, source: CRS) -> tuple[Ragged, Ints]:
     """
     if not is_in_degrees(source) or not ragged.xy.size:
         return ragged, np.zeros(0, np.int64)
-    (west, south), (east, north) = ragged.bounds()
+    (west, south), (east, north) = ragged.bounds
     if west >= -180 and east <= 180 and south >= -90 and north <= 90:
         return ragged, np.zeros(0, np.int64)
     x, y = ragged.xy[:, 0], ragged.xy[:, 1]

@@ -24,7 +24,8 @@ NATIVE_ENCODINGS = (
 def from_parquet(source: Any, label: str) -> Source:  # Any: path or file object
     """Attributes, the index that pandas left, and geometry of a Parquet file."""
     try:
-        file = pq.ParquetFile(source)
+        # Read ahead in large pieces: page by page takes twice as long.
+        file = pq.ParquetFile(source, pre_buffer=True)
     except (pa.ArrowException, OSError) as err:
         raise ZonesError(f"{label} is not readable Parquet: {err}") from err
     primary, column, left_out = _geometry_column(file, label)

@@ -199,7 +199,10 @@ def _check_keys(column: pa.ChunkedArray, label: str) -> None:
         large = pc.greater_equal(pc.abs(column.cast(pa.float64())), limit)
         cure = "it has lost digits already; write the keys as integers or text"
         _refuse_keys(column, large, label, f"a float of at least {limit:.0f}", cure)
-    codes = pc.index_in(column, value_set=pc.unique(column)).to_numpy()
+    distinct = pc.unique(column)
+    if len(distinct) == len(column):
+        return
+    codes = pc.index_in(column, value_set=distinct).to_numpy()
     twice = np.bincount(codes)[codes] > 1
     # Equal keys next to each other, in order of their first rows.
     order = np.lexsort((np.arange(codes.size), codes))

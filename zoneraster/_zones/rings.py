@@ -17,7 +17,7 @@ from zoneraster.arrays import Floats, Ints
 _TURNS = np.array([0, -1, 1, -2, 2])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: boxes are kept beside the fields
 class Rings:
     """Closed rings of all parts, in global pixel coordinates.
 
@@ -35,6 +35,18 @@ class Rings:
     ring_offsets: Ints
     part_offsets: Ints
     part_zone: Ints
+
+    @functools.cached_property
+    def boxes(self) -> Floats:
+        """Bounding boxes of the parts, (n_parts, 4) float64: u min, v min, u max, v max, pixels."""
+        first = self.ring_offsets[self.part_offsets[:-1]]
+        if not first.size:
+            return np.empty((0, 4))
+        low, high = (
+            [end.reduceat(places, first) for places in (self.u, self.v)]
+            for end in (np.minimum, np.maximum)
+        )
+        return np.stack([*low, *high], axis=1)
 
 
 def pixel_rings(ragged: Ragged, grid: Grid, rule: int) -> Rings:
@@ -84,9 +96,11 @@ def _around_the_globe(rings: Rings, grid: Grid) -> Rings:
     """
     if not rings.part_zone.size:
         return rings
-    first = rings.ring_offsets[rings.part_offsets[:-1]]
-    west, east = np.minimum.reduceat(rings.u, first), np.maximum.reduceat(rings.u, first)
-    by = _TURNS * float(360 / grid.resolution[0])
+    west, _, east, _ = rings.boxes.T
+    turn = float(360 / grid.resolution[0])
+    if west.min() >= 0 and east.max() <= grid.width <= turn:
+        return rings  # all are on the grid, and a turn leads off it
+    by = _TURNS * turn
     meets = (east + by[:, None] > 0) & (west + by[:, None] < grid.width)
     first_at = np.zeros(west.size, np.int64)
     if not columns_around(grid):

@@ -117,7 +117,7 @@ def followed_over_the_seam(
 def _long_parts(ragged: Ragged) -> Iterator[tuple[int, range, list[Floats]]]:
     """Parts with an edge longer than half a turn: their number, those of their rings, and these."""
     with np.errstate(invalid="ignore"):
-        low, high = ragged.bounds()
+        low, high = ragged.bounds
         if high[0] - low[0] <= HALF:
             return
     rings = np.unique(_ring_of(np.flatnonzero(_is_long(ragged)), ragged.ring_offsets))

@@ -7,6 +7,7 @@ walk hands out the rings, so that nobody has to walk again.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ POLYGON, MULTIPOLYGON = 3, 6
 _RING_BYTES, _BYTES_PER_VERTEX = 52, 13
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: bounds are kept beside the fields
 class Ragged:
     """Closed rings of all parts, without empty ones.
 
@@ -45,6 +46,7 @@ class Ragged:
     part_offsets: Ints
     part_zone: Ints
 
+    @functools.cached_property
     def bounds(self) -> tuple[Floats, Floats]:
         """Least and largest x and y, (2,) float64 each; of at least one vertex."""
         # Many side by side, which NumPy takes twelve times quicker than pairs.
@@ -206,8 +208,10 @@ def _header(content, at, end):  # type: ignore[no-untyped-def]
 def _copy_ring(content, at, count, numbers, little, places):  # type: ignore[no-untyped-def]
     """Bytes of x and y of the ring at `at` to `places`: WKB is not aligned, `places` is."""
     if little and numbers == 2:
-        for i in range(16 * count):
-            places[i] = content[at + i]
+        # As one block: an index that cannot be negative lets the compiler see it.
+        ring = content[at : at + 16 * count]
+        for i in range(ring.size):
+            places[i] = ring[i]
         return
     for i in range(count):
         for j in range(16):
