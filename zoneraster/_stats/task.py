@@ -264,11 +264,13 @@ def _partial_of(counting: _Counting) -> Partial:
             f"once more, and {pixels.no_zone:,} without make {pixels.read:,} read: please report "
             "this"
         )
+    # Slots come in the order in which they appeared; rows are sorted, in every lane alike.
+    leaves = leaves[sorted_rows(slots.keys_of(leaves))[0]]
     groups = slots.keys_of(leaves)
     own_leaves = Leaves(leaves, slots.n, lambda: _is_whole(counting)[leaves])
     _refuse_buckets(groups, request.keys)
     lane = np.repeat(np.arange(request.n_lanes), leaves.size)
-    partial = Partial(
+    return Partial(
         np.column_stack([lane, np.tile(groups, (request.n_lanes, 1))]).astype(np.int64),
         np.tile(pixels.of_slot[leaves], request.n_lanes),
         _tiled(pixels.covered, leaves, request.n_lanes),
@@ -283,8 +285,6 @@ def _partial_of(counting: _Counting) -> Partial:
         tuple(pixels.not_stored),
         pixels.shared,
     )
-    # Slots come in the order in which they appeared; rows are sorted.
-    return partial.take(sorted_rows(partial.index)[0])
 
 
 def _is_whole(counting: _Counting) -> Bools:

@@ -59,14 +59,14 @@ class Decoding:
         """Whether values differ from what is stored."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
-    def plain(self, block: Block, label: str) -> Block:
-        """Stored pixels in the dtype `stored`, C-contiguous."""
+    def plain(self, block: Block, label: str, *, is_view: bool = False) -> Block:
+        """Stored pixels in the dtype `stored`, C-contiguous or as they are, which may be a view."""
         if self.turned is not None:
             block = block.view(self.turned.newbyteorder(block.dtype.byteorder))
         if block.dtype.kind == "u" and block.dtype.itemsize == 8:
             self._check_uint64(block, label)
         with np.errstate(over="ignore"):  # uint64 wraps, and only nodata does
-            return np.ascontiguousarray(block, dtype=self.stored)
+            return (np.asarray if is_view else np.ascontiguousarray)(block, dtype=self.stored)
 
     def is_missing(self, plain: Block) -> npt.NDArray[np.bool_]:
         """Which of the pixels that `plain` gives hold no value."""
@@ -77,9 +77,9 @@ class Decoding:
             missing |= (plain >= low) & (plain <= high)
         return missing
 
-    def values(self, block: Block, label: str) -> Block:
-        """Values of stored pixels, C-contiguous."""
-        plain = self.plain(block, label)
+    def values(self, block: Block, label: str, *, is_view: bool = False) -> Block:
+        """Values of stored pixels, C-contiguous, or a view of what is in memory already."""
+        plain = self.plain(block, label, is_view=is_view and not self.missing)
         if self.is_scaled:
             values = self._scaled(plain)
             if self.nodata is not None:

@@ -15,6 +15,7 @@ its accumulators up as `rows`: named columns with one entry per group.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -59,7 +60,7 @@ class Piece(NamedTuple):
     weights: tuple[Floats, Place] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: pixels are kept beside the fields
 class Values:
     """Values of one lane below the runs of a cell.
 
@@ -71,8 +72,8 @@ class Values:
     bands : sequence of Band
     width : int
         Columns of the cell.
-    pixels : (h, w) any number
-        What was read.
+    block : (h, w) any number
+        What was read; each row is in one piece, and may lie anywhere.
     place : (row, column, k) int
         Where the cell lies in it, in lattice pixels, of which `k` make a side of its own.
     nodata : int, float or None
@@ -93,7 +94,7 @@ class Values:
     lane: int
     bands: Sequence[Band]
     width: int
-    pixels: Block
+    block: Block
     place: Place
     nodata: int | float | None
     row_area: Floats
@@ -110,8 +111,30 @@ class Values:
     @property
     def mask(self) -> tuple[Any, bool]:
         """The nodata value in the dtype of the pixels, and whether there is one."""
-        kind = self.pixels.dtype.type
+        kind = self.block.dtype.type
         return kind(0 if self.nodata is None else self.nodata), self.nodata is not None
+
+    @functools.cached_property
+    def pixels(self) -> Block:
+        """What was read, C-contiguous."""
+        return np.ascontiguousarray(self.block)
+
+    @property
+    def flat(self) -> tuple[Block, int, int]:
+        """The same without a copy: memory as (n,), where the first row begins, and from row to row.
+
+        Copied all the same where rows are no pieces, or not to be written to, which to a compiler
+        is another type.
+        """
+        block, size = self.block, self.block.dtype.itemsize
+        (height, width), (step, along) = block.shape, block.strides
+        if step % size or (width > 1 and along != size) or not block.flags.writeable:
+            block = np.array(block, order="C")
+        step = block.strides[0] // size
+        first = block if step >= 0 else block[::-1]
+        n = (height - 1) * abs(step) + width
+        memory = np.lib.stride_tricks.as_strided(first, (n,), (size,))
+        return memory, 0 if step >= 0 else n - width, step
 
     def below(self, bands: Sequence[Band]) -> Values:
         """Those below other runs of the same rows."""

@@ -96,8 +96,8 @@ def _fold_pixel(x, mask, limits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _fold_wide(row, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-def]
-    """`_fold_run` where a pixel of the raster is `k` columns wide."""
+def _fold_wide(row, at, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-def]
+    """`_fold_run` where a pixel of the raster is `k` columns wide; `at` is its column 0."""
     nodata, has_nodata = mask
     zero, high, low = limits
     n, s, lowest, highest = 0, zero, high, low
@@ -105,7 +105,7 @@ def _fold_wide(row, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-d
     while c < b:
         j = (origin + c) // k
         end = min(b, (j + 1) * k - origin)
-        x = row[j]
+        x = row[at + j]
         if is_valid(x, nodata, has_nodata):
             n += end - c
             s += x * (zero + (end - c))
@@ -115,21 +115,21 @@ def _fold_wide(row, a, b, origin, k, mask, limits):  # type: ignore[no-untyped-d
 
 
 @inlined
-def _squares(row, a, b, origin, k, nodata, has_nodata, mean):  # type: ignore[no-untyped-def]
-    """Sum of the squared deviations of valid pixels from `mean`."""
+def _squares(row, at, a, b, origin, k, nodata, has_nodata, mean):  # type: ignore[no-untyped-def]
+    """Sum of the squared deviations of valid pixels from `mean`; `at` is column 0 of the raster."""
     if k > 1:
         q = 0.0
         c = a
         while c < b:
             j = (origin + c) // k
             end = min(b, (j + 1) * k - origin)
-            if is_valid(row[j], nodata, has_nodata):
-                d = row[j] - mean
+            if is_valid(row[at + j], nodata, has_nodata):
+                d = row[at + j] - mean
                 q += d * d * (end - c)
             c = end
         return q
     q0 = q1 = q2 = q3 = 0.0
-    i, stop = origin + a, origin + b
+    i, stop = at + origin + a, at + origin + b
     while i + 4 <= stop:
         x0, x1, x2, x3 = row[i], row[i + 1], row[i + 2], row[i + 3]
         d0, d1, d2, d3 = x0 - mean, x1 - mean, x2 - mean, x3 - mean
@@ -163,7 +163,9 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
         See `cut`; slots whose `skip` is set are left out.
     share : (k,) float64 or None
         What is covered of the pixels of each run, by which they are weighted.
-    values : (h, w) any number
+    values : (pixels, first, step)
+        Pixels of any type as they lie in memory, (n,); where the first row begins, and from there
+        on each `step` another one.
     place : (row origin, column origin, k) int
     nodata : (value of the dtype of `values`, bool)
         The bool says whether the value counts.
@@ -181,11 +183,13 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
     ``M = M1 + M2 + (m2 - m1)**2 * n1 * n2 / (n1 + n2)``.
     """
     ptr, begin, slot, width = runs
+    pixels, first, step = values
     skip, n, total, lost, lowest, highest, mean, m2, area, area_total = into
     row_origin, col_origin, k = place
     extremes, squares, areas = lowest.size > 0, m2.size > 0, area.size > 0
     for r in range(ptr.size - 1):
-        row = values[(row_origin + r) // k]
+        at = first + (row_origin + r) // k * step
+        origin = at + col_origin
         for i in range(ptr[r], ptr[r + 1]):
             g = slot[i]
             if g < 0 or skip[g]:
@@ -194,18 +198,18 @@ def accumulate(runs, share, values, place, nodata, limits, row_area, into):  # t
             b = np.int64(begin[i + 1]) if i + 1 < ptr[r + 1] else np.int64(width)
             if k == 1 and b - a == 1:
                 # As most are at the edges of zones, where each pixel has a part of its own.
-                count, s, x0, x1 = _fold_pixel(row[col_origin + a], nodata, limits)
+                count, s, x0, x1 = _fold_pixel(pixels[origin + a], nodata, limits)
             elif k == 1:
                 count, s, x0, x1 = _fold_run(
-                    row, col_origin + a, col_origin + b, nodata, limits, extremes
+                    pixels, origin + a, origin + b, nodata, limits, extremes
                 )
             else:
-                count, s, x0, x1 = _fold_wide(row, a, b, col_origin, k, nodata, limits)
+                count, s, x0, x1 = _fold_wide(pixels, at, a, b, col_origin, k, nodata, limits)
             if count == 0:
                 continue
             if squares:
                 m = s / count
-                q = _squares(row, a, b, col_origin, k, nodata[0], nodata[1], m)
+                q = _squares(pixels, at, a, b, col_origin, k, nodata[0], nodata[1], m)
                 q, weight = _weighted(q, share, i), _weighted(count, share, i)
                 d = m - mean[g]
                 both = n[g] + weight

@@ -209,10 +209,11 @@ class Moments(OnePass):
         """Add values to the accumulators of their slots."""
         _refuse_overflow(values)
         sums = into[values.lane] = self._grown(into[values.lane], values.n_slots)
+        flat, limits = values.flat, _limits_of(values.block.dtype)
         for piece in values.pieces():
             accumulate(
-                piece.runs, piece.share, values.pixels, piece.place, values.mask,
-                _limits_of(values.pixels.dtype), piece.row_area, (values.skip, *sums),
+                piece.runs, piece.share, flat, piece.place, values.mask, limits, piece.row_area,
+                (values.skip, *sums),
             )  # fmt: skip
         sums.carry()
 
@@ -269,9 +270,9 @@ def _limits_of(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
 
 def _refuse_overflow(values: Values) -> None:
     """Stop where a sum of 64-bit integers could leave 64 bits."""
-    if values.pixels.dtype != np.int64:
+    if values.block.dtype != np.int64:
         return
-    pixels, nodata = values.pixels, values.nodata
+    pixels, nodata = values.block, values.nodata
     valid = pixels if nodata is None else pixels[pixels != nodata]
     largest = max(abs(int(valid.min())), abs(int(valid.max()))) if valid.size else 0
     if largest * values.row_area.size * values.width >= 2**62:
