@@ -164,3 +164,21 @@ def test_all_who_open_a_key_in_memory_read_at_their_own_place() -> None:
     assert other.read(1) == b"\0"
     assert one.read() == bytes(range(50, 100))
     blobs.delete("key")
+
+
+def test_what_is_written_to_memory_is_there_in_the_end_or_not_at_all() -> None:
+    blobs = Location.of("memory://test-writer").blobs()
+    with blobs.writer("key") as file:
+        file.write(b"first")
+        assert not blobs.has("key")
+    assert blobs.get("key") == b"first"
+
+    def stopped() -> None:
+        with blobs.writer("key") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert blobs.get("key") == b"first"
+    blobs.delete("key")

@@ -55,10 +55,11 @@ def polygon(rng: np.random.Generator) -> shapely.Geometry:
     return shapely.MultiPolygon(parts) if parts else None
 
 
-def snapped(points: Floats) -> Floats:
-    """As the burn rule takes them: within a millionth of half a pixel on it."""
-    half = np.round(points * 2) / 2
-    return np.where(np.abs(points - half) <= 2.0**-20, half, points)
+def in_pixels(points: Floats) -> Floats:
+    """Places as the burn rule has them: from the north-western corner, near half a pixel on it."""
+    places = np.stack([points[:, 0], SIDE - points[:, 1]], axis=1)
+    half = np.round(places * 2) / 2
+    return np.where(np.abs(places - half) <= 2.0**-20, half, places)
 
 
 def covered(zones: geopandas.GeoDataFrame, chunks: int) -> tuple[Floats, Ints, Floats]:
@@ -133,7 +134,7 @@ def main() -> None:
     shapes: list[shapely.Geometry] = []
     while len(shapes) < n:
         shapes += [shape for shape in [polygon(rng)] if shape is not None]
-    area = shapely.area(shapely.transform(np.array(shapes), snapped))
+    area = shapely.area(shapely.transform(np.array(shapes), in_pixels))
     zones = geopandas.GeoDataFrame(geometry=shapes, crs=3857)
     whole = covered(zones, SIDE)
     for chunks in (SIDE, 1000, 250, 97):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,36 @@ def test_tasks_that_are_merged_count_what_one_task_counts(name: str, seed: int, 
     assert one is not None
     assert other is not None
     np.testing.assert_array_equal(one[""], other[""])
+
+
+def _unwritable(pixels: np.ndarray) -> np.ndarray:
+    return np.frombuffer(pixels.tobytes(), pixels.dtype).reshape(pixels.shape)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda pixels: np.pad(pixels, 3)[3:-3, 3:-3],
+        lambda pixels: pixels[::-1].copy()[::-1],
+        lambda pixels: pixels[:, ::-1].copy()[:, ::-1],
+        lambda pixels: np.repeat(pixels, 2, axis=0)[::-2][::-1],
+        lambda pixels: np.repeat(pixels, 2, axis=1)[:, ::2],
+        np.asfortranarray,
+        _unwritable,
+    ],
+    ids=["cut", "turned rows", "turned columns", "every other row", "every other column",
+         "column by column", "not to be written to"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", FAMILIES)
+def test_pixels_count_the_same_wherever_they_lie_in_memory(
+    name: str, lie: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    rng = np.random.default_rng(5)
+    for shape in ((6, 20), (1, 20), (6, 1)):
+        zones = random_zones(rng, shape)
+        pixels = rng.integers(-9, 9, shape).astype("float32" if name == "bounded" else INT)
+        found, expected = (counted(FAMILIES[name][0], zones, p, 4) for p in (lie(pixels), pixels))
+        assert same(found, expected)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
