@@ -78,6 +78,12 @@ def test_no_name_is_handed_out_that_no_other_floor_uses() -> None:
         assert given <= used.get(face.parent.name, set()), f"{face.parent.name}: unused names"
 
 
+def test_no_public_name_is_that_of_a_room() -> None:
+    """Whoever imports the room first would get it in place of what is public."""
+    assert zoneraster.__all__
+    assert not set(zoneraster.__all__) & {path.stem for path in PACKAGE.glob("*")}
+
+
 def test_pytest_looks_into_every_folder_of_tests(pytestconfig: pytest.Config) -> None:
     left_out = pytestconfig.getini("norecursedirs")
     for path in Path(__file__).parent.rglob("test_*.py"):

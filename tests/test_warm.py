@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import zoneraster
-from zoneraster.warm import _TASKS
+from zoneraster.warming import _TASKS
 
 PACKAGE = Path(zoneraster.__file__).parent
 # Prints the kernels that numba compiles while it runs, and does not find on disk.

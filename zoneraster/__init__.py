@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from zoneraster._store import Manifest
     from zoneraster._values import Predicate, Raster, grid_like
     from zoneraster.maps import plot
-    from zoneraster.warm import WarmReport, warm
+    from zoneraster.warming import WarmReport, warm
 
     open = open_store  # noqa: A001
 
@@ -95,7 +95,7 @@ _ROOMS = {
     "_store": ("Manifest",),
     "_values": ("Predicate", "Raster", "grid_like"),
     "maps": ("plot",),
-    "warm": ("WarmReport", "warm"),
+    "warming": ("WarmReport", "warm"),
 }  # fmt: skip
 # Where each name is, and what it is called there. `open` is not in `__all__`, as `from zoneraster
 # import *` would replace the builtin; `Layer` is the name that `Raster` had in 0.1.

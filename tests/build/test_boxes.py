@@ -14,7 +14,7 @@ import shapely
 
 import zoneraster as zr
 from tests.oracles import rings_of
-from zoneraster._build.boxes import SIDES, sides_beyond, zones_outside
+from zoneraster._build.boxes import SIDES, columns_twice, sides_beyond, zones_outside
 from zoneraster._grid import Grid
 from zoneraster._zones import Rings
 
@@ -119,3 +119,19 @@ def test_zones_partly_outside_are_named_with_their_sides(tmp_path: Path) -> None
     audit = zr.zonal_stats(tmp_path / "a", stats="pixels").attrs["audit"]
     assert audit["zones_outside"] == 1
     assert audit["zones_partly_outside"] == [["b", "west"], ["d", "north, east"]]
+
+
+@pytest.mark.parametrize(("first", "last", "n"), [(0, 361, 1), (-180, 200, 20), (0, 360, 0)])
+def test_columns_that_come_twice_are_told_of(
+    first: int, last: int, n: int, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    zones = geopandas.GeoDataFrame({"k": ["a"]}, geometry=[shapely.box(5, 1, 9, 2)], crs=4326)
+    grid = Grid.from_bounds((first, 0, last, 10), 1)
+    summary = zr.plan(zones, tmp_path / "a", grid=grid, key="k")
+    said = [text for text in summary.notes if "counts twice" in text]
+    assert len(said) == len([w for w in recwarn if "counts twice" in str(w.message)]) == (n > 0)
+    if n:
+        assert f"on for {n} column" in said[0]
+        assert "one of its first 360 columns" in said[0]
+    metres = Grid.from_bounds((0, 0, 4000, 10), 1, 3857)
+    assert columns_twice(metres) == ()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from zoneraster._grid import Grid, columns_around, crs_name, likely_reason
+from zoneraster._grid import Grid, columns_around, crs_name, is_in_degrees, likely_reason
 from zoneraster._zones import Zones
 from zoneraster.arrays import Bools, Floats, Ints
-from zoneraster.errors import ZonesError
+from zoneraster.errors import ZonesError, number_of
 
 SIDES = ("west", "north", "east", "south")
 
@@ -38,6 +40,19 @@ def sides_beyond(boxes: Floats, part_zone: Ints, grid: Grid, n_zones: int) -> Bo
     some = np.flatnonzero(beyond.any(axis=1))
     np.logical_or.at(out, part_zone[some], beyond[some])
     return out
+
+
+def columns_twice(grid: Grid) -> tuple[str, ...]:
+    """What is to be said of a grid in degrees with more columns than there are around the globe."""
+    around = math.ceil(360 / grid.resolution[0])
+    n = grid.width - around
+    if n <= 0 or not is_in_degrees(grid.crs):
+        return ()
+    said = (
+        f"the grid goes around the globe and on for {number_of(n, 'column')}: what lies there is "
+        f"burned twice and counts twice; one of its first {around:,} columns has all of it once"
+    )
+    return (said,)
 
 
 def refuse_apart(zones: Zones, grid: Grid) -> None:

@@ -20,6 +20,7 @@ from zoneraster._build.asked import (
 )
 from zoneraster._build.boxes import (
     SIDES,
+    columns_twice,
     refuse_apart,
     sides_beyond,
     zones_outside,
@@ -377,7 +378,7 @@ def _rings_and_notes(zones: Zones, spec: Spec) -> tuple[Rings, dict[str, Any]]:
     }
     sides = (", ".join(compress(SIDES, beyond[at])) for at in found["partly"].tolist())
     notes["partly"] = tuple(zip(notes["partly"], sides, strict=True))
-    notes["notes"] = zones.notes
+    notes["notes"] = (*zones.notes, *columns_twice(spec.grid))
     notes["skipped"] = tuple((one.row, one.key, one.reason) for one in zones.skipped)
     notes["repaired" if zones.is_repaired else "invalid"] = zones.invalid
     for name in ("cut", "wide", "operation"):

@@ -264,11 +264,12 @@ def _partial_of(counting: _Counting) -> Partial:
             f"once more, and {pixels.no_zone:,} without make {pixels.read:,} read: please report "
             "this"
         )
-    # Slots come in the order in which they appeared; rows are sorted, in every lane alike.
-    leaves = leaves[sorted_rows(slots.keys_of(leaves))[0]]
     groups = slots.keys_of(leaves)
-    own_leaves = Leaves(leaves, slots.n, lambda: _is_whole(counting)[leaves])
     _refuse_buckets(groups, request.keys)
+    # Slots come in the order in which they appeared; rows are sorted, in every lane alike.
+    order = sorted_rows(groups)[0]
+    leaves, groups = leaves[order], groups[order]
+    own_leaves = Leaves(leaves, slots.n, lambda: _is_whole(counting)[leaves])
     lane = np.repeat(np.arange(request.n_lanes), leaves.size)
     return Partial(
         np.column_stack([lane, np.tile(groups, (request.n_lanes, 1))]).astype(np.int64),
