@@ -192,6 +192,49 @@ def test_zarr_tif_and_dask_in_equal_chunks_give_the_same_bytes(
     assert table_bytes(stats_of(folder, whole)) == table_bytes(stats_of(folder, heights()))
 
 
+def turned(array: xr.DataArray) -> xr.DataArray:
+    """Rows in memory from south to north."""
+    return array[..., ::-1, :].copy()[..., ::-1, :]
+
+
+def wider(array: xr.DataArray) -> xr.DataArray:
+    """A cut of a larger array."""
+    return array.pad(lat=5, lon=5)[..., 5:-5, 5:-5].assign_coords(array.coords)
+
+
+def by_columns(array: xr.DataArray) -> xr.DataArray:
+    return array.copy(data=np.asfortranarray(array.values))
+
+
+def unwritable(array: xr.DataArray) -> xr.DataArray:
+    values = np.frombuffer(array.values.tobytes(), array.dtype).reshape(array.shape)
+    return array.copy(data=values)
+
+
+def backwards(array: xr.DataArray) -> xr.DataArray:
+    """Big endian, with the rows last."""
+    return array.astype(array.dtype.newbyteorder(">")).transpose(..., "lon", "lat")
+
+
+@pytest.mark.parametrize("lie", [turned, wider, by_columns, unwritable, backwards])
+@pytest.mark.parametrize("stats", [["count", "sum", "var", "min"], ["sum", "median", "majority"]])
+def test_pixels_count_the_same_wherever_they_lie_in_memory(
+    lie: Callable[[xr.DataArray], xr.DataArray], stats: list[str], folder: Path
+) -> None:
+    year = on_grid(np.stack([heights(seed=seed) for seed in (1, 2, 3)]), "height")
+    for pixels in ("centre", "fraction"):
+        options: dict[str, Any] = {"stats": stats, "pixels": pixels, "executor": "serial"}
+        expected = zr.zonal_stats(folder / "zones.zarr", year, **options)
+        found = zr.zonal_stats(folder / "zones.zarr", lie(year), **options)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        named = {"by": {"class": classes()}, "where": zr.Raster(lie(year[0])) > 1.5, **options}
+        expected = zr.zonal_stats(folder / "zones.zarr", year[0], **named)
+        found = zr.zonal_stats(
+            folder / "zones.zarr", lie(year[0]), **{**named, "by": {"class": lie(classes())}}
+        )
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
 @pytest.mark.slow
 def test_other_chunks_change_no_more_than_the_rounding_of_float_sums(folder: Path) -> None:
     first = stats_of(folder)

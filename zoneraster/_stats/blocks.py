@@ -54,8 +54,10 @@ class Blocks:
         # What zones reach of a chunk matters where reading less than a whole block saves anything.
         placements = task.request.placements
         self._is_cut = any(p.unit[a] > p.chunk[a] for p in placements for a in (0, 1))
-        # Kernels that cut runs by labels take what is in one piece.
-        self._labels = {number for number, _ in task.request.keys}
+        # Arrays in memory are read where they lie by those that can.
+        families = zip(task.request.measures, task.request.families, strict=True)
+        self._in_place = {n for n, own in families if all(family.in_place for family in own)}
+        self._in_place -= {number for number, _ in task.request.keys}
         self._uses = Counter((i, b) for c in cells for i, b in enumerate(c.blocks) if b)
         self._chunk_uses = Counter(cell.chunk for cell in cells)
         # By raster and number of the block, then by the ranges of the lanes.
@@ -101,7 +103,7 @@ class Blocks:
         key = tuple((s.start, s.stop) for s in lanes)
         if key not in known:
             raster = self._task.rasters[number]
-            pixels = raster.read(lanes, window, is_view=number not in self._labels)
+            pixels = raster.read(lanes, window, in_place=number in self._in_place)
             # Counted in the first pass, which looks at all zones.
             is_counted = number in request.measures and request.only is None
             absent = raster.not_stored(lanes, window, pixels) if is_counted else []

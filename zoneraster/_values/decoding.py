@@ -59,14 +59,15 @@ class Decoding:
         """Whether values differ from what is stored."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
-    def plain(self, block: Block, label: str, *, is_view: bool = False) -> Block:
-        """Stored pixels in the dtype `stored`, C-contiguous or as they are, which may be a view."""
+    def plain(self, block: Block, label: str, *, in_place: bool = False) -> Block:
+        """Stored pixels in the dtype `stored`, C-contiguous, or where they are as far as can be."""
         if self.turned is not None:
             block = block.view(self.turned.newbyteorder(block.dtype.byteorder))
         if block.dtype.kind == "u" and block.dtype.itemsize == 8:
             self._check_uint64(block, label)
         with np.errstate(over="ignore"):  # uint64 wraps, and only nodata does
-            return (np.asarray if is_view else np.ascontiguousarray)(block, dtype=self.stored)
+            plain = np.asarray(block, dtype=self.stored)
+        return plain if in_place and _has_whole_rows(plain) else np.ascontiguousarray(plain)
 
     def is_missing(self, plain: Block) -> npt.NDArray[np.bool_]:
         """Which of the pixels that `plain` gives hold no value."""
@@ -77,9 +78,9 @@ class Decoding:
             missing |= (plain >= low) & (plain <= high)
         return missing
 
-    def values(self, block: Block, label: str, *, is_view: bool = False) -> Block:
-        """Values of stored pixels, C-contiguous, or a view of what is in memory already."""
-        plain = self.plain(block, label, is_view=is_view and not self.missing)
+    def values(self, block: Block, label: str, *, in_place: bool = False) -> Block:
+        """Values of stored pixels, C-contiguous, or where these are as far as can be."""
+        plain = self.plain(block, label, in_place=in_place and not self.missing)
         if self.is_scaled:
             values = self._scaled(plain)
             if self.nodata is not None:
@@ -131,6 +132,16 @@ class Decoding:
                 f"{label}: value {block[large][0]} does not fit int64, the widest integer that is "
                 "reduced: convert the raster to float64, or give Raster(nodata=...) if it is nodata"
             )
+
+
+def _has_whole_rows(block: Block) -> bool:
+    """Each row is in one piece, in a memory of such items that may be written to.
+
+    What may not is another type to compilers.
+    """
+    *_, step, along = block.strides
+    size = block.itemsize
+    return along == size and step % size == 0 and block.flags.writeable
 
 
 @functools.lru_cache(maxsize=256)

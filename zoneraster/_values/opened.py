@@ -167,7 +167,7 @@ class OpenRaster:
         """Value that means "no value", in units of what `read` gives; None when only NaN does."""
         return None if self.decoding.is_scaled else self.decoding.nodata
 
-    def read(self, lanes: Lanes, window: Window, *, is_view: bool = False) -> Block:
+    def read(self, lanes: Lanes, window: Window, *, in_place: bool = False) -> Block:
         """Pixels of a window, C-contiguous; may be a view of the source, so do not write into it.
 
         Parameters
@@ -176,8 +176,8 @@ class OpenRaster:
             One for each of `dims`.
         window : Window
             Inside of the grid.
-        is_view : bool
-            A part of an array in memory may be a view of it, which is not C-contiguous.
+        in_place : bool
+            Part of an array in memory may be left where it is: its rows are then in one piece each.
 
         Returns
         -------
@@ -190,7 +190,7 @@ class OpenRaster:
         """
         block = self._read(lanes, window)
         block = block[..., ::-1, :] if self.is_flipped else block
-        return self.decoding.values(block, self.label, is_view=is_view)
+        return self.decoding.values(block, self.label, in_place=in_place)
 
     def not_stored(self, lanes: Lanes, window: Window, block: Block) -> list[tuple[int, Window]]:
         """Parts of a window, which was read as `block`, that lie in chunks that are not stored.

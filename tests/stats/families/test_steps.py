@@ -97,34 +97,24 @@ def test_tasks_that_are_merged_count_what_one_task_counts(name: str, seed: int, 
     np.testing.assert_array_equal(one[""], other[""])
 
 
-def _unwritable(pixels: np.ndarray) -> np.ndarray:
-    return np.frombuffer(pixels.tobytes(), pixels.dtype).reshape(pixels.shape)
-
-
 @pytest.mark.parametrize(
     "lie",
     [
         lambda pixels: np.pad(pixels, 3)[3:-3, 3:-3],
         lambda pixels: pixels[::-1].copy()[::-1],
-        lambda pixels: pixels[:, ::-1].copy()[:, ::-1],
+        lambda pixels: np.repeat(pixels, 2, axis=0)[::2],
         lambda pixels: np.repeat(pixels, 2, axis=0)[::-2][::-1],
-        lambda pixels: np.repeat(pixels, 2, axis=1)[:, ::2],
-        np.asfortranarray,
-        _unwritable,
     ],
-    ids=["cut", "turned rows", "turned columns", "every other row", "every other column",
-         "column by column", "not to be written to"],
-)  # fmt: skip
-@pytest.mark.parametrize("name", FAMILIES)
-def test_pixels_count_the_same_wherever_they_lie_in_memory(
-    name: str, lie: Callable[[np.ndarray], np.ndarray]
+    ids=["cut", "turned", "every other", "every other, turned twice"],
+)
+def test_rows_count_the_same_wherever_they_lie_in_memory(
+    lie: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    rng = np.random.default_rng(5)
+    family, rng = FAMILIES["moments"][0], np.random.default_rng(5)
+    assert [name for name, (own, _) in FAMILIES.items() if own.in_place] == ["moments"]
     for shape in ((6, 20), (1, 20), (6, 1)):
-        zones = random_zones(rng, shape)
-        pixels = rng.integers(-9, 9, shape).astype("float32" if name == "bounded" else INT)
-        found, expected = (counted(FAMILIES[name][0], zones, p, 4) for p in (lie(pixels), pixels))
-        assert same(found, expected)
+        zones, pixels = random_zones(rng, shape), rng.integers(-9, 9, shape).astype(INT)
+        assert same(counted(family, zones, lie(pixels), 4), counted(family, zones, pixels, 4))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -15,7 +15,6 @@ its accumulators up as `rows`: named columns with one entry per group.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -60,7 +59,7 @@ class Piece(NamedTuple):
     weights: tuple[Floats, Place] | None
 
 
-@dataclass(frozen=True)  # no slots: pixels are kept beside the fields
+@dataclass(frozen=True, slots=True)
 class Values:
     """Values of one lane below the runs of a cell.
 
@@ -72,8 +71,8 @@ class Values:
     bands : sequence of Band
     width : int
         Columns of the cell.
-    block : (h, w) any number
-        What was read; each row is in one piece, and may lie anywhere.
+    pixels : (h, w) any number
+        What was read: C-contiguous, or where it lies in memory, if all families take it so.
     place : (row, column, k) int
         Where the cell lies in it, in lattice pixels, of which `k` make a side of its own.
     nodata : int, float or None
@@ -94,7 +93,7 @@ class Values:
     lane: int
     bands: Sequence[Band]
     width: int
-    block: Block
+    pixels: Block
     place: Place
     nodata: int | float | None
     row_area: Floats
@@ -111,27 +110,15 @@ class Values:
     @property
     def mask(self) -> tuple[Any, bool]:
         """The nodata value in the dtype of the pixels, and whether there is one."""
-        kind = self.block.dtype.type
+        kind = self.pixels.dtype.type
         return kind(0 if self.nodata is None else self.nodata), self.nodata is not None
-
-    @functools.cached_property
-    def pixels(self) -> Block:
-        """What was read, C-contiguous."""
-        return np.ascontiguousarray(self.block)
 
     @property
     def flat(self) -> tuple[Block, int, int]:
-        """The same without a copy: memory as (n,), where the first row begins, and from row to row.
-
-        Copied all the same where rows are no pieces, or not to be written to, which to a compiler
-        is another type.
-        """
-        block, size = self.block, self.block.dtype.itemsize
-        (height, width), (step, along) = block.shape, block.strides
-        if step % size or (width > 1 and along != size) or not block.flags.writeable:
-            block = np.array(block, order="C")
-        step = block.strides[0] // size
-        first = block if step >= 0 else block[::-1]
+        """Pixels as they lie in memory, (n,); where the first row begins; and from row to row."""
+        (height, width), size = self.pixels.shape, self.pixels.dtype.itemsize
+        step = self.pixels.strides[0] // size
+        first = self.pixels if step >= 0 else self.pixels[::-1]
         n = (height - 1) * abs(step) + width
         memory = np.lib.stride_tricks.as_strided(first, (n,), (size,))
         return memory, 0 if step >= 0 else n - width, step
@@ -267,6 +254,10 @@ class Family(Protocol):
         """
 
     @property
+    def in_place(self) -> bool:
+        """It takes `Values.flat` alone: pixels need not be C-contiguous."""
+
+    @property
     def has_more(self) -> bool:
         """Another pass over the values may be needed after this one."""
 
@@ -291,6 +282,7 @@ class OnePass:
 
     __slots__ = ()
 
+    in_place = False
     has_more = False
 
     def condensed(self, rows: Rows, is_whole: Callable[[], Bools]) -> Rows:

@@ -168,6 +168,8 @@ class Moments(OnePass):
     is_integer: bool
     is_weighted: bool = False
 
+    in_place = True
+
     @classmethod
     def of(
         cls, names: Sequence[str], dtype: np.dtype[Any], *, is_weighted: bool = False
@@ -209,7 +211,7 @@ class Moments(OnePass):
         """Add values to the accumulators of their slots."""
         _refuse_overflow(values)
         sums = into[values.lane] = self._grown(into[values.lane], values.n_slots)
-        flat, limits = values.flat, _limits_of(values.block.dtype)
+        flat, limits = values.flat, _limits_of(values.pixels.dtype)
         for piece in values.pieces():
             accumulate(
                 piece.runs, piece.share, flat, piece.place, values.mask, limits, piece.row_area,
@@ -270,9 +272,9 @@ def _limits_of(dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
 
 def _refuse_overflow(values: Values) -> None:
     """Stop where a sum of 64-bit integers could leave 64 bits."""
-    if values.block.dtype != np.int64:
+    if values.pixels.dtype != np.int64:
         return
-    pixels, nodata = values.block, values.nodata
+    pixels, nodata = values.pixels, values.nodata
     valid = pixels if nodata is None else pixels[pixels != nodata]
     largest = max(abs(int(valid.min())), abs(int(valid.max()))) if valid.size else 0
     if largest * values.row_area.size * values.width >= 2**62:

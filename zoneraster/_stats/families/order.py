@@ -119,6 +119,7 @@ class Order:
     step: int = 0
     looked: Looked | None = None
 
+    in_place = False
     has_more = True
 
     @property
