@@ -28,6 +28,11 @@ def accumulators(n: int, kind: type) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def flat(values: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Pixels, first and step, as `accumulate` takes them."""
+    return values.ravel(), 0, values.shape[1]
+
+
 @few
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -51,9 +56,7 @@ def test_values_are_accumulated_by_slot(seed: int, k: int, dtype: str) -> None:
     into = accumulators(n, float if is_float else np.int64)
     areas = rng.random(6)
     runs = (ptr, begin, slot, 40)
-    accumulate(
-        runs, None, (values.ravel(), 0, values.shape[1]), (1, 2, k), nodata, limits, areas, into
-    )
+    accumulate(runs, None, flat(values), (1, 2, k), nodata, limits, areas, into)
     big = values[np.ix_((1 + np.arange(6)) // k, (2 + np.arange(40)) // k)]
     valid = (big == big) & ~((big == 3) & nodata[1])
     pixels, area = np.zeros(n, np.int64), np.zeros(n)
@@ -91,16 +94,7 @@ def test_what_is_not_wanted_and_skipped_slots_are_left_alone() -> None:
     limits = (np.float64(0), np.inf, -np.inf)
     values = np.array([[1.0, 2.0, 4.0, 8.0]])
     runs = (ptr, begin, slot, 4)
-    accumulate(
-        runs,
-        None,
-        (values.ravel(), 0, values.shape[1]),
-        (0, 0, 1),
-        (0.0, False),
-        limits,
-        np.ones(1),
-        into,
-    )
+    accumulate(runs, None, flat(values), (0, 0, 1), (0.0, False), limits, np.ones(1), into)
     assert (n.tolist(), total.tolist()) == ([2, 0], [3.0, 0.0])
     pixels = np.zeros(2, np.int64)
     assert cut.count_pixels(runs, none, np.ones(1), skip, pixels, none, none) == (0, 2)
@@ -136,16 +130,7 @@ def test_what_a_sum_loses_is_kept_run_by_run(column: list[float]) -> None:
     runs = (np.arange(5), np.zeros(4, np.int32), np.zeros(4, np.int64), 1)
     skip, n, total, lost, *_ = into = accumulators(1, float)
     limits = (np.float64(0), np.inf, -np.inf)
-    accumulate(
-        runs,
-        None,
-        (values.ravel(), 0, values.shape[1]),
-        (0, 0, 1),
-        (0.0, False),
-        limits,
-        np.ones(4),
-        into,
-    )
+    accumulate(runs, None, flat(values), (0, 0, 1), (0.0, False), limits, np.ones(4), into)
     assert not skip.any()
     assert (n[0], total[0] + lost[0]) == (4, 2.0)
 
